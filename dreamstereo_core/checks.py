@@ -1,0 +1,62 @@
+"""Guards at the door: each error names the argument, what was expected and what came."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def check_frames(name: str, tensor: Tensor, *, channels: int, like: Tensor | None = None) -> None:
+    """Require a floating point ``[T, channels, H, W]`` tensor, of `like`'s T, H and W where given.
+
+    Raises:
+        TypeError: `tensor` is no floating point tensor.
+        ValueError: its shape is another one, or it is empty.
+    """
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name}: expected a torch.Tensor, got {type(tensor).__name__}")
+    if not tensor.is_floating_point():
+        raise TypeError(f"{name}: expected a floating point tensor, got {tensor.dtype}")
+    shape = tuple(tensor.shape)
+    if len(shape) != 4 or shape[1] != channels:
+        raise ValueError(f"{name}: expected shape [T, {channels}, H, W], got {list(shape)}")
+    if 0 in shape:
+        raise ValueError(f"{name}: expected at least one frame and one pixel, got {list(shape)}")
+    if like is not None and (shape[0], *shape[2:]) != (like.shape[0], *like.shape[2:]):
+        expected = [like.shape[0], channels, *like.shape[2:]]
+        raise ValueError(f"{name}: expected shape {expected} to match the video, got {list(shape)}")
+
+
+def check_finite(name: str, tensor: Tensor) -> None:
+    """Require that no value is NaN or infinite.
+
+    Raises:
+        ValueError: naming how many values are not finite.
+    """
+    # One pass: a sum is finite unless a term is not (or it overflows, which the slow count settles).
+    if not torch.isfinite(tensor.sum()):
+        bad = int((~torch.isfinite(tensor)).sum())
+        if bad:
+            raise ValueError(f"{name}: expected finite values, got {bad} that are NaN or infinite")
+
+
+def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
+    """Require one of `choices`.
+
+    Raises:
+        ValueError: listing the choices.
+    """
+    if value not in choices:
+        raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+
+
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Require low <= value <= high.
+
+    Raises:
+        ValueError: naming the range.
+    """
+    if not low <= value <= high:
+        raise ValueError(f"{name}: expected a value in [{low:g}, {high:g}], got {value:g}")
