@@ -1,0 +1,60 @@
+"""The mask blend in pixel space (DreamStereo, Eq. 15)."""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+
+from .checks import check_frames
+from .masks import depth_inside, dilate
+from .types import OcclusionMask, Video
+
+DEFAULT_FEATHER = 4
+
+
+def blend(
+    inpainted: Video, warped: Video, occlusion_mask: OcclusionMask, *, feather: int = DEFAULT_FEATHER
+) -> Video:
+    """Put the inpainted pixels into the holes and keep every known pixel as it is, to the bit.
+
+    The seam is feathered inside the hole only: what the inpainter got wrong on the known pixels around the hole is taken
+    off the hole's pixels too, less and less over `feather` pixels. So a colour shift has no edge, and no foreground is
+    mixed into the hole, as a cross-fade with the warped video would do.
+
+    Args:
+        inpainted: `[T, 3, H, W]`, the inpainter's whole frames.
+        warped: `[T, 3, H, W]`, the known pixels.
+        occlusion_mask: `[T, 1, H, W]`, > 0 where `inpainted` is taken.
+        feather: width of the ramp in pixels; 0 for a hard edge.
+
+    Returns:
+        `[T, 3, H, W]`.
+
+    Raises:
+        TypeError: an argument is no floating point tensor.
+        ValueError: a shape is wrong or `feather` is negative.
+    """
+    check_frames("warped", warped, channels=3)
+    check_frames("inpainted", inpainted, channels=3, like=warped)
+    check_frames("occlusion_mask", occlusion_mask, channels=1, like=warped)
+    if feather < 0:
+        raise ValueError(f"feather: expected at least 0 pixels, got {feather}")
+    hole = occlusion_mask > 0
+    if feather and hole.any():
+        inpainted = inpainted + _seam_correction(inpainted, warped, hole.float(), feather)
+    return torch.where(hole, inpainted.clamp(0, 1), warped)
+
+
+def _seam_correction(
+    inpainted: Video, warped: Video, hole: OcclusionMask, feather: int
+) -> torch.Tensor:
+    """Carry the error on the known ring into the hole, fading out over `feather` pixels."""
+    ring = dilate(hole, feather) - hole
+    error = (warped - inpainted) * ring
+    if not error.any():
+        return error
+    size = 2 * feather + 1
+    weight = F.avg_pool2d(ring, size, 1, feather).clamp_(min=1e-6)
+    spread = F.avg_pool2d(error, size, 1, feather) / weight
+    ramp = 1 - depth_inside(hole, feather + 1) / (feather + 1)
+    return spread * ramp

@@ -1,0 +1,89 @@
+"""Two views into one picture: side by side, top-bottom, anaglyph."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .checks import check_choice, check_frames
+from .types import Video
+
+# Rows give R, G, B of the result; columns 0-2 weigh the left view's RGB, 3-5 the right one's.
+# "anaglyph": the red-cyan least-squares matrices of Dubois (ICASSP 2001) as FFmpeg's stereo3d filter has them, on
+# display-encoded values. "optimized": Wimmer. The others are the classical channel mixes.
+_LUMA = (0.299, 0.587, 0.114)
+_NONE = (0.0, 0.0, 0.0)
+_ANAGLYPHS: dict[str, tuple[tuple[float, ...], ...]] = {
+    "anaglyph": (
+        (0.456, 0.500, 0.176, -0.043, -0.088, -0.001),
+        (-0.040, -0.038, -0.016, 0.378, 0.734, -0.018),
+        (-0.015, -0.021, -0.005, -0.072, -0.113, 1.226),
+    ),
+    "anaglyph_color": ((1, 0, 0, *_NONE), (*_NONE, 0, 1, 0), (*_NONE, 0, 0, 1)),
+    "anaglyph_half_color": ((*_LUMA, *_NONE), (*_NONE, 0, 1, 0), (*_NONE, 0, 0, 1)),
+    "anaglyph_optimized": ((0, 0.7, 0.3, *_NONE), (*_NONE, 0, 1, 0), (*_NONE, 0, 0, 1)),
+    "anaglyph_gray": ((*_LUMA, *_NONE), (*_NONE, *_LUMA), (*_NONE, *_LUMA)),
+}
+
+LAYOUTS: tuple[str, ...] = (
+    "full_sbs",
+    "half_sbs",
+    "full_tb",
+    "half_tb",
+    *_ANAGLYPHS,
+    "left",
+    "right",
+)
+"""What `pack_stereo` makes. The left view comes first: left in a side by side, on top in a top-bottom."""
+
+
+def pack_stereo(left: Video, right: Video, layout: str) -> Video:
+    """Pack two views `[T, 3, H, W]` into one picture.
+
+    Args:
+        left: `[T, 3, H, W]`.
+        right: `[T, 3, H, W]`.
+        layout: one of `LAYOUTS`. The half layouts squeeze each view to half its width (height), rounded up.
+
+    Returns:
+        `[T, 3, H, 2W]` for "full_sbs", `[T, 3, 2H, W]` for "full_tb", `[T, 3, H, W]` for the others (even W or H).
+
+    Raises:
+        TypeError: a view is no floating point tensor.
+        ValueError: a shape is wrong or the layout is unknown.
+    """
+    check_frames("left", left, channels=3)
+    check_frames("right", right, channels=3, like=left)
+    check_choice("layout", layout, LAYOUTS)
+    if layout in ("left", "right"):
+        return left if layout == "left" else right
+    if layout in _ANAGLYPHS:
+        return _anaglyph(left, right, _ANAGLYPHS[layout])
+    side_by_side = layout.endswith("_sbs")
+    if layout.startswith("half_"):
+        left, right = _squeeze(left, side_by_side), _squeeze(right, side_by_side)
+    return torch.cat([left, right], dim=-1 if side_by_side else -2)
+
+
+def packed_size(width: int, height: int, layout: str) -> tuple[int, int]:
+    """Return the width and height that `pack_stereo` makes of views of `width` x `height`.
+
+    Raises:
+        ValueError: the layout is unknown.
+    """
+    empty = torch.empty((1, 3, height, width), device="meta")
+    packed = pack_stereo(empty, empty, layout)
+    return packed.shape[-1], packed.shape[-2]
+
+
+def _squeeze(view: Video, horizontally: bool) -> Video:
+    height, width = view.shape[-2:]
+    size = (height, (width + 1) // 2) if horizontally else ((height + 1) // 2, width)
+    return F.interpolate(view, size, mode="bilinear", antialias=True).clamp_(0, 1)
+
+
+def _anaglyph(left: Video, right: Video, rows: tuple[tuple[float, ...], ...]) -> Video:
+    matrix: Tensor = torch.tensor(rows, dtype=left.dtype, device=left.device)
+    both = torch.cat([left, right], dim=1)
+    return torch.einsum("rc,tchw->trhw", matrix, both).clamp_(0, 1)

@@ -1,0 +1,30 @@
+"""Parallax-Based Dual Projection: training pairs from one monocular video (DreamStereo, Sec. 3.2)."""
+
+from __future__ import annotations
+
+from .gapw import gapw_warp
+from .types import Disparity, InpaintingPair, Video
+
+
+def build_pair(
+    video: Video, disparity: Disparity, *, stretch_threshold: float = 1.5
+) -> InpaintingPair:
+    """Project a right view to the left and back: the second projection's holes mask the first view's own pixels.
+
+    Args:
+        video: `[T, 3, H, W]`, taken for the right eye, so that the holes lie right of near objects, as when a right eye
+            is made.
+        disparity: `[T, 1, H, W]` in pixels of `video`.
+        stretch_threshold: delta of Eq. 7.
+
+    Returns:
+        The original video, the same with its holes set to 0, and the holes (V1, V1 * (1 - M1), M1).
+
+    Raises:
+        TypeError: an argument is no floating point tensor.
+        ValueError: a shape or the threshold is wrong, or the disparity is not finite.
+    """
+    left = gapw_warp(video, disparity, toward="left", stretch_threshold=stretch_threshold)
+    back = gapw_warp(left.video, left.disparity, toward="right", stretch_threshold=stretch_threshold)
+    mask = back.occlusion_mask
+    return InpaintingPair(target=video, masked=video * (1 - mask), occlusion_mask=mask)
