@@ -1,13 +1,19 @@
 """Dense optical flow in plain torch: small, batched, sub-pixel, exactly zero where nothing moves.
 
-Coarse-to-fine Lucas-Kanade in its dense form (Bouguet, "Pyramidal implementation of the Lucas Kanade feature tracker",
-2000) with three additions: frames are locally normalised, so a change of brightness or contrast does not move anything;
-residuals are re-weighted (iteratively re-weighted least squares), so a window that straddles a motion boundary follows
-one side; and the window's solution is pulled towards its neighbourhood's mean where texture is poor (combined local-global,
-Bruhn, Weickert and Schnoerr, IJCV 2005).
+Coarse-to-fine Lucas-Kanade in its dense form (Bouguet, "Pyramidal implementation of the Lucas
+Kanade feature tracker", 2000), on locally normalised frames, so that a change of brightness or
+contrast moves nothing, and with
+- residuals re-weighted (iteratively re-weighted least squares): a window astride a motion boundary
+  follows one side;
+- a pull towards the neighbourhood's mean, weighted by texture, where the window has none (after the
+  combined local-global method of Bruhn, Weickert and Schnoerr, IJCV 2005);
+- propagation: a pixel takes the flow of a pixel some way off where that explains its own window
+  better (the idea of PatchMatch, Barnes et al., SIGGRAPH 2009). It sharpens motion boundaries and
+  rescues small fast objects.
 
-Convention, everywhere in this file: ``a(x) ~ b(x + flow(x))``. Flow lives on `a`'s grid, channel 0 is x (to the right),
-channel 1 is y (down), in pixels of *the flow's own grid*. So ``warp(b, flow)`` looks like `a`.
+Convention, everywhere in this file: ``a(x) ~ b(x + flow(x))``. Flow lives on `a`'s grid, channel 0
+is x (to the right), channel 1 is y (down), in pixels of *the flow's own grid*. So ``warp(b, flow)``
+looks like `a`.
 """
 
 from __future__ import annotations
@@ -18,54 +24,61 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_WINDOW = 7  # px on each level's own grid
-_ITERATIONS = 3  # per level
-_PRIOR = 0.02  # weight of the neighbourhood's mean, in units of squared gradient
+_COARSEST = 12  # px, the shorter side of the smallest level (at least, where the input allows)
+_NORMALISE = 9  # px, window of the local mean and contrast
+_NOISE = 0.015  # contrast, as part of full scale, that still counts as noise
+_WINDOW = 7  # px, on each level's own grid
+_ITERATIONS = (4, 2)  # on the coarse levels and on the finest
 _ROBUST = 0.3  # residual (normalised contrast) at which a pixel starts to lose weight
-_COARSEST = 12  # px, the shorter side of the smallest level
+_PRIOR = 0.001  # pull towards the neighbourhood, in squared gradients (normalised contrast)
+_PRIOR_WINDOW = 11  # px
+_TEXTURE = 0.01  # smaller eigenvalue of the structure tensor: below it a window has little say
+_STEP = 6  # px, how far propagation looks
+_MATCH_WINDOW = 5  # px, for comparing two candidates
 
 
 def optical_flow(a: Tensor, b: Tensor, *, width: int = 256) -> Tensor:
-    """Estimate the flow from `a` to `b`, ``[N, 3, H, W]`` or ``[N, 1, H, W]``, as ``[N, 2, h, w]`` in pixels at w.
+    """Estimate the flow from `a` to `b`, ``[N, 3 or 1, H, W]``, as ``[N, 2, h, w]`` in its pixels.
 
-    The grid is at most `width` pixels wide (never larger than the input); see the module for the convention. Equal
-    frames give exactly zero.
+    The grid is at most `width` pixels wide and never larger than the input; see the module for the
+    convention. Equal frames give exactly zero.
 
     Raises:
         ValueError: the shapes differ or are not those of frames, or `width` is less than 8.
     """
     if a.ndim != 4 or a.shape != b.shape or a.shape[1] not in (1, 3) or 0 in a.shape:
-        raise ValueError(
-            f"a, b: expected two equal shapes [N, 3 or 1, H, W], got {list(a.shape)} and {list(b.shape)}"
-        )
+        shapes = f"{list(a.shape)} and {list(b.shape)}"
+        raise ValueError(f"a, b: expected two equal shapes [N, 3 or 1, H, W], got {shapes}")
     if width < 8:
         raise ValueError(f"width: expected at least 8 pixels, got {width}")
-    pair = _work_image(torch.cat((a, b)), width)
-    pyramid = [pair]
+    pyramid = [_work_image(torch.cat((a, b)), width)]
     while min(pyramid[-1].shape[2:]) >= 2 * _COARSEST:
         h, w = pyramid[-1].shape[2:]
         pyramid.append(F.interpolate(pyramid[-1], (ceil(h / 2), ceil(w / 2)), mode="area"))
-    flow = pair.new_zeros(a.shape[0], 2, *pyramid[-1].shape[2:])
+    flow = pyramid[0].new_zeros(a.shape[0], 2, *pyramid[-1].shape[2:])
+    source = target = pyramid[0]
     for level in reversed(pyramid):
         source, target = _normalise_contrast(level).chunk(2)
         flow = resize_flow(flow, level.shape[2:])
-        flow = _refine(source, target, flow)
-    return _snap_to_zero(*_normalise_contrast(pair).chunk(2), flow)
+        flow = _refine(source, target, flow, _ITERATIONS[level is pyramid[0]])
+        flow = _propagate(source, target, flow)
+    return _snap_to_zero(source, target, flow)
 
 
-def bidirectional_flow(a: Tensor, b: Tensor, *, width: int = 256) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the flow a -> b on `a`'s grid, the flow b -> a on `b`'s grid, and the first one's confidence.
+def bidirectional_flow(a: Tensor, b: Tensor, *, width: int = 256) -> tuple[Tensor, Tensor]:
+    """Return the flow a -> b on `a`'s grid and the flow b -> a on `b`'s grid, in one batch.
 
-    The confidence ``[N, 1, h, w]`` is `consistency` of the two; swap them for the other one's.
+    ``consistency(forward, backward)`` says where the first can be trusted; swapped, the second.
     """
     forward, backward = optical_flow(torch.cat((a, b)), torch.cat((b, a)), width=width).chunk(2)
-    return forward, backward, consistency(forward, backward)
+    return forward, backward
 
 
 def consistency(forward: Tensor, backward: Tensor) -> Tensor:
-    """Return how well `backward` leads back where `forward` came from: ``[N, 1, h, w]`` in [0, 1], 1 = exactly.
+    """Return how well `backward` leads back to where `forward` started, ``[N, 1, h, w]`` in [0, 1].
 
-    It is 1/2 at a round-trip error of half a pixel plus a tenth of the motion, and 0 where the flow leaves the frame.
+    1 is an exact round trip, 1/2 an error of half a pixel and a tenth of the motion (their root sum
+    of squares), 0 a flow that leaves the frame.
     """
     error = (forward + warp(backward, forward)).square().sum(1, keepdim=True)
     tolerance = 0.25 + 0.01 * forward.square().sum(1, keepdim=True)
@@ -77,13 +90,16 @@ def consistency(forward: Tensor, backward: Tensor) -> Tensor:
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
-    """Sample `image` ``[N, C, h, w]`` at x + flow(x), bilinearly, edges repeated; exact where the flow is zero."""
+    """Sample `image` ``[N, C, h, w]`` at x + flow(x), bilinearly, edges repeated.
+
+    Where the flow is zero the pixel comes back bit-exact.
+    """
     x, y = _pixel_grid(flow)
     h, w = image.shape[2:]
     grid_x = (x + flow[:, :1] + 0.5) * (2 / w) - 1
     grid_y = (y + flow[:, 1:] + 0.5) * (2 / h) - 1
     grid = torch.stack((grid_x[:, 0], grid_y[:, 0]), dim=-1)
-    sampled = F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    sampled = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
     return torch.where((flow == 0).all(1, keepdim=True), image, sampled)
 
 
@@ -108,36 +124,57 @@ def _work_image(frames: Tensor, width: int) -> Tensor:
 
 
 def _normalise_contrast(grey: Tensor) -> Tensor:
-    """Subtract the local mean and divide by the local contrast (2 % of full scale at least: noise stays small)."""
-    mean = _box(grey, 15)
-    deviation = (_box(grey.square(), 15) - mean.square()).clamp(min=0).sqrt()
-    return (grey - mean) / (deviation + 0.02)
+    """Subtract the local mean and divide by the local contrast; noise stays small."""
+    mean = _box(grey, _NORMALISE)
+    deviation = (_box(grey.square(), _NORMALISE) - mean.square()).clamp(min=0).sqrt()
+    return (grey - mean) / (deviation + _NOISE)
 
 
-def _refine(source: Tensor, target: Tensor, flow: Tensor) -> Tensor:
-    """Solve the windowed, re-weighted normal equations around `flow`, `_ITERATIONS` times."""
+def _refine(source: Tensor, target: Tensor, flow: Tensor, iterations: int) -> Tensor:
+    """Solve the windowed, re-weighted normal equations around `flow`, `iterations` times."""
     gx, gy = _gradient(source)
     products = torch.cat((gx * gx, gx * gy, gy * gy), dim=1)
-    for _ in range(_ITERATIONS):
+    for _ in range(iterations):
         residual = warp(target, flow) - source
         weight = _ROBUST / (residual.square() + _ROBUST**2).sqrt()
-        # With each neighbour's own flow taken off, the window votes on a total flow, not on an increment.
-        along = gx * flow[:, :1] + gy * flow[:, 1:] - residual
-        sums = _box(torch.cat((weight * products, weight * gx * along, weight * gy * along), dim=1))
-        prior = _box(flow)
+        # Each neighbour's own flow is put back, so the window votes on a flow, not on a change.
+        along = weight * (gx * flow[:, :1] + gy * flow[:, 1:] - residual)
+        sums = _box(torch.cat((weight * products, gx * along, gy * along), dim=1), _WINDOW)
         xx, xy, yy, bx, by = sums.split(1, dim=1)
-        xx, yy = xx + _PRIOR, yy + _PRIOR
-        bx, by = bx + _PRIOR * prior[:, :1], by + _PRIOR * prior[:, 1:]
-        determinant = xx * yy - xy * xy
-        flow = torch.cat(((yy * bx - xy * by), (xx * by - xy * bx)), dim=1) / determinant
+        texture = (xx * yy - xy * xy) / (xx + yy + 1e-6)  # about the smaller eigenvalue
+        trust = texture / (texture + _TEXTURE) + 1e-3
+        prior = _box(torch.cat((trust * flow, trust), dim=1), _PRIOR_WINDOW)
+        prior = prior[:, :2] / prior[:, 2:] * _PRIOR
+        xx, yy, bx, by = xx + _PRIOR, yy + _PRIOR, bx + prior[:, :1], by + prior[:, 1:]
+        flow = torch.cat((yy * bx - xy * by, xx * by - xy * bx), dim=1) / (xx * yy - xy * xy)
+    return flow
+
+
+def _propagate(source: Tensor, target: Tensor, flow: Tensor) -> Tensor:
+    """Let each pixel take the flow of one `_STEP` away where that clearly explains it better."""
+    best = _mismatch(source, target, flow)
+    h, w = flow.shape[2:]
+    padded = F.pad(flow, (_STEP,) * 4, mode="replicate")
+    for y, x in ((0, _STEP), (_STEP, 0), (2 * _STEP, _STEP), (_STEP, 2 * _STEP)):
+        other = padded[:, :, y : y + h, x : x + w]
+        mismatch = _mismatch(source, target, other)
+        better = mismatch < 0.9 * best - 1e-3
+        flow = torch.where(better, other, flow)
+        best = torch.where(better, mismatch, best)
     return flow
 
 
 def _snap_to_zero(source: Tensor, target: Tensor, flow: Tensor) -> Tensor:
     """Set the flow to exactly zero where standing still explains the window as well."""
-    moved = _box((warp(target, flow) - source).square(), 5)
-    still = _box((target - source).square(), 5)
-    return flow * (still > 1.05 * moved + 1e-4)
+    still = _mismatch(source, target, torch.zeros_like(flow))
+    moves = still > 1.1 * _mismatch(source, target, flow) + 1e-3
+    return torch.where(moves, flow, 0.0)
+
+
+def _mismatch(source: Tensor, target: Tensor, flow: Tensor) -> Tensor:
+    """Return the window's mean squared residual, outliers clipped."""
+    residual = warp(target, flow) - source
+    return _box(residual.square().clamp(max=1), _MATCH_WINDOW)
 
 
 def _gradient(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,11 +185,22 @@ def _gradient(image: Tensor) -> tuple[Tensor, Tensor]:
     return gx, gy
 
 
-def _box(image: Tensor, size: int = _WINDOW) -> Tensor:
+def _box(image: Tensor, size: int) -> Tensor:
     """Average over a window of size x size pixels; at the border, over the part inside."""
-    pad = size // 2
-    image = F.avg_pool2d(image, (size, 1), 1, (pad, 0), count_include_pad=False)
-    return F.avg_pool2d(image, (1, size), 1, (0, pad), count_include_pad=False)
+    return _box_rows(_box_rows(image, size, 2), size, 3)
+
+
+def _box_rows(image: Tensor, size: int, dim: int) -> Tensor:
+    """Average along one dimension by two reads of a running sum: the size costs nothing."""
+    length, half = image.shape[dim], size // 2
+    zero = torch.zeros_like(image.narrow(dim, 0, 1))
+    total = torch.cat((zero, image.cumsum(dim)), dim)
+    index = torch.arange(length, device=image.device)
+    high, low = (index + half + 1).clamp(max=length), (index - half).clamp(min=0)
+    shape = [1] * image.ndim
+    shape[dim] = length
+    count = (high - low).to(image.dtype).view(shape)
+    return (total.index_select(dim, high) - total.index_select(dim, low)) / count
 
 
 def _pixel_grid(like: Tensor) -> tuple[Tensor, Tensor]:

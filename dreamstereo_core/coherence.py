@@ -1,0 +1,199 @@
+"""Spatial filling of one frame's holes from their background side.
+
+Two fills are made and mixed. Coherence transport (Bornemann and Maerz, "Fast Image Inpainting Based on Coherence Transport",
+J. Math. Imaging Vis. 2007) marches inwards from the background border, layer by layer, and carries edges on along their own
+direction; a pull-push pyramid (Gortler et al., "The Lumigraph", 1996) gives the smooth mean. Near the border the first is
+right; deeper inside nobody knows, and the mean is the better guess.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+RADIUS = 4
+"""Of the neighbourhood that a pixel is filled from."""
+SHARPNESS = 50.0
+"""How strictly a coherent neighbourhood follows its direction (kappa in the paper)."""
+CONTRAST = 0.005
+"""Gradient contrast from which a direction is trusted (delta in the paper), per pixel."""
+TENSOR_SIGMA = 2.0
+"""Smoothing of the structure tensor, in half-resolution pixels."""
+TRUST_DEPTH = 6.0
+"""Depth inside the hole, in pixels, over which trust in coherence transport falls to a half."""
+JUMP_SHARE = 0.35
+"""A known pixel counts as background up to this share of the hole's disparity jump above the background's own."""
+MIN_MARGIN = 0.75
+"""The least such margin, in pixels."""
+
+
+@dataclass(frozen=True)
+class Background:
+    """Which known pixels show the background of the nearest hole, and how near a pixel may be to count as such."""
+
+    weight: Tensor
+    """`[1, 1, H, W]` in [0, 1]; 0 in holes."""
+    threshold: Tensor
+    """`[1, 1, H, W]` disparity below which a pixel is background, meaningful in and around holes."""
+
+
+def find_background(mask: Tensor, disparity: Tensor | None) -> Background:
+    """Tell the background from the foreground around the holes.
+
+    Each row of a hole ends on two known pixels; the farther one is the background.
+
+    Args:
+        mask: `[1, 1, H, W]`, 1 in holes.
+        disparity: `[1, 1, H, W]` of the same view, read at known pixels only; None takes every known pixel.
+    """
+    known = 1 - mask
+    if disparity is None:
+        return Background(known, torch.full_like(mask, math.inf))
+    left, right = _row_ends(mask, disparity)
+    margin = ((left - right).abs() * JUMP_SHARE).clamp_(min=MIN_MARGIN)
+    threshold = _spread(torch.minimum(left, right) + margin, mask)
+    return Background(torch.sigmoid((threshold - disparity) * 4) * known, threshold)
+
+
+def spatial_fill(video: Tensor, mask: Tensor, background: Background) -> Tensor:
+    """Fill `[1, 3, H, W]` where `mask` `[1, 1, H, W]` is 1; every other pixel comes back as it is."""
+    hole = mask[0, 0] > 0
+    if not hole.any():
+        return video
+    weight = background.weight
+    mean = _smooth_mean(video, weight.clamp(min=1e-4) * (1 - mask))
+    return _march(video, hole, weight[0, 0] > 0.3, mean, _coherence(video, weight))
+
+
+def pull_push(values: Tensor, weight: Tensor) -> Tensor:
+    """Interpolate `[T, C, H, W]` over the places where `weight` `[T, 1, H, W]` is low; 1 keeps a value as it is."""
+    levels = [(values * weight, weight)]
+    while max(weight.shape[-2:]) > 1:
+        pad = (0, weight.shape[-1] % 2, 0, weight.shape[-2] % 2)
+        total = F.avg_pool2d(F.pad(levels[-1][0], pad), 2) * 4
+        weight = F.avg_pool2d(F.pad(weight, pad), 2) * 4
+        scale = 1 / weight.clamp(min=1)
+        total, weight = total * scale, weight * scale
+        levels.append((total, weight))
+    filled = levels[-1][0] / levels[-1][1].clamp(min=1e-12)
+    for total, weight in reversed(levels[:-1]):
+        height, width = weight.shape[-2:]
+        coarse = F.interpolate(filled, scale_factor=2.0, mode="bilinear")[..., :height, :width]
+        filled = total + (1 - weight) * coarse
+    return filled
+
+
+def _row_ends(mask: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the disparity of the nearest known pixel to the left and to the right; at the border, of the other."""
+    width = mask.shape[-1]
+    x = torch.arange(width, dtype=torch.int32, device=mask.device).expand_as(mask)
+    known = mask == 0
+    left = torch.where(known, x, -1).cummax(-1).values
+    right = width - 1 - torch.where(known.flip(-1), x, -1).cummax(-1).values.flip(-1)
+    at_left = disparity.gather(-1, left.clamp(min=0).long())
+    at_right = disparity.gather(-1, right.clamp(max=width - 1).long())
+    has_left, has_right = left >= 0, right < width
+    return torch.where(has_left, at_left, at_right), torch.where(has_right, at_right, at_left)
+
+
+def _spread(values: Tensor, mask: Tensor) -> Tensor:
+    """Carry the holes' values smoothly out to the pixels around them (at a quarter of the size: they vary slowly)."""
+    height, width = mask.shape[-2:]
+    size = (max(1, height // 4), max(1, width // 4))
+    weight = F.adaptive_avg_pool2d(mask, size)
+    small = F.adaptive_avg_pool2d(values * mask, size) / weight.clamp(min=1e-6)
+    spread = pull_push(small, weight.clamp(max=1e-2) * 100)
+    return F.interpolate(spread, (height, width), mode="bilinear")
+
+
+def _halve(tensor: Tensor) -> Tensor:
+    size = [max(1, n // 2) for n in tensor.shape[-2:]]
+    return F.adaptive_avg_pool2d(tensor, size)
+
+
+def _smooth_mean(video: Tensor, weight: Tensor) -> Tensor:
+    """Return `[1, 3, H, W]`: the weighted pixels, and smooth means of them in between."""
+    small = _halve(weight)
+    colour = _halve(video * weight) / small.clamp(min=1e-12)
+    return F.interpolate(pull_push(colour, small), video.shape[-2:], mode="bilinear")
+
+
+def _coherence(video: Tensor, weight: Tensor) -> Tensor:
+    """Return `[1, 3, H, W]`: x and y of the edges' unit normal, and how strictly to follow them.
+
+    Both come from the structure tensor of the background pixels, carried on into the holes.
+    """
+    grey, solid = _halve(video.mean(1, keepdim=True)), _halve(weight)
+    solid = (F.max_pool2d(-F.pad(solid, (1, 1, 1, 1), value=1.0), 3, 1) < -0.99).float()
+    padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
+    dx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 4 * solid  # per full-resolution pixel
+    dy = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 4 * solid
+    products = _gauss(torch.cat([dx * dx, dx * dy, dy * dy, solid], dim=1), TENSOR_SIGMA)
+    tensor, total = products[:, :3], products[:, 3:]
+    tensor = pull_push(tensor / total.clamp(min=1e-4), (total > 0.05) * solid)
+    xx, xy, yy = tensor.split(1, dim=1)
+    gap = torch.hypot(xx - yy, 2 * xy)  # of the eigenvalues
+    angle = torch.atan2(2 * xy, xx - yy) / 2
+    relative = gap / (xx + yy).clamp(min=1e-9)
+    strictness = 1 + SHARPNESS * relative**2 * torch.exp(-(CONTRAST**2) / gap.clamp(min=1e-9))
+    guide = torch.cat([angle.cos(), angle.sin(), strictness], dim=1)
+    return F.interpolate(guide, video.shape[-2:], mode="nearest")
+
+
+def _gauss(image: Tensor, sigma: float) -> Tensor:
+    reach = math.ceil(3 * sigma)
+    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) / sigma) ** 2)
+    taps, channels = taps / taps.sum(), image.shape[1]
+    rows = taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
+    image = F.conv2d(image, rows, padding=(0, reach), groups=channels)
+    return F.conv2d(image, rows.transpose(2, 3), padding=(reach, 0), groups=channels)
+
+
+def _disc(radius: int, pitch: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Return x, y and flat index of the offsets within `radius`, the centre left out."""
+    steps = torch.arange(-radius, radius + 1, device=device)
+    y, x = torch.meshgrid(steps, steps, indexing="ij")
+    inside = (x * x + y * y <= radius * radius + 1) & (x.abs() + y.abs() > 0)
+    x, y = x[inside], y[inside]
+    return x.float(), y.float(), y * pitch + x
+
+
+def _march(video: Tensor, hole: Tensor, source: Tensor, mean: Tensor, guide: Tensor) -> Tensor:
+    """Fill layer after layer of the hole from `source`, mixing in `mean` with depth."""
+    height, width = hole.shape
+    pad = RADIUS
+    pitch = width + 2 * pad
+
+    def flat(tensor: Tensor) -> Tensor:  # `[C, H, W]` to `[padded pixels, C]`
+        return F.pad(tensor, (pad, pad, pad, pad)).flatten(1).T.contiguous()
+
+    colour, mean_colour = flat(video[0]), flat(mean[0])
+    direction = flat(guide[0])
+    todo, done = flat(hole[None])[:, 0], flat(source[None])[:, 0]
+    dx, dy, offset = _disc(RADIUS, pitch, hole.device)
+    nearness = 1 / torch.hypot(dx, dy)
+    step = _disc(1, pitch, hole.device)[2]
+    ring = F.max_pool2d(source[None, None].float(), 3, 1, 1)[0] > 0
+    front = (flat(ring)[:, 0] & todo).nonzero()[:, 0]
+    marched = colour.clone()
+    layer = 0
+    while front.numel():
+        around = front[:, None] + offset
+        nx, ny, strict = direction[front].T[:, :, None]
+        across = (nx * dx + ny * dy) * strict / RADIUS
+        weight = (torch.exp(-0.5 * across**2) * nearness + 1e-6) * done[around]
+        total = weight.sum(1, keepdim=True)
+        marched[front] = torch.bmm(weight[:, None], marched[around])[:, 0] / total
+        trust = 0.5 + 0.5 * math.exp(-layer / TRUST_DEPTH)
+        colour[front] = torch.lerp(mean_colour[front], marched[front], trust)
+        done[front], todo[front] = True, False
+        following = (front[:, None] + step).flatten()
+        front = torch.unique(following[todo[following]])
+        layer += 1
+    colour = torch.where(todo[:, None], mean_colour, colour)  # holes without any background
+    filled = colour.T.view(1, 3, height + 2 * pad, pitch)
+    return filled[..., pad : pad + height, pad : pad + width]

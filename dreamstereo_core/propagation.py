@@ -1,0 +1,171 @@
+"""Temporal filling: background that neighbouring frames reveal, carried along the background's motion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .coherence import find_background, pull_push, spatial_fill
+from .flow import bidirectional_flow, consistency, warp
+
+REVEALED = 50.0
+"""Weight of a background pixel that a neighbouring frame shows, against 1 for a frame's own guess."""
+GUESSED = 0.5
+"""Weight of a neighbour's guess."""
+COLOUR_TOLERANCE = 0.04
+"""Mean difference, on the background around a hole, at which a neighbour loses most of its trust."""
+FLOW_WIDTH = 256
+"""Width of the grid on which motion is estimated, in pixels."""
+
+
+@dataclass(frozen=True)
+class FilledFrame:
+    """One frame, filled by itself, and what its neighbours need to know of it."""
+
+    video: Tensor
+    """`[1, 3, H, W]`, holes filled."""
+    mask: Tensor
+    """`[1, 1, H, W]`, 1 in holes."""
+    disparity: Tensor | None
+    """`[1, 1, H, W]` or None."""
+    holes: tuple[Tensor, Tensor]
+    """Rows and columns of the N hole pixels."""
+    threshold: Tensor
+    """`[N]`, the disparity below which a pixel is background there."""
+    thumbnail: Tensor
+    """`[1, 3, h, w]`: `video` on the motion grid."""
+    background: Tensor
+    """`[1, 1, h, w]`: the background's weight there."""
+
+
+@dataclass(frozen=True)
+class BackgroundMotion:
+    """Flow `[1, 2, h, w]` of the background between two frames, carried on under the foreground and the holes."""
+
+    forward: Tensor
+    backward: Tensor
+
+
+def fill_frame(video: Tensor, occlusion_mask: Tensor, disparity: Tensor | None) -> FilledFrame:
+    """Fill `[1, 3, H, W]` by itself alone."""
+    mask = (occlusion_mask > 0).float()
+    background = find_background(mask, disparity)
+    filled = spatial_fill(video, mask, background)
+    height, width = mask.shape[-2:]
+    grid_width = min(FLOW_WIDTH, width)
+    size = (max(1, round(height * grid_width / width)), grid_width)
+    row, column = mask[0, 0].nonzero(as_tuple=True)
+    return FilledFrame(
+        video=filled,
+        mask=mask,
+        disparity=disparity,
+        holes=(row, column),
+        threshold=background.threshold[0, 0, row, column],
+        thumbnail=F.interpolate(filled, size, mode="area"),
+        background=F.interpolate(background.weight, size, mode="area"),
+    )
+
+
+def background_motion(a: FilledFrame, b: FilledFrame) -> BackgroundMotion:
+    """Estimate how the background moves from `a` to `b` and back."""
+    forward, backward = bidirectional_flow(a.thumbnail, b.thumbnail, width=FLOW_WIDTH)
+    both = torch.cat([forward, backward])
+    sure = torch.cat([consistency(forward, backward), consistency(backward, forward)])
+    weight = torch.cat([a.background, b.background]) * sure
+    forward, backward = pull_push(both, weight.clamp(min=1e-4)).chunk(2)
+    return BackgroundMotion(forward, backward)
+
+
+def propagate(
+    frames: Sequence[FilledFrame],
+    motions: Sequence[BackgroundMotion],
+    centre: int,
+    reach: Sequence[int],
+) -> Tensor:
+    """Fill one frame from its neighbours.
+
+    Args:
+        frames: a window of one shot.
+        motions: between `frames[i]` and `frames[i + 1]`.
+        centre: index of the frame to fill.
+        reach: distances, in frames, of the neighbours to ask.
+
+    Returns:
+        `[1, 3, H, W]`; known pixels as they are.
+    """
+    here = frames[centre]
+    row, column = here.holes
+    paths = _paths(motions, centre, reach, here.thumbnail)
+    if not row.numel() or not paths:
+        return here.video
+    errors = _disagreement(here, [frames[at] for at in paths], torch.cat(list(paths.values())))
+    total = here.video[0][:, row, column].clone()
+    weight = torch.ones_like(total[:1])
+    for (at, path), error in zip(paths.items(), errors, strict=True):
+        colour, trust = _look_up(here, frames[at], torch.cat([path, error[None]], dim=1))
+        trust = trust / abs(at - centre)
+        total += colour * trust
+        weight += trust
+    result = here.video.clone()
+    result[0][:, row, column] = total / weight
+    return result
+
+
+def _paths(
+    motions: Sequence[BackgroundMotion], centre: int, reach: Sequence[int], like: Tensor
+) -> dict[int, Tensor]:
+    """Chain the motions from `centre` outwards: frame index -> flow `[1, 2, h, w]` on the centre's grid."""
+    paths: dict[int, Tensor] = {}
+    for direction in (1, -1):
+        path = torch.zeros_like(like[:, :2])
+        for distance in range(1, max(reach, default=0) + 1):
+            at = centre + direction * distance
+            if not 0 <= at <= len(motions):
+                break
+            motion = motions[min(at, at - direction)]
+            path = path + warp(motion.forward if direction > 0 else motion.backward, path)
+            if distance in reach:
+                paths[at] = path
+    return paths
+
+
+def _disagreement(here: FilledFrame, others: Sequence[FilledFrame], paths: Tensor) -> Tensor:
+    """Return `[K, 1, h, w]`: how far the background differs after the motion, carried on into the holes."""
+    pictures = torch.cat([torch.cat([o.thumbnail, o.background], dim=1) for o in others])
+    moved = warp(pictures, paths)
+    difference = (moved[:, :3] - here.thumbnail).abs().mean(1, keepdim=True)
+    return pull_push(difference, (here.background * moved[:, 3:]).clamp(min=1e-4))
+
+
+def _look_up(here: FilledFrame, there: FilledFrame, guide: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what `there` holds for the hole pixels of `here` `[3, N]`, and how far to trust it `[1, N]`.
+
+    `guide` `[1, 3, h, w]` holds the path and the disagreement.
+    """
+    row, column = here.holes
+    height, width = here.video.shape[-2:]
+    grid_height, grid_width = guide.shape[-2:]
+
+    def points(x: Tensor, y: Tensor) -> Tensor:
+        return torch.stack([(x + 0.5) * 2 / width - 1, (y + 0.5) * 2 / height - 1], -1)[None, None]
+
+    dx, dy, error = _sample(guide, points(column.float(), row.float()))
+    goal = points(column + dx * (width / grid_width), row + dy * (height / grid_height))
+    inside = (goal.abs() <= 1).all(-1)[0, 0]
+    missing = _sample(there.mask, goal)[0]
+    revealed = missing < 0.01
+    if there.disparity is not None:
+        revealed &= _sample(there.disparity, goal)[0] < here.threshold
+    worth = torch.where(revealed, REVEALED, GUESSED)
+    worth = worth * (revealed | (missing > 0.99))  # neither the foreground nor a hole's border
+    trust = torch.exp(-((error / COLOUR_TOLERANCE) ** 2)) * worth * inside
+    return _sample(there.video, goal), trust[None]
+
+
+def _sample(image: Tensor, points: Tensor) -> Tensor:
+    """Sample `[1, C, h, w]` at `[1, 1, N, 2]` in [-1, 1]: `[C, N]`."""
+    return F.grid_sample(image, points, padding_mode="border", align_corners=False)[0, :, 0]

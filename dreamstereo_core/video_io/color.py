@@ -1,0 +1,168 @@
+"""Decoded frames to RGB and RGB to 4:2:0, in floats, by the matrix and range that the tags name.
+
+swscale only brings frames to a planar format of the same depth (chroma to full size); its own
+RGB conversion rounds to one or two 8-bit levels, which would throw 10-bit away.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from av import VideoFrame
+from torch import Tensor
+
+UNSPECIFIED = 2
+"""Primaries, transfer and matrix "unspecified" in FFmpeg's numbers; for the range it is 0."""
+LIMITED, FULL = 1, 2
+
+_BICUBIC = 4
+_LUMA_WEIGHTS = {  # matrix: (Kr, Kb), ITU-T H.273 table 4
+    1: (0.2126, 0.0722),
+    4: (0.30, 0.11),
+    5: (0.299, 0.114),
+    6: (0.299, 0.114),
+    7: (0.212, 0.087),
+    9: (0.2627, 0.0593),
+}
+
+
+@dataclass(frozen=True)
+class ColorTags:
+    """How the numbers of a stream are meant, in FFmpeg's (ITU-T H.273) numbers."""
+
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+    matrix: int = UNSPECIFIED
+    range: int = 0
+
+
+def resolve_matrix(matrix: int, width: int, height: int) -> int:
+    """Return the matrix to calculate with: an unspecified one follows the size, as in players.
+
+    Raises:
+        ValueError: a matrix that no weights define (YCgCo, ICtCp, constant luminance).
+    """
+    if matrix in (0, UNSPECIFIED, 3):
+        high_definition = max(width, height) >= 1280 or min(width, height) > 576
+        return 1 if high_definition else 6
+    if matrix not in _LUMA_WEIGHTS:
+        raise ValueError(f"its colour matrix ({matrix} in ITU-T H.273) is not supported")
+    return matrix
+
+
+def frame_to_rgb(frame: VideoFrame, width: int, height: int) -> Tensor:
+    """Convert one decoded frame to RGB [3, height, width] in [0, 1]; an alpha channel is dropped.
+
+    A frame of another size is rescaled to `width` x `height` pixels.
+
+    Raises:
+        ValueError: the frame's colour matrix is not supported.
+    """
+    name = frame.format.name
+    bits = max(8, frame.format.components[0].bits)
+    depth = "" if bits == 8 else f"{min(b for b in (10, 12, 16) if b >= bits)}le"
+    size = {"width": width, "height": height, "interpolation": _BICUBIC}
+    if frame.format.is_rgb or frame.format.has_palette:
+        return _rgb_to_tensor(frame.reformat(format=f"gbrp{depth}" if depth else "rgb24", **size))
+    grey = name.startswith(("gray", "ya", "mono"))
+    # An untagged grey frame is full range: so do FFmpeg and the image formats that have grey.
+    full = frame.color_range == FULL or name.startswith("yuvj") or (grey and not frame.color_range)
+    # The same range on both sides: swscale must leave the levels alone.
+    size |= {"src_color_range": LIMITED + full, "dst_color_range": LIMITED + full}
+    bits = int(depth[:-2] or 8)
+    if grey:
+        (luma,) = _planes(frame.reformat(format=f"gray{depth}", **size))
+        scale, offset, _ = _code_range(bits, full)
+        rgb = luma.to(torch.float32).sub_(offset).div_(scale).clamp_(0, 1)
+        return rgb.expand(3, -1, -1).contiguous()
+    layout = "yuvj444p" if name.startswith("yuvj") else f"yuv444p{depth}"
+    matrix = resolve_matrix(frame.colorspace, frame.width, frame.height)
+    return _yuv_to_rgb(_planes(frame.reformat(format=layout, **size)), matrix, full, bits)
+
+
+def rgb_to_frame(rgb: Tensor, matrix: int, full: bool, bits: int) -> VideoFrame:
+    """Convert RGB [3, H, W] in [0, 1] to a 4:2:0 frame of 8 or 10 bits.
+
+    Odd sizes grow by one row or column, a copy of the last one, since 4:2:0 wants even sizes.
+    """
+    kr, kb = _LUMA_WEIGHTS[matrix]
+    scale, offset, chroma_scale = _code_range(bits, full)
+    luma = torch.tensor([kr, 1 - kr - kb, kb])
+    blue, red = torch.tensor([0.0, 0, 1]) - luma, torch.tensor([1.0, 0, 0]) - luma
+    weights = torch.stack(
+        [luma * scale, blue * (chroma_scale / (2 - 2 * kb)), red * (chroma_scale / (2 - 2 * kr))]
+    )
+    # + 0.5: the conversion to integers truncates.
+    offsets = torch.tensor([offset + 0.5, 0, 0]).view(3, 1)
+    height, width = rgb.shape[1:]
+    if height % 2 or width % 2:
+        rgb = torch.nn.functional.pad(rgb, (0, width % 2, 0, height % 2), mode="replicate")
+        height, width = rgb.shape[1:]
+    clipped = rgb.detach().to("cpu", torch.float32).clamp(0, 1).reshape(3, -1)
+    yuv = torch.addmm(offsets, weights, clipped).view(3, height, width)
+    frame = VideoFrame(width, height, "yuv420p" if bits == 8 else "yuv420p10le")
+    y, u, v = _planes(frame)
+    y.copy_(yuv[0])
+    chroma = _halve_chroma(yuv[1:]).add_((1 << (bits - 1)) + 0.5).clamp_(0, (1 << bits) - 1)
+    u.copy_(chroma[0])
+    v.copy_(chroma[1])
+    return frame
+
+
+def _halve_chroma(chroma: Tensor) -> Tensor:
+    """Filter [2, H, W] to [2, H/2, W/2], sited left between the rows, as MPEG-2 and H.264 do."""
+    rows = chroma[:, 0::2] + chroma[:, 1::2]
+    half = rows[..., 0::2] * 2
+    half += rows[..., 1::2]
+    half[..., 1:] += rows[..., 1:-1:2]
+    half[..., 0] += rows[..., 0]
+    return half.mul_(1 / 8)
+
+
+def _yuv_to_rgb(planes: list[Tensor], matrix: int, full: bool, bits: int) -> Tensor:
+    """Convert full-size Y, U, V planes [H, W] of integers to RGB [3, H, W] in [0, 1]."""
+    kr, kb = _LUMA_WEIGHTS[matrix]
+    kg = 1 - kr - kb
+    scale, offset, chroma_scale = _code_range(bits, full)
+    y, u, v = (plane.to(torch.float32) for plane in planes)
+    y.sub_(offset).mul_(1 / scale)
+    u.sub_(1 << (bits - 1)).mul_((2 - 2 * kb) / chroma_scale)  # now B - Y
+    v.sub_(1 << (bits - 1)).mul_((2 - 2 * kr) / chroma_scale)  # now R - Y
+    rgb = torch.empty(3, *y.shape)
+    torch.add(y, v, out=rgb[0])
+    torch.add(y, u, out=rgb[2])
+    torch.add(y, u, alpha=-kb / kg, out=rgb[1]).sub_(v, alpha=kr / kg)
+    return rgb.clamp_(0, 1)
+
+
+def _code_range(bits: int, full: bool) -> tuple[float, float, float]:
+    """Return the span and the offset of luma codes, and the span of chroma codes."""
+    if full:
+        return (1 << bits) - 1, 0, (1 << bits) - 1
+    return 219 << (bits - 8), 16 << (bits - 8), 224 << (bits - 8)
+
+
+def _rgb_to_tensor(frame: VideoFrame) -> Tensor:
+    """Convert an rgb24 or planar GBR frame to RGB [3, H, W] in [0, 1], without loss."""
+    bits = frame.format.components[0].bits
+    rgb = torch.empty(3, frame.height, frame.width)
+    if frame.format.name == "rgb24":
+        packed = np.frombuffer(frame.planes[0], np.uint8).reshape(frame.height, -1)
+        pixels = packed[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
+        rgb.copy_(torch.from_numpy(pixels).permute(2, 0, 1))
+    else:
+        for channel, plane in zip((1, 2, 0), _planes(frame), strict=True):
+            rgb[channel].copy_(plane)
+    return rgb.mul_(1 / ((1 << bits) - 1)).clamp_(0, 1)
+
+
+def _planes(frame: VideoFrame) -> list[Tensor]:
+    """Return a planar frame's planes as views [H, W] of its own memory."""
+    dtype = np.uint16 if frame.format.components[0].bits > 8 else np.uint8
+    views = []
+    for plane in frame.planes:
+        view = np.frombuffer(plane, dtype).reshape(plane.height, -1)
+        views.append(torch.from_numpy(view[:, : plane.width]))
+    return views

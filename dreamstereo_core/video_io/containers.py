@@ -1,0 +1,66 @@
+"""Which container takes which codecs, and the suffix that suits a source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from av.audio.stream import AudioStream
+
+from .source import IMAGE_SUFFIXES, Source, VideoError, image_paths, open_input
+
+FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
+"""Suffix of a video target -> FFmpeg's name of the container."""
+
+WRITABLE_IMAGES = (".png", ".jpg", ".jpeg", ".webp")
+
+_ISO_AUDIO = {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "dts"}
+_AUDIO = {
+    "mp4": _ISO_AUDIO | {"opus", "flac"},
+    "mov": _ISO_AUDIO,
+    "webm": {"opus", "vorbis"},
+}
+
+
+def holds_audio(container: str, codec: str) -> bool:
+    """Tell whether players expect audio of this codec in the container (FFmpeg's names)."""
+    if container == "matroska" or (container == "mov" and codec.startswith("pcm_")):
+        return True
+    return codec in _AUDIO[container]
+
+
+def audio_codec(stream: AudioStream) -> str:
+    """Return the name of a stream's codec, whatever decoder serves it.
+
+    Raises:
+        VideoError: FFmpeg knows no such codec.
+    """
+    if stream.codec_context is None:
+        raise VideoError(f"audio stream {stream.index}: unknown codec")
+    return stream.codec_context.codec.canonical_name
+
+
+def check_suffix(target: Path) -> None:
+    """Require a target that can be written.
+
+    Raises:
+        VideoError: listing the suffixes.
+    """
+    known = [*FORMATS, *WRITABLE_IMAGES]
+    if target.suffix.lower() not in known:
+        raise VideoError(f"{target}: expected a name ending in one of {', '.join(known)}")
+
+
+def suggest_suffix(source: Source) -> str:
+    """Return the suffix for a converted copy: .mp4, .mkv where its audio needs it, or an image's.
+
+    Raises:
+        VideoError: the source is missing or unreadable.
+    """
+    if image_paths(source) is not None:
+        return ".mp4"
+    with open_input(source) as container:
+        if container.format.name == "image2" or container.format.name.endswith("_pipe"):
+            suffix = Path(source).suffix.lower() if isinstance(source, str | Path) else ".png"
+            return suffix if suffix in WRITABLE_IMAGES else ".png"
+        codecs = [audio_codec(stream) for stream in container.streams.audio]
+        return ".mp4" if all(holds_audio("mp4", codec) for codec in codecs) else ".mkv"

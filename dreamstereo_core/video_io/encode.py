@@ -1,0 +1,183 @@
+"""Writing: a file that appears under its name only when it is complete."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+
+import av
+
+from ..checks import check_frames
+from ..types import Video
+from .containers import WRITABLE_IMAGES, check_suffix
+from .image import ImageSink
+from .info import VideoInfo
+from .mux import EncodeOptions, VideoSink
+from .source import Source, VideoError, reason
+
+
+class VideoWriter:
+    """Writes frames to a file that appears under its name only when all went well.
+
+    Use it as a context manager: a clean exit finishes the file and renames it into place, an
+    exception (an interrupt too) removes what was written and leaves an existing target alone.
+
+    Sample aspect ratio, frame times, primaries, transfer, matrix and range are the source's. Where
+    the source names no matrix, the one that is used is named. Odd sizes grow by one row or column,
+    a copy of the last one. The output's clock begins at 0 with the first frame.
+    """
+
+    def __init__(
+        self,
+        target: str | Path,
+        info: VideoInfo,
+        width: int,
+        height: int,
+        encode: EncodeOptions | None = None,
+        *,
+        audio_from: Source | None = None,
+        audio_start: Fraction | None = None,
+        audio_stop: Fraction | None = None,
+        layout: str | None = None,
+        metadata: dict[str, str] | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        """Open the encoder and the file, so that what cannot work fails before any work is done.
+
+        Args:
+            target: .mp4, .m4v, .mov, .mkv or .webm; .png, .jpg or .webp for a single frame.
+            info: the source, for its rate, tags and depth.
+            width: of the frames that will come, in pixels.
+            height: of the frames that will come, in pixels.
+            encode: codec, quality, depth.
+            audio_from: where audio packets and titles are copied from.
+            audio_start: seconds of that source's clock that become 0; None: the first frame's time.
+            audio_stop: seconds of that source's clock where the sound ends; None: at its end.
+            layout: for stereo tags; a layout other than side by side and top-bottom has none.
+            metadata: container tags to add.
+            overwrite: replace an existing target.
+
+        Raises:
+            VideoError: the target cannot be written, or not with this codec or audio.
+        """
+        self._target = Path(target)
+        self._size = (width, height)
+        self._last_time: Fraction | None = None
+        check_suffix(self._target)
+        self._temporary = _claim(self._target, overwrite)
+        sink: ImageSink | VideoSink | None = None
+        try:
+            with _errors_of(self._target):
+                if self._target.suffix.lower() in WRITABLE_IMAGES:
+                    sink = ImageSink(self._temporary, self._target, info.bit_depth)
+                else:
+                    sink = VideoSink(
+                        self._temporary,
+                        self._target,
+                        info,
+                        (width, height),
+                        encode or EncodeOptions(),
+                        layout,
+                    )
+                    if audio_from is not None:
+                        sink.add_audio(audio_from, audio_start, audio_stop)
+                    sink.open(metadata or {})
+        except BaseException:
+            self._discard(sink)
+            raise
+        self._sink = sink
+
+    def __enter__(self) -> VideoWriter:
+        """Return the writer."""
+        return self
+
+    def write(self, frames: Video, times: Sequence[Fraction]) -> None:
+        """Encode frames [T, 3, H, W] shown at `times`, seconds of the source's clock.
+
+        Raises:
+            ValueError: another size than announced, or times that do not grow.
+            VideoError: the target cannot be written (a full disk).
+        """
+        check_frames("frames", frames, channels=3)
+        height, width = frames.shape[2:]
+        if (width, height) != self._size:
+            expected = "{}x{}".format(*self._size)
+            raise ValueError(f"frames: expected {expected} pixels, got {width}x{height}")
+        if len(times) != len(frames):
+            raise ValueError(f"times: expected {len(frames)}, one per frame, got {len(times)}")
+        for pixels, time in zip(frames, times, strict=True):
+            if self._last_time is not None and time <= self._last_time:
+                raise ValueError(f"times: expected growing times, got {time} s after the same")
+            self._last_time = time
+            with _errors_of(self._target):
+                self._sink.put(pixels, time)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Finish the file and rename it into place, or remove it.
+
+        Raises:
+            VideoError: no frame was written, or the target cannot be written.
+        """
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._discard(self._sink)
+
+    def _finish(self) -> None:
+        if self._last_time is None:
+            raise VideoError(f"{self._target}: no frame was written")
+        with _errors_of(self._target):
+            self._sink.finish()
+            with open(self._temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.replace(self._temporary, self._target)
+
+    def _discard(self, sink: ImageSink | VideoSink | None) -> None:
+        """Close everything and remove the temporary file, where there is still one."""
+        # Unlinked before closing, so that no time goes into finishing a file nobody wants; where
+        # an open file cannot be unlinked (Windows) the second attempt does it.
+        with suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
+        if sink is not None:
+            sink.close()
+        with suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
+
+
+def _claim(target: Path, overwrite: bool) -> Path:
+    """Create the temporary file beside the target."""
+    if target.is_dir():
+        raise VideoError(f"{target}: expected a file name, this is a folder")
+    if target.exists() and not overwrite:
+        raise VideoError(f"{target}: exists already; allow overwriting or choose another name")
+    temporary = target.with_name(f".{target.stem[:100]}.{secrets.token_hex(4)}.part")
+    try:
+        temporary.open("xb").close()
+    except OSError as error:
+        raise VideoError(f"{target}: cannot be created ({reason(error)})") from error
+    return temporary
+
+
+class _errors_of:  # noqa: N801 (a context manager that reads like one)
+    """Turn what FFmpeg and the system raise into one line about the target."""
+
+    def __init__(self, target: Path) -> None:
+        self._target = target
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, av.FFmpegError | OSError) and not isinstance(error, VideoError):
+            raise VideoError(f"{self._target}: cannot be written ({reason(error)})") from error

@@ -1,0 +1,190 @@
+"""What a source is: size as displayed, rate, length, depth and colour tags."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+import av.error
+import numpy as np
+from av import VideoFrame
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from .color import UNSPECIFIED, ColorTags
+from .source import Source, VideoError, image_paths, open_input, reason, source_name
+
+SEQUENCE_RATE = Fraction(24)
+"""Frames per second of a folder or numbered images, which carry no rate."""
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What `probe` finds; sizes are as displayed, after rotation."""
+
+    source: Source
+    width: int
+    height: int
+    frame_rate: Fraction
+    frame_count: int | None
+    """An estimate where the container does not count; None where nothing is known."""
+    duration: float | None
+    """Seconds."""
+    bit_depth: int
+    """8 or 10; deeper sources count as 10."""
+    pixel_aspect: Fraction
+    color: ColorTags
+    has_audio: bool
+    is_image: bool
+    time_base: Fraction = Fraction(1, 90000)
+    """The unit of the source's time stamps in seconds."""
+
+
+def probe(source: Source) -> VideoInfo:
+    """Read what a video, image, folder of images or printf pattern is; decodes its first frame.
+
+    Raises:
+        VideoError: the source is missing, unreadable, or has no video.
+    """
+    images = image_paths(source)
+    if images is None:
+        return _probe_container(source)
+    first = _probe_container(images[0])
+    return VideoInfo(
+        source=source,
+        width=first.width,
+        height=first.height,
+        frame_rate=SEQUENCE_RATE,
+        frame_count=len(images),
+        duration=float(len(images) / SEQUENCE_RATE),
+        bit_depth=first.bit_depth,
+        pixel_aspect=first.pixel_aspect,
+        color=first.color,
+        has_audio=False,
+        is_image=False,
+        time_base=1 / SEQUENCE_RATE,
+    )
+
+
+def _probe_container(source: Source) -> VideoInfo:
+    with open_input(source) as container:
+        name = source_name(source)
+        stream = video_stream(container, name)
+        frame = next(decode_frames(container, stream, name))
+        is_image = is_still(container)
+        rate = stream_rate(stream)
+        duration = None if is_image else _duration(container, stream)
+        count: int | None = 1 if is_image else stream.frames
+        if not count:
+            count = None if duration is None else max(1, round(duration * rate))
+        width, height = frame.width, frame.height
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        if orientation(frame)[0] % 2:
+            width, height, aspect = height, width, 1 / aspect
+        return VideoInfo(
+            source=source,
+            width=width,
+            height=height,
+            frame_rate=rate,
+            frame_count=count,
+            duration=duration,
+            bit_depth=10 if frame.format.components[0].bits > 8 else 8,
+            pixel_aspect=aspect,
+            color=_color_tags(stream, frame, is_image),
+            has_audio=bool(container.streams.audio),
+            is_image=is_image,
+            time_base=stream.time_base or Fraction(1, 90000),
+        )
+
+
+def video_stream(container: InputContainer, name: str) -> VideoStream:
+    """Return the first video stream that is no cover art, set to decode on all cores.
+
+    Raises:
+        VideoError: there is none.
+    """
+    for stream in container.streams.video:
+        attached = bool(stream.disposition & Disposition.attached_pic)
+        if not attached and stream.codec_context is not None:
+            stream.thread_type = "AUTO"
+            return stream
+    raise VideoError(f"{name}: has no video stream")
+
+
+def decode_frames(
+    container: InputContainer, stream: VideoStream, name: str
+) -> Iterator[VideoFrame]:
+    """Decode what can be decoded: a damaged packet is left out, a truncated file ends early.
+
+    Raises:
+        VideoError: not one frame came out.
+    """
+    damage: av.FFmpegError | None = None
+    count = 0
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+            frames = stream.codec_context.decode(packet)
+        except MemoryError:
+            raise
+        except av.error.EOFError:  # the decoder is flushed
+            break
+        except av.FFmpegError as error:
+            damage = error
+            continue
+        for frame in frames:
+            count += 1
+            yield frame
+        if packet is None:
+            break
+    if not count:
+        why = "no frame could be decoded" if damage is None else reason(damage)
+        raise VideoError(f"{name}: its video cannot be decoded ({why})")
+
+
+def is_still(container: InputContainer) -> bool:
+    """Tell whether the container holds a single picture."""
+    return container.format.name == "image2" or container.format.name.endswith("_pipe")
+
+
+def stream_rate(stream: VideoStream) -> Fraction:
+    """Return the average frame rate; what says nothing of use counts as `SEQUENCE_RATE`."""
+    rate = stream.average_rate or stream.guessed_rate
+    return rate if rate and 0 < rate <= 1000 else SEQUENCE_RATE
+
+
+def orientation(frame: VideoFrame) -> tuple[int, bool]:
+    """Return how to show a frame: quarter turns counter-clockwise after an optional mirroring."""
+    try:
+        data = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV does not know some newer kinds of side data
+        return round(frame.rotation / 90) % 4, False
+    if data is None:
+        return 0, False
+    a, b, _, c, d = (int(v) for v in np.frombuffer(data, np.int32)[:5])
+    mirrored = a * d - b * c < 0
+    if mirrored:
+        a, b = -a, -b
+    turns = {(True, 1): 0, (True, -1): 2, (False, 1): 3, (False, -1): 1}
+    along_x = abs(a) >= abs(b)
+    return turns[along_x, 1 if (a if along_x else b) > 0 else -1], mirrored
+
+
+def _duration(container: InputContainer, stream: VideoStream) -> float | None:
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def _color_tags(stream: VideoStream, frame: VideoFrame, is_image: bool) -> ColorTags:
+    context = stream.codec_context
+    primaries, transfer = int(context.color_primaries), int(context.color_trc)
+    if is_image or frame.format.is_rgb or frame.format.has_palette:
+        # Matrix and full range of a picture are its codec's own: a video made of it has the usual.
+        return ColorTags(primaries, transfer)
+    matrix = UNSPECIFIED if frame.colorspace in (0, 3) else int(frame.colorspace)
+    return ColorTags(primaries, transfer, matrix, int(frame.color_range))

@@ -1,0 +1,239 @@
+"""Encoder and container of a video target: options, tags, time stamps, interleaving."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av import Packet, VideoFrame
+from av.codec import Codec
+from av.codec.codec import UnknownCodecError
+from torch import Tensor
+
+from ..checks import check_choice, check_range
+from .audio import AudioCopy
+from .color import FULL, LIMITED, resolve_matrix, rgb_to_frame
+from .containers import FORMATS
+from .info import VideoInfo
+from .source import Source, VideoError, reason
+
+
+@dataclass(frozen=True)
+class _Codec:
+    encoder: str
+    crf: int
+    crf_max: int
+    preset: str
+
+
+CODECS = {
+    "h264": _Codec("libx264", 18, 51, "medium"),
+    "hevc": _Codec("libx265", 20, 51, "medium"),
+    "av1": _Codec("libsvtav1", 26, 63, "8"),
+}
+_STEREO = {  # layout: (H.264 frame-packing, Matroska stereo_mode)
+    "full_sbs": (3, "left_right"),
+    "half_sbs": (3, "left_right"),
+    "full_tb": (4, "top_bottom"),
+    "half_tb": (4, "top_bottom"),
+}
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How to encode; None is the codec's own default (bit depth: as the source)."""
+
+    codec: str = "h264"
+    crf: int | None = None
+    preset: str | None = None
+    bit_depth: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: naming the one that is wrong.
+        """
+        check_choice("codec", self.codec, tuple(CODECS))
+        if self.crf is not None:
+            check_range("crf", self.crf, 0, CODECS[self.codec].crf_max)
+        if self.bit_depth not in (None, 8, 10):
+            raise ValueError(f"bit_depth: expected 8, 10 or None, got {self.bit_depth}")
+
+
+class VideoSink:
+    """One video stream, and the source's audio beside it, into one file."""
+
+    def __init__(
+        self,
+        path: Path,
+        target: Path,
+        info: VideoInfo,
+        size: tuple[int, int],
+        encode: EncodeOptions,
+        layout: str | None,
+    ) -> None:
+        """Set the encoder up; `path` is written, `target` is what errors name."""
+        self._target = target
+        self._codec = CODECS[encode.codec]
+        self._container_name = FORMATS[target.suffix.lower()]
+        self._bits = encode.bit_depth or info.bit_depth
+        self._matrix = resolve_matrix(info.color.matrix, info.width, info.height)
+        self._full = info.color.range == FULL
+        self._frame_duration = 1 / info.frame_rate
+        self._time_base = _fine(info.time_base)
+        self._audio: AudioCopy | None = None
+        self._audio_range: tuple[Fraction | None, Fraction | None] = (None, None)
+        self._origin: Fraction | None = None
+        self._waiting: VideoFrame | None = None
+        self._durations: dict[int, int] = {}
+        self._output = av.open(f"file:{path}", "w", format=self._container_name)
+        try:
+            self._stream = self._add_stream(info, size, encode, layout)
+        except BaseException:
+            self.close()
+            raise
+
+    def add_audio(self, source: Source, start: Fraction | None, stop: Fraction | None) -> None:
+        """Copy a source's audio between two times of its own clock; None: from the first frame."""
+        self._audio = AudioCopy(source, self._output, str(self._target))
+        self._audio_range = (start, stop)
+
+    def open(self, metadata: dict[str, str]) -> None:
+        """Open the encoder and write the header.
+
+        Raises:
+            VideoError: the encoder refuses the preset or the size.
+        """
+        titles = self._audio.metadata if self._audio else {}
+        self._output.metadata.update(titles | metadata)
+        if self._container_name in ("mp4", "mov"):
+            # Tags beyond the standard ones need the second flag, which hides the standard ones
+            # from some players: it is set only where such tags come.
+            tags = "+use_metadata_tags" if metadata else ""
+            self._output.container_options["movflags"] = f"faststart{tags}"
+        try:
+            self._stream.codec_context.open()
+        except av.FFmpegError as error:
+            context = self._stream.codec_context
+            raise VideoError(
+                f"{self._target}: {self._codec.encoder} refuses {context.width}x{context.height} "
+                f"{context.pix_fmt} with {self._stream.codec_context.options} ({reason(error)})"
+            ) from error
+        self._output.start_encoding()
+
+    def put(self, pixels: Tensor, time: Fraction) -> None:
+        """Encode one picture [3, H, W] shown at `time` of the source's clock."""
+        if self._origin is None:
+            self._origin = time
+            if self._audio is not None:
+                start, stop = self._audio_range
+                self._audio.start(time if start is None else start, stop)
+        frame = rgb_to_frame(pixels, self._matrix, self._full, self._bits)
+        frame.color_range = FULL if self._full else LIMITED
+        frame.colorspace = self._matrix
+        frame.time_base = self._time_base
+        pts = round((time - self._origin) / self._time_base)
+        if self._waiting is not None and self._waiting.pts is not None:
+            pts = max(pts, self._waiting.pts + 1)
+        frame.pts = pts
+        # One frame is held back, since its duration is known only when the next one comes.
+        self._encode_waiting(pts)
+        self._waiting = frame
+
+    def finish(self) -> None:
+        """Encode what waits, write the rest of the audio and the trailer."""
+        if self._waiting is not None and self._waiting.pts is not None:
+            duration = max(1, round(self._frame_duration / self._time_base))
+            self._encode_waiting(self._waiting.pts + duration)
+        self._mux(self._stream.encode(None))
+        if self._audio is not None:
+            self._audio.mux_until(None)
+        self._output.close()
+
+    def close(self) -> None:
+        """Let go of the files, finished or not."""
+        if self._audio is not None:
+            self._audio.close()
+        with suppress(av.FFmpegError, OSError):  # an unfinished file is about to be removed
+            self._output.close()
+
+    def _add_stream(
+        self, info: VideoInfo, size: tuple[int, int], encode: EncodeOptions, layout: str | None
+    ) -> av.VideoStream:
+        packing, stereo_mode = _STEREO.get(layout or "", (None, None))
+        options = {
+            "crf": str(self._codec.crf if encode.crf is None else encode.crf),
+            "preset": encode.preset or self._codec.preset,
+        }
+        if encode.codec == "h264" and packing is not None:
+            options["x264-params"] = f"frame-packing={packing}"
+        if encode.codec == "hevc":
+            options["x265-params"] = "log-level=error"
+        try:
+            Codec(self._codec.encoder, "w")
+        except UnknownCodecError as error:
+            raise VideoError(
+                f"{self._target}: this build of PyAV has no {self._codec.encoder} encoder"
+            ) from error
+        try:
+            stream = self._output.add_stream(
+                self._codec.encoder, rate=info.frame_rate, time_base=self._time_base
+            )
+        except ValueError as error:
+            raise VideoError(
+                f"{self._target}: this container cannot hold {encode.codec} video; "
+                "choose a name ending in .mkv or .mp4"
+            ) from error
+        context = stream.codec_context
+        context.width, context.height = (n + n % 2 for n in size)
+        context.pix_fmt = "yuv420p" if self._bits == 8 else "yuv420p10le"
+        context.sample_aspect_ratio = info.pixel_aspect
+        context.color_primaries = info.color.primaries
+        context.color_trc = info.color.transfer
+        context.colorspace = self._matrix
+        context.color_range = FULL if self._full else LIMITED
+        context.options = options
+        if encode.codec == "hevc" and self._container_name in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # Apple's players refuse FFmpeg's default, hev1
+        if stereo_mode is not None and self._container_name == "matroska":
+            stream.metadata["stereo_mode"] = stereo_mode
+            context.sample_aspect_ratio *= _display_factor(layout)
+        return stream
+
+    def _encode_waiting(self, next_pts: int) -> None:
+        if self._waiting is None or self._waiting.pts is None:
+            return
+        self._durations[self._waiting.pts] = next_pts - self._waiting.pts
+        self._mux(self._stream.encode(self._waiting))
+
+    def _mux(self, packets: list[Packet]) -> None:
+        """Write video packets, each after the audio that belongs before it."""
+        for packet in packets:
+            if packet.pts is not None:
+                packet.duration = self._durations.pop(packet.pts, 0)
+            if self._audio is not None and packet.dts is not None:
+                self._audio.mux_until(packet.dts * self._time_base)
+            self._output.mux(packet)
+
+
+def _display_factor(layout: str | None) -> Fraction:
+    """Return what a half layout's pixel aspect is multiplied by in Matroska.
+
+    There the display size is that of one eye. FFmpeg's muxer halves it for every stereo mode; a
+    squeezed eye fills the whole size, so its pixels count double.
+    """
+    return {"half_sbs": Fraction(2), "half_tb": Fraction(1, 2)}.get(layout or "", Fraction(1))
+
+
+def _fine(time_base: Fraction) -> Fraction:
+    """Return a unit of time that divides the source's, fine enough for repaired times."""
+    ticks = time_base.denominator
+    if ticks > 1_000_000:
+        return Fraction(1, 90_000)
+    while ticks < 10_000:  # as FFmpeg's MP4 muxer does
+        ticks *= 2
+    return Fraction(1, ticks)

@@ -1,0 +1,34 @@
+"""ComfyUI's side of DreamStereo: forms and adapters around `dreamstereo_core`."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from .blend import Blend
+from .convert import ConvertVideo
+from .depth import EstimateDepth
+from .disparity import DepthToDisparity
+from .inpaint import Inpaint
+from .load_models import LoadDepth, LoadInpainter
+from .load_video import LoadVideoOrExample
+from .pack import Pack
+from .warp import Warp
+
+NODES: list[type[io.ComfyNode]] = [
+    ConvertVideo,
+    LoadVideoOrExample,
+    LoadDepth,
+    LoadInpainter,
+    EstimateDepth,
+    DepthToDisparity,
+    Warp,
+    Inpaint,
+    Blend,
+    Pack,
+]
+
+
+class DreamStereoExtension(ComfyExtension):
+    """The nodes that ComfyUI registers."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Return every node of this pack."""
+        return NODES

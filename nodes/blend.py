@@ -1,0 +1,50 @@
+"""Inpainted pixels in the holes, warped pixels everywhere else."""
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..dreamstereo_core import blend
+from .layout import from_video, to_occlusion_mask, to_video
+from .runtime import chunks
+from .wire_types import schema
+
+FEATHER_TOOLTIP = "Width in pixels of the soft seam inside the holes; 0 = hard edge."
+
+
+class Blend(io.ComfyNode):
+    """Blends inpainted and warped frames."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the form."""
+        return schema(
+            "Blend",
+            display_name="Blend Inpainted Holes",
+            description=(
+                "Takes the holes from the inpainted frames; every other pixel stays exactly as it"
+                " was warped."
+            ),
+            aliases=("composite", "mask blend"),
+            inputs=[
+                io.Image.Input("inpainted", tooltip="The filled frames."),
+                io.Image.Input("warped", tooltip="The warped frames."),
+                io.Mask.Input("mask", tooltip="1 = hole."),
+                io.Int.Input("feather", default=4, min=0, max=64, tooltip=FEATHER_TOOLTIP),
+            ],
+            outputs=[
+                io.Image.Output(display_name="images", tooltip="The other eye's view, complete.")
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, inpainted: Tensor, warped: Tensor, mask: Tensor, feather: int
+    ) -> io.NodeOutput:
+        """Blend chunk by chunk."""
+        filled, known, holes = to_video(inpainted), to_video(warped), to_occlusion_mask(mask)
+        parts = [
+            blend(filled[part], known[part], holes[part], feather=feather)
+            for part in chunks(len(known))
+        ]
+        return io.NodeOutput(from_video(torch.cat(parts)))

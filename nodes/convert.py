@@ -1,0 +1,161 @@
+"""The main node: a film in, a stereo film out, without ever holding it in memory."""
+
+from pathlib import Path
+from uuid import uuid4
+
+from comfy_api.latest import Input, InputImpl, io, ui
+
+from ..dreamstereo_core import ConvertOptions, convert_file
+from ..dreamstereo_core.packing import LAYOUTS
+from ..dreamstereo_core.video_io import EncodeOptions, stereo_name
+from .blend import FEATHER_TOOLTIP
+from .disparity import CONVERGENCE_TOOLTIP, MAX_DISPARITY_TOOLTIP
+from .load_models import INPAINTERS, depth_on_device, inpainter_on_device
+from .pack import LAYOUT_TOOLTIP
+from .runtime import NodeProgress
+from .sources import stream_source, temp_directory
+from .warp import EYE_TOOLTIP
+from .wire_types import Depth, Inpainter, schema
+
+
+class ConvertVideo(io.ComfyNode):
+    """Converts a film chunk by chunk."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the form."""
+        return schema(
+            "ConvertVideo",
+            display_name="Convert 2D Video to 3D",
+            description=(
+                "Turns a 2D video of any length into stereoscopic 3D. It is decoded, converted "
+                "and encoded piece by piece, so memory stays small; sound, frame rate and colours"
+                " are kept."
+            ),
+            aliases=("stereoscopic video", "top bottom", "depth to stereo"),
+            inputs=[
+                io.Video.Input("video", tooltip="The 2D film, of any length."),
+                io.Combo.Input(
+                    "layout", options=list(LAYOUTS), default="full_sbs", tooltip=LAYOUT_TOOLTIP
+                ),
+                io.Float.Input(
+                    "max_disparity",
+                    default=3.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.1,
+                    tooltip=MAX_DISPARITY_TOOLTIP,
+                ),
+                io.Boolean.Input(
+                    "auto_convergence",
+                    default=True,
+                    label_on="auto",
+                    label_off="manual",
+                    tooltip=(
+                        "auto: each shot's middle depth lies on the screen. manual: the value "
+                        "below."
+                    ),
+                ),
+                io.Float.Input(
+                    "convergence",
+                    default=0.5,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip=(f"Used when auto_convergence is manual. {CONVERGENCE_TOOLTIP}"),
+                ),
+                io.Combo.Input(
+                    "eye", options=["right", "left"], default="right", tooltip=EYE_TOOLTIP
+                ),
+                io.Combo.Input(
+                    "depth",
+                    options=["auto", "embedded"],
+                    default="auto",
+                    tooltip=(
+                        "auto: Depth Anything V2 Small where it is on this computer, else the "
+                        "embedded one. embedded: always the embedded one. A connected depth_model"
+                        " goes before it."
+                    ),
+                ),
+                io.Combo.Input(
+                    "fill",
+                    options=INPAINTERS,
+                    default="classic",
+                    tooltip=(
+                        "What fills the holes beside near objects. A connected inpainter goes "
+                        "before it."
+                    ),
+                ),
+                io.Int.Input("feather", default=4, min=0, max=64, tooltip=FEATHER_TOOLTIP),
+                io.Combo.Input(
+                    "codec",
+                    options=["h264", "hevc", "av1"],
+                    default="h264",
+                    tooltip=(
+                        "h264 plays everywhere; hevc and av1 are smaller and right for widths "
+                        "above 4096."
+                    ),
+                ),
+                io.Int.Input(
+                    "crf",
+                    default=18,
+                    min=0,
+                    max=63,
+                    tooltip=(
+                        "Quality of the encoded video: lower is better and larger; 18 is visually"
+                        " lossless for h264."
+                    ),
+                ),
+                Depth.Input("depth_model", optional=True, tooltip="From Load Depth Model."),
+                Inpainter.Input("inpainter", optional=True, tooltip="From Load Inpainter."),
+            ],
+            outputs=[
+                io.Video.Output(
+                    display_name="video", tooltip="The stereo film. Save Video keeps it as it is."
+                )
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        video: Input.Video,
+        layout: str,
+        max_disparity: float,
+        auto_convergence: bool,
+        convergence: float,
+        eye: str,
+        depth: str,
+        fill: str,
+        feather: int,
+        codec: str,
+        crf: int,
+        depth_model=None,
+        inpainter=None,
+    ) -> io.NodeOutput:
+        """Convert the whole film into ComfyUI's temp folder."""
+        options = ConvertOptions(
+            max_disparity=max_disparity,
+            convergence="auto" if auto_convergence else convergence,
+            eye=eye,
+            layout=layout,
+            feather=feather,
+        )
+        with stream_source(video) as source:
+            path = convert_file(
+                source,
+                temp_target(layout),
+                depth=depth_model or depth_on_device(depth),
+                inpainter=inpainter or inpainter_on_device(fill),
+                options=options,
+                encode=EncodeOptions(codec=codec, crf=crf),
+                on_progress=NodeProgress(cls.hidden.unique_id),
+            )
+        preview = ui.SavedResult(path.name, "", io.FolderType.temp)
+        return io.NodeOutput(InputImpl.VideoFromFile(str(path)), ui=ui.PreviewVideo([preview]))
+
+
+def temp_target(layout: str) -> Path:
+    """Return a free name in ComfyUI's temp folder."""
+    return stereo_name(temp_directory() / f"dreamstereo_{uuid4().hex[:12]}.mp4", layout)

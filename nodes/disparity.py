@@ -1,0 +1,68 @@
+"""How far apart the two eyes see each point."""
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..dreamstereo_core import inverse_depth_to_disparity
+from .layout import to_inverse_depth
+from .wire_types import Disparity, schema
+
+MAX_DISPARITY_TOOLTIP = (
+    "Strength: the shift between the farthest and the nearest point, in % of the width. 2 is "
+    "gentle, 3 good for most screens, 5 strong."
+)
+CONVERGENCE_TOOLTIP = (
+    "The depth that lies on the screen: 0 brings everything in front of it, "
+    "1 puts everything behind it."
+)
+
+
+class DepthToDisparity(io.ComfyNode):
+    """Scales inverse depth to disparity."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the form."""
+        return schema(
+            "Disparity",
+            display_name="Depth to Disparity",
+            description=(
+                "Turns depth into the shift between the eyes: how strong the effect is, and what "
+                "lies on the screen."
+            ),
+            aliases=("disparity", "parallax", "strength", "convergence"),
+            inputs=[
+                io.Image.Input("inverse_depth", tooltip="Grey depth picture, white = near."),
+                io.Float.Input(
+                    "max_disparity",
+                    default=3.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.1,
+                    tooltip=MAX_DISPARITY_TOOLTIP,
+                ),
+                io.Float.Input(
+                    "convergence",
+                    default=0.5,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip=CONVERGENCE_TOOLTIP,
+                ),
+            ],
+            outputs=[
+                Disparity.Output(
+                    display_name="disparity", tooltip="Signed pixels, x_left - x_right."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, inverse_depth: Tensor, max_disparity: float, convergence: float
+    ) -> io.NodeOutput:
+        """Scale to pixels of the picture's own width."""
+        disparity = inverse_depth_to_disparity(
+            to_inverse_depth(inverse_depth), max_disparity=max_disparity, convergence=convergence
+        )
+        return io.NodeOutput(disparity)

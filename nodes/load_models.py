@@ -1,0 +1,116 @@
+"""The depth model and the inpainter, loaded once and handed to the nodes that use them."""
+
+import comfy.model_management
+from comfy_api.latest import io
+
+from ..dreamstereo_core import load_depth, load_inpainter
+from .wire_types import Depth, Inpainter, schema
+
+DEPTH_MODELS = [
+    "auto",
+    "embedded",
+    "depth-anything/Depth-Anything-V2-Small-hf",
+    "depth-anything/Depth-Anything-V2-Base-hf",
+    "depth-anything/Depth-Anything-V2-Large-hf",
+    "Intel/dpt-large",
+]
+INPAINTERS = ["classic"]
+
+
+class LoadDepth(io.ComfyNode):
+    """Loads a depth estimator."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the form."""
+        return schema(
+            "LoadDepth",
+            display_name="Load Depth Model",
+            description=(
+                "Loads what tells near from far: a depth model, or a depth video that you have "
+                "already."
+            ),
+            aliases=("depth anything", "depth model"),
+            inputs=[
+                io.Combo.Input(
+                    "model",
+                    options=DEPTH_MODELS,
+                    default="auto",
+                    tooltip=(
+                        "auto: Depth Anything V2 Small where it is on this computer, else the "
+                        "embedded one. embedded: needs no download. The others come from the "
+                        "Hugging Face hub."
+                    ),
+                ),
+                io.String.Input(
+                    "custom",
+                    default="",
+                    placeholder="hub id, model folder, depth video ...",
+                    tooltip=(
+                        "Used instead of the choice above: another hub id, a folder with a "
+                        "transformers depth model, a depth video, or a depth image sequence "
+                        "(folder or frame_%05d.png)."
+                    ),
+                ),
+                io.Boolean.Input(
+                    "allow_download",
+                    default=False,
+                    tooltip="Let a model that is not on this computer be downloaded from the hub.",
+                ),
+                io.Boolean.Input(
+                    "invert",
+                    default=False,
+                    tooltip="For a depth video or sequence in which dark is near.",
+                ),
+            ],
+            outputs=[Depth.Output(display_name="depth_model", tooltip="The loaded depth model.")],
+        )
+
+    @classmethod
+    def execute(cls, model: str, custom: str, allow_download: bool, invert: bool) -> io.NodeOutput:
+        """Load it for the device that ComfyUI computes on."""
+        spec = custom.strip() or model
+        return io.NodeOutput(depth_on_device(spec, allow_download=allow_download, invert=invert))
+
+
+class LoadInpainter(io.ComfyNode):
+    """Loads an inpainter."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the form."""
+        return schema(
+            "LoadInpainter",
+            display_name="Load Inpainter",
+            description="Loads what fills the holes beside near objects.",
+            aliases=("inpaint", "fill"),
+            inputs=[
+                io.Combo.Input(
+                    "inpainter",
+                    options=INPAINTERS,
+                    default="classic",
+                    tooltip=(
+                        "classic: extends the background and uses what neighbouring frames show; "
+                        "no weights."
+                    ),
+                )
+            ],
+            outputs=[
+                Inpainter.Output(display_name="inpainter_model", tooltip="The loaded inpainter.")
+            ],
+        )
+
+    @classmethod
+    def execute(cls, inpainter: str) -> io.NodeOutput:
+        """Load it for the device that ComfyUI computes on."""
+        return io.NodeOutput(inpainter_on_device(inpainter))
+
+
+def depth_on_device(spec: str, **options: bool):
+    """Load a depth estimator for the device that ComfyUI computes on."""
+    return load_depth(spec, device=comfy.model_management.get_torch_device(), **options)
+
+
+def inpainter_on_device(spec: str):
+    """Load an inpainter for the device that ComfyUI computes on."""
+    return load_inpainter(spec, device=comfy.model_management.get_torch_device())

@@ -1,0 +1,67 @@
+"""A video file, or the clip that ships with DreamStereo."""
+
+import os
+from pathlib import Path
+
+import folder_paths
+from comfy_api.latest import InputImpl, io
+
+from .wire_types import schema
+
+EXAMPLE = "DreamStereo example"
+EXAMPLE_PATH = Path(__file__).resolve().parents[1] / "docs" / "demo.mp4"
+
+
+class LoadVideoOrExample(io.ComfyNode):
+    """Loads a video of the input folder, or the shipped example."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the form."""
+        folder = folder_paths.get_input_directory()
+        names = [entry.name for entry in os.scandir(folder) if entry.is_file()]
+        videos = sorted(folder_paths.filter_files_content_types(names, ["video"]))
+        return schema(
+            "LoadVideo",
+            display_name="Load Video or Example",
+            description=(
+                "Loads a video of ComfyUI's input folder, or the short example clip, so that a "
+                "workflow runs before you have chosen anything."
+            ),
+            aliases=("load video", "example video"),
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=[EXAMPLE, *videos],
+                    default=EXAMPLE,
+                    upload=io.UploadType.video,
+                    tooltip=(
+                        "The example, or a video of the input folder. The button below uploads "
+                        "your own."
+                    ),
+                )
+            ],
+            outputs=[io.Video.Output(display_name="video", tooltip="The film, not decoded yet.")],
+        )
+
+    @classmethod
+    def execute(cls, file: str) -> io.NodeOutput:
+        """Return the film, still on disk."""
+        return io.NodeOutput(InputImpl.VideoFromFile(video_path(file)))
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str) -> float:
+        """Run again when the file has changed."""
+        return os.path.getmtime(video_path(file))
+
+    @classmethod
+    def validate_inputs(cls, file: str) -> bool | str:
+        """Accept the example and what lies in the input folder."""
+        if os.path.isfile(video_path(file)):
+            return True
+        return f"file: expected a video in ComfyUI's input folder, got {file!r}, which is not there"
+
+
+def video_path(file: str) -> str:
+    """Return where `file` lies."""
+    return str(EXAMPLE_PATH) if file == EXAMPLE else folder_paths.get_annotated_filepath(file)

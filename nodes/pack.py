@@ -1,0 +1,60 @@
+"""Two views in one picture."""
+
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..dreamstereo_core import pack_stereo
+from ..dreamstereo_core.packing import LAYOUTS
+from .layout import from_video, to_video
+from .runtime import chunks
+from .wire_types import schema
+
+LAYOUT_TOOLTIP = (
+    "full_sbs: side by side, twice as wide (VR players). half_sbs: side by side, squeezed (3D"
+    " TVs). full_tb, half_tb: top-bottom. anaglyph...: for red-cyan glasses. left, right: one"
+    " eye only."
+)
+
+
+class Pack(io.ComfyNode):
+    """Packs two views."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        """Describe the form."""
+        return schema(
+            "Pack",
+            display_name="Pack Stereo",
+            description=(
+                "Puts the two views into one picture: side by side, top-bottom or anaglyph."
+            ),
+            aliases=("top bottom", "red cyan", "glasses"),
+            inputs=[
+                io.Image.Input("left", tooltip="What the left eye sees."),
+                io.Image.Input("right", tooltip="What the right eye sees."),
+                io.Combo.Input(
+                    "layout", options=list(LAYOUTS), default="full_sbs", tooltip=LAYOUT_TOOLTIP
+                ),
+                io.Boolean.Input(
+                    "swap_eyes",
+                    default=False,
+                    tooltip="Exchange left and right (cross-eyed viewing).",
+                ),
+            ],
+            outputs=[io.Image.Output(display_name="images", tooltip="The packed frames.")],
+        )
+
+    @classmethod
+    def execute(cls, left: Tensor, right: Tensor, layout: str, swap_eyes: bool) -> io.NodeOutput:
+        """Pack chunk by chunk."""
+        if swap_eyes:
+            left, right = right, left
+        first, second = to_video(left), to_video(right)
+        if first.shape != second.shape:
+            raise ValueError(
+                f"right: expected as many frames of the same size as left, {list(left.shape)},"
+                f" got {list(right.shape)}"
+            )
+        parts = [pack_stereo(first[part], second[part], layout) for part in chunks(len(first))]
+        return io.NodeOutput(from_video(torch.cat(parts)))

@@ -1,0 +1,52 @@
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from ..comfyui.server import PACK, ComfyServer
+from ..comfyui.server import comfy as comfy
+
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+PATIENCE_MS = 60_000
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        found = next(filter(None, map(shutil.which, CHROMIUMS)), None)
+        path = found or playwright.chromium.executable_path
+        if not Path(path).exists():
+            pytest.fail(
+                f"no Chromium: expected one of {', '.join(CHROMIUMS)} on PATH, or Playwright's own "
+                "(`apt-get install chromium`, or `playwright install chromium`)",
+                pytrace=False,
+            )
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser: Browser, comfy: ComfyServer) -> Iterator[Page]:
+    """A fresh profile's page, ready to be used: the Templates dialog of a first visit is closed."""
+    context = browser.new_context(viewport={"width": 1600, "height": 1000})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE_MS)
+    page.goto(comfy.url)
+    page.wait_for_function("() => window.app?.graph && window.app.extensionManager")
+    dialog = page.get_by_role("dialog")
+    dialog.wait_for()
+    dialog.get_by_role("button", name="Close").first.click()
+    dialog.wait_for(state="hidden")
+    yield page
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def pictures() -> Path:
+    """Where screenshots go, to be looked at."""
+    folder = PACK / "runs" / "browser"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

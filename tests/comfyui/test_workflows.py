@@ -1,0 +1,84 @@
+"""The workflows that ship: they fit the nodes, and they run on the first press."""
+
+import json
+
+import pytest
+
+from .media import describe
+from .server import PACK
+from .workflow import load_workflow, real_nodes, to_prompt, widget_names
+
+NAMES = ["2d_to_3d", "2d_to_3d_stages"]
+DEMO = PACK / "docs" / "demo.mp4"
+
+
+def node_of(workflow: dict, kind: str) -> str:
+    (node,) = [node for node in workflow["nodes"] if node["type"] == kind]
+    return str(node["id"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestFormat:
+    def test_top_level_ui_format(self, name):
+        workflow = load_workflow(name)
+        assert workflow["version"] == 0.4
+        assert "definitions" not in workflow
+        assert workflow["last_node_id"] == max(node["id"] for node in workflow["nodes"])
+        assert workflow["last_link_id"] == max(link[0] for link in workflow["links"])
+
+    def test_every_node_names_its_pack(self, name):
+        for node in real_nodes(load_workflow(name)):
+            ours = node["type"].startswith("DreamStereo")
+            assert node["properties"]["cnr_id"] == ("dreamstereo" if ours else "comfy-core")
+            assert node["properties"]["ver"]
+
+    def test_widget_values_fit_the_schema(self, name, object_info):
+        for node in real_nodes(load_workflow(name)):
+            info = object_info[node["type"]]
+            specs = info["input"].get("required", {}) | info["input"].get("optional", {})
+            names = widget_names(info)
+            for widget, value in zip(names, node["widgets_values"], strict=True):
+                if widget == "upload":
+                    continue
+                kind, settings = specs[widget]
+                options = kind if isinstance(kind, list) else settings.get("options")
+                if options is not None:
+                    assert value in options, (node["type"], widget)
+                if kind in ("INT", "FLOAT"):
+                    assert settings["min"] <= value <= settings["max"], (node["type"], widget)
+                if kind == "BOOLEAN":
+                    assert isinstance(value, bool), (node["type"], widget)
+
+    def test_sockets_fit_the_schema(self, name, object_info):
+        for node in real_nodes(load_workflow(name)):
+            info = object_info[node["type"]]
+            specs = info["input"].get("required", {}) | info["input"].get("optional", {})
+            for socket in node["inputs"]:
+                assert specs[socket["name"]][0] == socket["type"], (node["type"], socket)
+            outputs = [(socket["name"], socket["type"]) for socket in node["outputs"]]
+            expected = list(zip(info["output_name"], info["output"], strict=True))
+            assert outputs == expected, node["type"]
+
+    def test_links_agree_on_both_ends(self, name):
+        workflow = load_workflow(name)
+        nodes = {node["id"]: node for node in workflow["nodes"]}
+        for link, origin, out_slot, target, in_slot, kind in workflow["links"]:
+            assert link in nodes[origin]["outputs"][out_slot]["links"]
+            assert nodes[target]["inputs"][in_slot]["link"] == link
+            assert nodes[origin]["outputs"][out_slot]["type"] == kind
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_runs_on_the_first_press(comfy, object_info, name):
+    workflow = load_workflow(name)
+    run = comfy.run(to_prompt(workflow, object_info), workflow=workflow)
+    run.check_success()
+
+    (result,) = run.outputs[node_of(workflow, "SaveVideo")]["images"]
+    assert "_LRF_Full_SBS" in result["filename"]
+    made, given = describe(comfy.output_path(result)), describe(DEMO)
+    assert made["size"] == (2 * given["size"][0], given["size"][1])
+    assert made["frames"] == given["frames"]
+    assert made["audio"] == given["audio"] == ["aac"]
+    assert json.loads(made["metadata"]["workflow"]) == workflow
+    assert "SaveVideo" in made["metadata"]["prompt"]

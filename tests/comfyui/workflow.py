@@ -1,0 +1,44 @@
+"""The UI format of a workflow, and what the page makes of it when the user presses Run."""
+
+import json
+from pathlib import Path
+
+WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
+NOTES = ("Note", "MarkdownNote")
+WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+
+
+def load_workflow(name: str) -> dict:
+    return json.loads((WORKFLOWS / f"{name}.json").read_text())
+
+
+def real_nodes(workflow: dict) -> list[dict]:
+    return [node for node in workflow["nodes"] if node["type"] not in NOTES]
+
+
+def widget_names(info: dict) -> list[str]:
+    """The widgets of a node in the order of the page, an upload button included."""
+    names = []
+    for group in ("required", "optional"):
+        uploads = 0
+        for name, (kind, *options) in info["input"].get(group, {}).items():
+            settings = options[0] if options else {}
+            if isinstance(kind, list) or kind in WIDGET_TYPES:
+                names.append(name)
+                uploads += any(settings.get(f"{media}_upload") for media in ("image", "video"))
+        names += ["upload"] * min(uploads, 1)
+    return names
+
+
+def to_prompt(workflow: dict, object_info: dict) -> dict:
+    """Turn the UI format into the API format, as the page's graphToPrompt does."""
+    links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
+    prompt = {}
+    for node in real_nodes(workflow):
+        names = widget_names(object_info[node["type"]])
+        assert len(names) == len(node["widgets_values"]), (node["type"], names)
+        values = dict(zip(names, node["widgets_values"], strict=True))
+        values.pop("upload", None)
+        linked = {i["name"]: links[i["link"]] for i in node["inputs"] if i["link"] is not None}
+        prompt[str(node["id"])] = {"class_type": node["type"], "inputs": values | linked}
+    return prompt
