@@ -9,7 +9,7 @@ from typing import Protocol
 
 import torch
 
-from .checks import check_finite, check_frames
+from .checks import check_choice, check_finite, check_frames
 from .propagation import BackgroundMotion, FilledFrame, background_motion, fill_frame, propagate
 from .types import Disparity, OcclusionMask, Video
 
@@ -118,3 +118,17 @@ class ClassicInpainter:
                 pending -= 1
         for at in range(len(window) - pending, len(window)):
             yield propagate(window, motions, at, self.reach)
+
+
+INPAINTERS = ("classic",)
+"""Names that `load_inpainter` knows."""
+
+
+def load_inpainter(name: str = "classic") -> Inpainter:
+    """Load an inpainter by name.
+
+    Raises:
+        ValueError: the name is unknown.
+    """
+    check_choice("fill", name, INPAINTERS)
+    return ClassicInpainter()

@@ -38,7 +38,7 @@ class ShotState:
     histograms: tuple[Tensor, ...] = ()
     """Their colour histograms ``[64]``, each summing to 1."""
     scores: tuple[float, ...] = ()
-    """The last `_PAST` scores; a cut's own is left out."""
+    """The last `_PAST` scores."""
     started: bool = False
     """Whether the film's first frame has been seen."""
 
@@ -83,7 +83,7 @@ def _step(
         score = mismatch + colour / 2
         usual = sum(scores) / len(scores) if scores else 0.0
         cut = mismatch > _MIN_MISMATCH and score > _MIN_RATIO * usual
-        scores = scores if cut else (*scores, score)[-_PAST:]
+        scores = (*scores, score)[-_PAST:]  # a cut's own too: the next frames may move as wildly
     thumbnails = (*state.thumbnails, layout)[-_MEMORY:]
     histograms = (*state.histograms, histogram)[-_MEMORY:]
     return first or cut, ShotState(thumbnails, histograms, scores, True)

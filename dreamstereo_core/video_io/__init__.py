@@ -1,16 +1,24 @@
 """Video files in and out, on PyAV."""
 
 from .color import ColorTags
+from .containers import suggest_suffix
 from .decode import Frame, read_frames
+from .encode import VideoWriter
 from .info import VideoInfo, probe
+from .mux import EncodeOptions
+from .names import stereo_name
 from .source import Source, VideoError
 
 __all__ = [
     "ColorTags",
+    "EncodeOptions",
     "Frame",
     "Source",
     "VideoError",
     "VideoInfo",
+    "VideoWriter",
     "probe",
     "read_frames",
+    "stereo_name",
+    "suggest_suffix",
 ]

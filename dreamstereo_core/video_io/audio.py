@@ -74,7 +74,7 @@ class AudioCopy:
                 "choose a name ending in .mkv"
             ) from error
         copy.metadata.update(stream.metadata)
-        copy.disposition = stream.disposition
+        copy.disposition = stream.disposition.value
         return copy
 
     def _read(self, start: Fraction, stop: Fraction | None) -> Iterator[tuple[Fraction, Packet]]:

@@ -7,11 +7,16 @@ RGB conversion rounds to one or two 8-bit levels, which would throw 10-bit away.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from av import VideoFrame
 from torch import Tensor
+
+# NumPy, not torch, does the arithmetic here: torch's threads would fight the encoder's for the
+# cores, which costs far more than one thread needs for a frame.
+Array: TypeAlias = np.ndarray
 
 UNSPECIFIED = 2
 """Primaries, transfer and matrix "unspecified" in FFmpeg's numbers; for the range it is 0."""
@@ -73,71 +78,81 @@ def frame_to_rgb(frame: VideoFrame, width: int, height: int) -> Tensor:
     size |= {"src_color_range": LIMITED + full, "dst_color_range": LIMITED + full}
     bits = int(depth[:-2] or 8)
     if grey:
-        (luma,) = _planes(frame.reformat(format=f"gray{depth}", **size))
-        scale, offset, _ = _code_range(bits, full)
-        rgb = luma.to(torch.float32).sub_(offset).div_(scale).clamp_(0, 1)
-        return rgb.expand(3, -1, -1).contiguous()
+        (plane,) = _planes(frame.reformat(format=f"gray{depth}", **size))
+        span, offset, _ = _code_range(bits, full)
+        luma = (plane.astype(np.float32) - offset) * (1 / span)
+        return torch.from_numpy(np.broadcast_to(luma.clip(0, 1), (3, *luma.shape)).copy())
     layout = "yuvj444p" if name.startswith("yuvj") else f"yuv444p{depth}"
     matrix = resolve_matrix(frame.colorspace, frame.width, frame.height)
-    return _yuv_to_rgb(_planes(frame.reformat(format=layout, **size)), matrix, full, bits)
+    planes = _planes(frame.reformat(format=layout, **size))
+    return torch.from_numpy(_yuv_to_rgb(planes, matrix, full, bits))
 
 
 def rgb_to_frame(rgb: Tensor, matrix: int, full: bool, bits: int) -> VideoFrame:
-    """Convert RGB [3, H, W] in [0, 1] to a 4:2:0 frame of 8 or 10 bits.
+    """Convert RGB [3, H, W] in [0, 1] to a 4:2:0 frame of 8 or 10 bits, tagged with its meaning.
 
     Odd sizes grow by one row or column, a copy of the last one, since 4:2:0 wants even sizes.
     """
     kr, kb = _LUMA_WEIGHTS[matrix]
-    scale, offset, chroma_scale = _code_range(bits, full)
-    luma = torch.tensor([kr, 1 - kr - kb, kb])
-    blue, red = torch.tensor([0.0, 0, 1]) - luma, torch.tensor([1.0, 0, 0]) - luma
-    weights = torch.stack(
-        [luma * scale, blue * (chroma_scale / (2 - 2 * kb)), red * (chroma_scale / (2 - 2 * kr))]
-    )
-    # + 0.5: the conversion to integers truncates.
-    offsets = torch.tensor([offset + 0.5, 0, 0]).view(3, 1)
-    height, width = rgb.shape[1:]
+    span, offset, chroma_span = _code_range(bits, full)
+    red, green, blue = pixels = rgb.detach().to("cpu", torch.float32).numpy().clip(0, 1)
+    height, width = red.shape
     if height % 2 or width % 2:
-        rgb = torch.nn.functional.pad(rgb, (0, width % 2, 0, height % 2), mode="replicate")
-        height, width = rgb.shape[1:]
-    clipped = rgb.detach().to("cpu", torch.float32).clamp(0, 1).reshape(3, -1)
-    yuv = torch.addmm(offsets, weights, clipped).view(3, height, width)
+        padding = ((0, 0), (0, height % 2), (0, width % 2))
+        red, green, blue = pixels = np.pad(pixels, padding, mode="edge")
+        height, width = red.shape
+    luma = green * (1 - kr - kb)
+    term = red * kr
+    luma += term
+    luma += np.multiply(blue, kb, out=term)
     frame = VideoFrame(width, height, "yuv420p" if bits == 8 else "yuv420p10le")
-    y, u, v = _planes(frame)
-    y.copy_(yuv[0])
-    chroma = _halve_chroma(yuv[1:]).add_((1 << (bits - 1)) + 0.5).clamp_(0, (1 << bits) - 1)
-    u.copy_(chroma[0])
-    v.copy_(chroma[1])
+    frame.colorspace, frame.color_range = matrix, FULL if full else LIMITED
+    y_plane, u_plane, v_plane = _planes(frame)
+    for plane, color, weight in ((u_plane, blue, kb), (v_plane, red, kr)):
+        color -= luma
+        chroma = _halve_chroma(color)
+        chroma *= chroma_span / (2 - 2 * weight)
+        chroma += (1 << (bits - 1)) + 0.5  # 0.5: the conversion to integers truncates
+        np.copyto(plane, chroma.clip(0, (1 << bits) - 1, out=chroma), casting="unsafe")
+    luma *= span
+    luma += offset + 0.5
+    np.copyto(y_plane, luma, casting="unsafe")
     return frame
 
 
-def _halve_chroma(chroma: Tensor) -> Tensor:
-    """Filter [2, H, W] to [2, H/2, W/2], sited left between the rows, as MPEG-2 and H.264 do."""
-    rows = chroma[:, 0::2] + chroma[:, 1::2]
-    half = rows[..., 0::2] * 2
-    half += rows[..., 1::2]
-    half[..., 1:] += rows[..., 1:-1:2]
-    half[..., 0] += rows[..., 0]
-    return half.mul_(1 / 8)
+def _halve_chroma(chroma: Array) -> Array:
+    """Filter [H, W] to [H/2, W/2], sited left between the rows, as MPEG-2 and H.264 do."""
+    rows = chroma[0::2] + chroma[1::2]
+    half = rows[:, 0::2] * 2
+    half += rows[:, 1::2]
+    half[:, 1:] += rows[:, 1:-1:2]
+    half[:, 0] += rows[:, 0]
+    half *= 1 / 8
+    return half
 
 
-def _yuv_to_rgb(planes: list[Tensor], matrix: int, full: bool, bits: int) -> Tensor:
+def _yuv_to_rgb(planes: list[Array], matrix: int, full: bool, bits: int) -> Array:
     """Convert full-size Y, U, V planes [H, W] of integers to RGB [3, H, W] in [0, 1]."""
     kr, kb = _LUMA_WEIGHTS[matrix]
     kg = 1 - kr - kb
-    scale, offset, chroma_scale = _code_range(bits, full)
-    y, u, v = (plane.to(torch.float32) for plane in planes)
-    y.sub_(offset).mul_(1 / scale)
-    u.sub_(1 << (bits - 1)).mul_((2 - 2 * kb) / chroma_scale)  # now B - Y
-    v.sub_(1 << (bits - 1)).mul_((2 - 2 * kr) / chroma_scale)  # now R - Y
-    rgb = torch.empty(3, *y.shape)
-    torch.add(y, v, out=rgb[0])
-    torch.add(y, u, out=rgb[2])
-    torch.add(y, u, alpha=-kb / kg, out=rgb[1]).sub_(v, alpha=kr / kg)
-    return rgb.clamp_(0, 1)
+    span, offset, chroma_span = _code_range(bits, full)
+    y, blue, red = (plane.astype(np.float32) for plane in planes)
+    y -= offset
+    y *= 1 / span
+    for chroma, weight in ((blue, kb), (red, kr)):
+        chroma -= 1 << (bits - 1)
+        chroma *= (2 - 2 * weight) / chroma_span  # now B - Y and R - Y
+    rgb = np.empty((3, *y.shape), np.float32)
+    np.add(y, red, out=rgb[0])
+    np.add(y, blue, out=rgb[2])
+    blue *= kb / kg
+    red *= kr / kg
+    np.subtract(y, blue, out=rgb[1])
+    rgb[1] -= red
+    return rgb.clip(0, 1, out=rgb)
 
 
-def _code_range(bits: int, full: bool) -> tuple[float, float, float]:
+def _code_range(bits: int, full: bool) -> tuple[int, int, int]:
     """Return the span and the offset of luma codes, and the span of chroma codes."""
     if full:
         return (1 << bits) - 1, 0, (1 << bits) - 1
@@ -147,22 +162,23 @@ def _code_range(bits: int, full: bool) -> tuple[float, float, float]:
 def _rgb_to_tensor(frame: VideoFrame) -> Tensor:
     """Convert an rgb24 or planar GBR frame to RGB [3, H, W] in [0, 1], without loss."""
     bits = frame.format.components[0].bits
-    rgb = torch.empty(3, frame.height, frame.width)
+    rgb = np.empty((3, frame.height, frame.width), np.float32)
     if frame.format.name == "rgb24":
         packed = np.frombuffer(frame.planes[0], np.uint8).reshape(frame.height, -1)
         pixels = packed[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
-        rgb.copy_(torch.from_numpy(pixels).permute(2, 0, 1))
+        rgb[:] = pixels.transpose(2, 0, 1)
     else:
         for channel, plane in zip((1, 2, 0), _planes(frame), strict=True):
-            rgb[channel].copy_(plane)
-    return rgb.mul_(1 / ((1 << bits) - 1)).clamp_(0, 1)
+            rgb[channel] = plane
+    rgb *= 1 / ((1 << bits) - 1)
+    return torch.from_numpy(rgb.clip(0, 1, out=rgb))
 
 
-def _planes(frame: VideoFrame) -> list[Tensor]:
+def _planes(frame: VideoFrame) -> list[Array]:
     """Return a planar frame's planes as views [H, W] of its own memory."""
     dtype = np.uint16 if frame.format.components[0].bits > 8 else np.uint8
     views = []
     for plane in frame.planes:
         view = np.frombuffer(plane, dtype).reshape(plane.height, -1)
-        views.append(torch.from_numpy(view[:, : plane.width]))
+        views.append(view[:, : plane.width])
     return views

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
-import av
 import numpy as np
 import torch
 from av import VideoFrame
 from av.codec import CodecContext
+from av.video.codeccontext import VideoCodecContext
 from torch import Tensor
 
-from .color import FULL, rgb_to_frame
+from .color import FULL
 from .source import VideoError
 
 _ENCODERS = {".png": "png", ".jpg": "mjpeg", ".jpeg": "mjpeg", ".webp": "libwebp"}
+_FORMATS = {"mjpeg": "yuvj444p", "libwebp": "bgra"}
+_OPTIONS = {
+    "png": {},
+    "mjpeg": {"flags": "+qscale", "global_quality": str(2 * 118)},  # 2: the finest step but one
+    "libwebp": {"quality": "95"},
+}
 
 
 class ImageSink:
@@ -37,12 +44,9 @@ class ImageSink:
         """
         if self._data is not None:
             raise VideoError(f"{self._target}: an image holds one frame, more came")
-        if self._encoder == "png":
-            frame = _packed(pixels, 16 if self._deep else 8)
-        elif self._encoder == "libwebp":
-            frame = _packed(pixels, 8).reformat(format="bgra")
-        else:
-            frame = _jpeg_frame(pixels)
+        frame = _packed(pixels, 16 if self._deep and self._encoder == "png" else 8)
+        if self._encoder != "png":
+            frame = frame.reformat(format=_FORMATS[self._encoder], dst_color_range=FULL)
         self._data = _encode(self._encoder, frame)
 
     def finish(self) -> None:
@@ -51,3 +55,25 @@ class ImageSink:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+def _packed(pixels: Tensor, bits: int) -> VideoFrame:
+    """Convert RGB [3, H, W] in [0, 1] to a packed rgb24 or rgb48be frame."""
+    top = (1 << bits) - 1
+    levels = pixels.detach().to("cpu", torch.float32).clamp(0, 1).mul(top).round_()
+    array = levels.permute(1, 2, 0).numpy().astype(np.uint8 if bits == 8 else ">u2")
+    frame = VideoFrame(array.shape[1], array.shape[0], "rgb24" if bits == 8 else "rgb48be")
+    plane = frame.planes[0]
+    lines = np.frombuffer(plane, np.uint8).reshape(plane.height, -1)
+    packed = array.reshape(array.shape[0], -1).view(np.uint8)
+    lines[:, : packed.shape[1]] = packed
+    return frame
+
+
+def _encode(encoder: str, frame: VideoFrame) -> bytes:
+    context = cast(VideoCodecContext, CodecContext.create(encoder, "w"))
+    context.width, context.height = frame.width, frame.height
+    context.pix_fmt = frame.format.name
+    context.time_base = Fraction(1, 25)
+    context.options = _OPTIONS[encoder]
+    return b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])

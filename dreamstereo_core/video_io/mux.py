@@ -133,8 +133,6 @@ class VideoSink:
                 start, stop = self._audio_range
                 self._audio.start(time if start is None else start, stop)
         frame = rgb_to_frame(pixels, self._matrix, self._full, self._bits)
-        frame.color_range = FULL if self._full else LIMITED
-        frame.colorspace = self._matrix
         frame.time_base = self._time_base
         pts = round((time - self._origin) / self._time_base)
         if self._waiting is not None and self._waiting.pts is not None:
@@ -201,7 +199,6 @@ class VideoSink:
             context.codec_tag = "hvc1"  # Apple's players refuse FFmpeg's default, hev1
         if stereo_mode is not None and self._container_name == "matroska":
             stream.metadata["stereo_mode"] = stereo_mode
-            context.sample_aspect_ratio *= _display_factor(layout)
         return stream
 
     def _encode_waiting(self, next_pts: int) -> None:

@@ -5,5 +5,40 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from .info import probe
-from .source import Source
+from .containers import FORMATS, WRITABLE_IMAGES
+
+_LAYOUT_TAGS = {
+    "full_sbs": "LRF_Full_SBS",
+    "half_sbs": "LR",
+    "full_tb": "TBF_Full_TB",
+    "half_tb": "TB",
+    "left": "left",
+    "right": "right",
+    "depth": "depth",
+    "mask": "mask",
+}
+
+
+def stereo_name(source: Path, layout: str, suffix: str | None = None) -> Path:
+    """Return the name beside `source` by which players know the layout.
+
+    ``clip.mkv`` becomes ``clip_LRF_Full_SBS.mkv``; a folder of images and a pattern
+    (``frame_%05d.png``) become a video. `suffix` (".mp4") replaces the source's own; a source whose
+    suffix cannot be written gets .mp4.
+
+    Raises:
+        ValueError: an unknown layout.
+    """
+    tag = "anaglyph" if layout.startswith("anaglyph") else _LAYOUT_TAGS.get(layout)
+    if tag is None:
+        known = ", ".join([*_LAYOUT_TAGS, "anaglyph"])
+        raise ValueError(f"layout: expected one of {known}, got {layout!r}")
+    stem, own = source.stem, source.suffix.lower()
+    if source.is_dir():
+        stem, own = source.name, ""
+    elif re.search(r"%0?\d*d", stem):
+        stem = re.sub(r"[_. -]*%0?\d*d", "", stem) or source.parent.name or "frames"
+        own = ""
+    if suffix is None:
+        suffix = own if own in FORMATS or own in WRITABLE_IMAGES else ".mp4"
+    return source.with_name(f"{stem}_{tag}{suffix}")

@@ -1,0 +1,192 @@
+"""The `dreamstereo` command: convert, preview, info."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NoReturn
+
+import torch
+from tqdm import tqdm
+
+from .convert import Progress, convert_file
+from .depth import DepthError, describe_models, load_depth
+from .fill import INPAINTERS, load_inpainter
+from .pipeline import FILE_LAYOUTS, ConvertOptions
+from .preview import preview_sheet
+from .video_io import CODECS, EncodeOptions, VideoError
+
+DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code: 0 done, 1 could not, 2 wrong use, 130 interrupted."""
+    logging.basicConfig(format="dreamstereo: %(message)s", level=logging.WARNING)
+    try:
+        options = _parser().parse_args(arguments)
+        return options.run(options)
+    except SystemExit as exit_:  # argparse has said why
+        return int(exit_.code or 0)
+    except KeyboardInterrupt:
+        return _fail("interrupted; nothing was written", INTERRUPTED)
+    except _WrongUse as error:
+        return _fail(error, WRONG_USE)
+    except (VideoError, DepthError, ValueError, OSError, MemoryError) as error:
+        return _fail(error or type(error).__name__, FAILED)
+
+
+class _WrongUse(Exception):
+    """An argument whose value makes no sense."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong in one line."""
+        self.exit(WRONG_USE, f"dreamstereo: {message}; see {self.prog} --help\n")
+
+
+def _fail(error: object, code: int) -> int:
+    line = " ".join(str(error).split())
+    print(f"dreamstereo: {line}", file=sys.stderr)
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    parser = _Parser("dreamstereo", description="Turn 2D video into stereoscopic 3D.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    convert = commands.add_parser(
+        "convert", help="convert a video, image or image sequence", formatter_class=formatter
+    )
+    convert.set_defaults(run=_convert)
+    _add_input(convert, "the file to write (default: beside INPUT, under a name players know)")
+    convert.add_argument("--layout", choices=FILE_LAYOUTS, default="full_sbs", metavar="LAYOUT",
+                         help=f"one of {', '.join(FILE_LAYOUTS)}")  # fmt: skip
+    convert.add_argument("--codec", choices=sorted(CODECS), default="h264", help="video codec")
+    convert.add_argument("--crf", type=int, help="quality, lower is better (default: the codec's)")
+    convert.add_argument("--frames", type=_frame_range, default=(0, None), metavar="A:B",
+                         help="convert frames A up to, not including, B")  # fmt: skip
+    convert.add_argument("--feather", type=int, default=ConvertOptions.feather,
+                         help="width of the seam's ramp in pixels")  # fmt: skip
+    convert.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
+    convert.add_argument("--quiet", action="store_true", help="show no progress")
+
+    preview = commands.add_parser(
+        "preview", help="sample frames: anaglyph, depth, occlusion mask", formatter_class=formatter
+    )
+    preview.set_defaults(run=_preview)
+    _add_input(preview, "the PNG to write (default: INPUT_preview.png)")
+    preview.add_argument("--count", type=int, default=4, help="how many frames")
+    preview.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
+
+    info = commands.add_parser("info", help="versions, devices, models and where they go")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _add_input(parser: argparse.ArgumentParser, output: str) -> None:
+    parser.add_argument("input", metavar="INPUT", help="video, image, folder or frame_%%05d.png")
+    parser.add_argument("output", metavar="OUTPUT", nargs="?", type=Path, help=output)
+    parser.add_argument("--max-disparity", type=float, default=ConvertOptions.max_disparity,
+                        metavar="PERCENT", help="depth, in percent of the width")  # fmt: skip
+    parser.add_argument("--convergence", type=_convergence, default="auto", metavar="auto|0..1",
+                        help="what lies on the screen: 0 the farthest, 1 the nearest")  # fmt: skip
+    parser.add_argument("--eye", choices=("right", "left"), default="right",
+                        help="the eye to make; the other one is the source")  # fmt: skip
+    parser.add_argument("--fill", choices=INPAINTERS, default="classic", help="inpainter")
+    parser.add_argument("--depth", default="auto", metavar="auto|embedded|MODEL|PATH",
+                        help="estimator, or a depth video or image sequence")  # fmt: skip
+    parser.add_argument("--invert-depth", action="store_true", help="supplied depth: black is near")
+    parser.add_argument("--download", action="store_true", help="allow a MODEL to be downloaded")
+
+
+def _convergence(text: str) -> float | str:
+    return text if text == "auto" else float(text)
+
+
+def _frame_range(text: str) -> tuple[int, int | None]:
+    start, colon, stop = text.partition(":")
+    begin, end = int(start or 0), int(stop) if stop else None
+    if not colon or begin < 0 or (end is not None and end <= begin):
+        raise ValueError(text)
+    return begin, end
+
+
+def _models(options: argparse.Namespace) -> dict:
+    """Build what both commands need from their common options."""
+    try:
+        geometry = ConvertOptions(
+            max_disparity=options.max_disparity,
+            convergence=options.convergence,
+            eye=options.eye,
+            layout=getattr(options, "layout", "anaglyph"),
+            feather=getattr(options, "feather", ConvertOptions.feather),
+        )
+    except ValueError as error:
+        raise _WrongUse(error) from error
+    depth = load_depth(
+        options.depth, allow_download=options.download, invert=options.invert_depth
+    )
+    return {"depth": depth, "inpainter": load_inpainter(options.fill), "options": geometry}
+
+
+def _convert(options: argparse.Namespace) -> int:
+    try:
+        encode = EncodeOptions(codec=options.codec, crf=options.crf)
+    except ValueError as error:
+        raise _WrongUse(error) from error
+    models = _models(options)
+    # disable=None: no bar where stderr is no terminal.
+    with tqdm(unit="frame", disable=True if options.quiet else None) as bar:
+
+        def show_progress(progress: Progress) -> None:
+            bar.total = progress.total
+            bar.update(progress.done - bar.n)
+
+        written = convert_file(
+            options.input,
+            options.output,
+            **models,
+            encode=encode,
+            frames=options.frames,
+            overwrite=options.overwrite,
+            on_progress=show_progress,
+        )
+    if not options.quiet:
+        print(*written, sep="\n")
+    return DONE
+
+
+def _preview(options: argparse.Namespace) -> int:
+    target = preview_sheet(
+        options.input,
+        options.output,
+        **_models(options),
+        count=options.count,
+        overwrite=options.overwrite,
+    )
+    print(target)
+    return DONE
+
+
+def _info(options: argparse.Namespace) -> int:
+    for package in ("dreamstereo", "torch", "av", "transformers"):
+        try:
+            print(f"{package:14}{version(package)}")
+        except PackageNotFoundError:
+            print(f"{package:14}not installed")
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    print(f"{'devices':14}{', '.join(['cpu', *devices])}")
+    print(f"{'fill':14}{', '.join(INPAINTERS)}")
+    for name, state in describe_models().items():
+        print(f"{'depth':14}{name}: {state}")
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,184 @@
+"""From a video file to a stereo video file."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from .depth import DepthEstimator
+from .fill import Inpainter
+from .packing import packed_size
+from .pipeline import ConvertOptions, StereoPipeline, show
+from .types import StereoVideo
+from .video_io import (
+    EncodeOptions,
+    Frame,
+    Source,
+    VideoError,
+    VideoInfo,
+    VideoWriter,
+    probe,
+    read_frames,
+    stereo_name,
+    suggest_suffix,
+)
+
+PREVIEW_WIDTH = 512
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a conversion has come."""
+
+    done: int
+    """Frames written."""
+    total: int | None
+    """Frames to write, where known; an estimate where the container does not count."""
+    seconds: float
+    """Since the start."""
+    picture: Tensor
+    """`[3, h, w]`: the newest frame as it was written."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """The time that the rest will take at the speed so far; None where unknown."""
+        if self.total is None or not self.done:
+            return None
+        return max(0, self.total - self.done) * self.seconds / self.done
+
+    def preview(self, width: int = PREVIEW_WIDTH) -> Tensor:
+        """Return `picture` at most `width` pixels wide."""
+        scale = min(1.0, width / self.picture.shape[-1])
+        size = [max(1, round(n * scale)) for n in self.picture.shape[-2:]]
+        return F.interpolate(self.picture[None], size, mode="area")[0]
+
+
+def convert_file(
+    source: Source,
+    target: Path | None,
+    *,
+    depth: DepthEstimator,
+    inpainter: Inpainter,
+    options: ConvertOptions | None = None,
+    encode: EncodeOptions | None = None,
+    frames: tuple[int, int | None] = (0, None),
+    overwrite: bool = False,
+    metadata: Mapping[str, str] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> tuple[Path, ...]:
+    """Convert a video, an image or an image sequence; sound and time stamps are the source's own.
+
+    Args:
+        source: path, folder of images, printf pattern or binary stream.
+        target: the file to write; None puts it beside the source under a name that players understand.
+        depth: from `load_depth`.
+        inpainter: from `load_inpainter`.
+        options: how deep, which eye, which layout.
+        encode: codec and quality.
+        frames: first frame and the one to stop before.
+        overwrite: replace an existing file.
+        metadata: entries for the container.
+        on_progress: called after each chunk; what it raises stops the conversion.
+
+    Returns:
+        The file written; left and right for the layout "separate".
+
+    Raises:
+        VideoError: the source cannot be read or the target cannot be written. Nothing is left under the target's name.
+        ValueError: an option is wrong.
+    """
+    options = options or ConvertOptions()
+    info = probe(source)
+    views = ("left", "right") if options.layout == "separate" else (options.layout,)
+    targets = tuple(_target(source, target, view, len(views) > 1) for view in views)
+    start, stop = frames
+    source_frames = read_frames(source, start, stop)
+    first = next(source_frames, None)
+    if first is None:
+        raise VideoError(f"{source}: has no frame in the range {start}:{stop or ''}")
+    # A constant rate is assumed for the sound's end only, and only where the film is cut short.
+    audio_stop = None if stop is None else first.time + (stop - start) / info.frame_rate
+    pipeline = StereoPipeline(depth, inpainter, options)
+    clock = _Clock(chain([first], source_frames))
+    begin = time.monotonic()
+    with ExitStack() as stack:
+        writers = []
+        for view, path in zip(views, targets, strict=True):
+            width, height = _size(info, view)
+            writer = VideoWriter(
+                path,
+                info,
+                width,
+                height,
+                encode or EncodeOptions(),
+                audio_from=source if info.has_audio else None,
+                audio_start=first.time,
+                audio_stop=audio_stop,
+                layout=view,
+                metadata=dict(metadata or {}),
+                overwrite=overwrite,
+            )
+            writers.append(stack.enter_context(writer))
+        for chunk in pipeline.convert(clock.pixels()):
+            times = clock.take(len(chunk.left))
+            for view, writer in zip(views, writers, strict=True):
+                picture = show(chunk, view)
+                writer.write(picture, times)
+            if on_progress:
+                on_progress(_progress(chunk, info, frames, begin, picture[-1]))
+    return targets
+
+
+class _Clock:
+    """Hands out the pixels of frames and, later, their times."""
+
+    def __init__(self, frames: Iterator[Frame]) -> None:
+        self._frames = frames
+        self._times: deque[Fraction] = deque()
+
+    def pixels(self) -> Iterator[Tensor]:
+        for frame in self._frames:
+            self._times.append(frame.time)
+            yield frame.pixels
+
+    def take(self, count: int) -> list[Fraction]:
+        return [self._times.popleft() for _ in range(count)]
+
+
+def _target(source: Source, target: Path | None, view: str, separate: bool) -> Path:
+    if target is None:
+        if not isinstance(source, str | Path):
+            raise ValueError("target: expected a path, since the source is a stream without a name")
+        return stereo_name(Path(source), view, suggest_suffix(source))
+    target = Path(target)
+    return target.with_stem(f"{target.stem}_{view}") if separate else target
+
+
+def _size(info: VideoInfo, view: str) -> tuple[int, int]:
+    if view in ("depth", "mask"):
+        return info.width, info.height
+    return packed_size(info.width, info.height, view)
+
+
+def _progress(
+    chunk: StereoVideo,
+    info: VideoInfo,
+    frames: tuple[int, int | None],
+    begin: float,
+    picture: Tensor,
+) -> Progress:
+    done = chunk.start + len(chunk.left)
+    start, stop = frames
+    total = None if info.frame_count is None else max(done, info.frame_count - start)
+    if stop is not None:
+        total = stop - start if total is None else min(total, stop - start)
+    return Progress(done, total, time.monotonic() - begin, picture)

@@ -1,0 +1,232 @@
+"""From frames to stereo, one shot after the other, in bounded memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from .blend import DEFAULT_FEATHER, blend
+from .checks import check_choice, check_range
+from .depth import (
+    DepthEstimator,
+    ShotNormalizer,
+    ShotScale,
+    normalize,
+    upsample_inverse_depth,
+)
+from .disparity import inverse_depth_to_disparity
+from .fill import Inpainter, MaskedFrame
+from .gapw import gapw_warp
+from .packing import LAYOUTS, pack_stereo
+from .scenes import ShotDetector
+from .types import Eye, InverseDepth, StereoVideo, Video, WarpResult
+
+CHUNK_PIXELS = 8 * 1280 * 720
+"""Frames are worked on in chunks of about this many pixels."""
+FILE_LAYOUTS = (*LAYOUTS, "separate", "depth", "mask")
+"""What a conversion writes: `pack_stereo`'s layouts, a file for each eye, the inverse depth, the occlusion mask."""
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """How deep, and what comes out.
+
+    Raises:
+        ValueError: an option is out of its range.
+    """
+
+    max_disparity: float = 3.0
+    """From the farthest to the nearest point, in percent of the width."""
+    convergence: float | Literal["auto"] = "auto"
+    """The inverse depth on the screen, 0 = far to 1 = near; "auto" takes each shot's median."""
+    eye: Eye = "right"
+    """The eye that is made; the source is the other one."""
+    layout: str = "full_sbs"
+    """The picture that `show` makes of the two eyes, one of `FILE_LAYOUTS`."""
+    feather: int = DEFAULT_FEATHER
+    """Width of the seam's ramp inside a hole, in pixels."""
+    stretch_threshold: float = 1.5
+    """Stretch from which the warp counts as a hole (delta in Eq. 7)."""
+    num_steps: int = 1
+    """Denoising steps of a diffusion inpainter."""
+    dilation: int = 5
+    """Size k of the kernel that dilates a diffusion inpainter's kept tokens."""
+    seed: int = 0
+    """Of a diffusion inpainter's noise."""
+    chunk_frames: int | None = None
+    """Frames worked on at once; None chooses by the frame's size. It changes memory and speed, not the picture."""
+
+    def __post_init__(self) -> None:
+        check_range("max_disparity", self.max_disparity, 0, 100)
+        if self.convergence != "auto":
+            check_range("convergence", self.convergence, 0, 1)
+        check_choice("eye", self.eye, ("right", "left"))
+        check_choice("layout", self.layout, FILE_LAYOUTS)
+        if self.chunk_frames is not None and self.chunk_frames < 1:
+            raise ValueError(f"chunk_frames: expected at least 1, got {self.chunk_frames}")
+
+
+@dataclass(frozen=True)
+class _DeepFrame:
+    """A frame `[1, 3, H, W]` with its inverse depth `[1, 1, h, w]`."""
+
+    video: Tensor
+    inverse_depth: InverseDepth
+    convergence: float
+    new_shot: bool
+
+
+@dataclass(frozen=True)
+class StereoPipeline:
+    """Depth, warp, fill and blend for video of any length.
+
+    Shots are found on the way; nothing leaks across a cut. Memory holds the depth's look-ahead, the inpainter's window
+    and one chunk, whatever the length of the video.
+    """
+
+    depth: DepthEstimator
+    inpainter: Inpainter
+    options: ConvertOptions = ConvertOptions()
+
+    def convert(self, frames: Iterable[Tensor]) -> Iterator[StereoVideo]:
+        """Convert frames `[3, H, W]` in order and yield them in chunks, the source's own pixels as one eye.
+
+        Raises:
+            TypeError: a frame is no floating point tensor.
+            ValueError: a frame's shape differs from the first one's, or a depth is not finite.
+        """
+        start = 0
+        deep = self._estimate(frames)
+        first = next(deep, None)
+        while first is not None:
+            following: list[_DeepFrame] = []  # the next shot's first frame, once this one has ended
+            shot = self._convert_shot(chain([first], _until_cut(deep, following)))
+            while chunk := list(islice(shot, self._chunk_frames(first.video))):
+                yield _join(chunk, start)
+                start += len(chunk)
+            first = following[0] if following else None
+
+    def _chunk_frames(self, frame: Tensor) -> int:
+        pixels = frame.shape[-1] * frame.shape[-2]
+        return self.options.chunk_frames or max(1, min(16, CHUNK_PIXELS // pixels))
+
+    def _estimate(self, frames: Iterable[Tensor]) -> Iterator[_DeepFrame]:
+        """Give each frame its inverse depth, on one scale per shot."""
+        detector, normalizer = ShotDetector(), ShotNormalizer()
+        seen = state = None
+        waiting: deque[tuple[Tensor, Tensor, bool]] = deque()  # until their scale is known
+
+        def release(scales: Iterable[ShotScale]) -> Iterator[_DeepFrame]:
+            for scale in scales:
+                video, raw, new_shot = waiting.popleft()
+                yield self._deep_frame(video, raw, scale, new_shot)
+
+        for video in self._batches(frames):
+            cuts, seen = detector.cuts(video, seen)
+            for part, new_shot in _split(video, cuts):
+                raw, state = self.depth.predict(part, state, new_shot=new_shot)
+                for i in range(len(part)):
+                    cut = new_shot and i == 0
+                    # Cloned: a view would keep the whole batch alive.
+                    waiting.append((part[i : i + 1].clone(), raw[i : i + 1], cut))
+                    yield from release(normalizer.push(raw[i], new_shot=cut))
+        yield from release(normalizer.flush())
+
+    def _batches(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
+        """Stack frames `[3, H, W]` to chunks `[n, 3, H, W]`."""
+        iterator = iter(frames)
+        first = next(iterator, None)
+        if first is None:
+            return
+        iterator = chain([first], iterator)
+        while batch := list(islice(iterator, self._chunk_frames(first))):
+            for frame in batch:
+                if frame.shape != first.shape:
+                    raise ValueError(
+                        f"frames: expected the first frame's shape {list(first.shape)}, "
+                        f"got {list(frame.shape)}"
+                    )
+            yield torch.stack(batch)
+
+    def _deep_frame(
+        self, video: Tensor, raw: Tensor, scale: ShotScale, new_shot: bool
+    ) -> _DeepFrame:
+        if self.depth.normalized:
+            scale = ShotScale(0.0, 1.0, scale.median)
+        inverse_depth = normalize(raw, scale.low, scale.high)
+        convergence = self.options.convergence
+        if convergence == "auto":
+            median = torch.tensor([[[[scale.median]]]])
+            convergence = float(normalize(median, scale.low, scale.high))
+        return _DeepFrame(video, inverse_depth, convergence, new_shot)
+
+    def _convert_shot(self, frames: Iterable[_DeepFrame]) -> Iterator[StereoVideo]:
+        """Warp, fill and blend one shot, frame by frame."""
+        options = self.options
+        waiting: deque[tuple[_DeepFrame, InverseDepth, WarpResult]] = deque()
+
+        def warped() -> Iterator[MaskedFrame]:
+            for frame in frames:
+                inverse_depth = upsample_inverse_depth(frame.inverse_depth, frame.video)
+                disparity = inverse_depth_to_disparity(
+                    inverse_depth,
+                    max_disparity=options.max_disparity,
+                    convergence=frame.convergence,
+                )
+                warp = gapw_warp(
+                    frame.video,
+                    disparity,
+                    toward=options.eye,
+                    stretch_threshold=options.stretch_threshold,
+                )
+                waiting.append((frame, inverse_depth, warp))
+                yield MaskedFrame(warp.video, warp.occlusion_mask, warp.disparity)
+
+        filled = self.inpainter.stream(
+            warped(), num_steps=options.num_steps, dilation=options.dilation, seed=options.seed
+        )
+        for video in filled:
+            frame, inverse_depth, warp = waiting.popleft()
+            made = blend(video, warp.video, warp.occlusion_mask, feather=options.feather)
+            left, right = (frame.video, made) if options.eye == "right" else (made, frame.video)
+            yield StereoVideo(left, right, inverse_depth, warp.occlusion_mask, start=0)
+
+
+def show(stereo: StereoVideo, layout: str) -> Video:
+    """Make the picture `[T, 3, H, W]` of a layout: one of `pack_stereo`'s, "depth" or "mask".
+
+    Raises:
+        ValueError: the layout is unknown.
+    """
+    if layout == "depth":
+        return stereo.inverse_depth.expand_as(stereo.left)
+    if layout == "mask":
+        return stereo.occlusion_mask.expand_as(stereo.left)
+    return pack_stereo(stereo.left, stereo.right, layout)
+
+
+def _until_cut(frames: Iterator[_DeepFrame], following: list[_DeepFrame]) -> Iterator[_DeepFrame]:
+    """Yield a shot's frames; put the next shot's first one into `following`."""
+    for frame in frames:
+        if frame.new_shot:
+            following.append(frame)
+            return
+        yield frame
+
+
+def _split(video: Tensor, cuts: Tensor) -> Iterator[tuple[Tensor, bool]]:
+    """Cut `[T, 3, H, W]` before each True of `cuts` `[T]`: parts, and whether each starts a shot."""
+    starts = sorted({0, *cuts.nonzero()[:, 0].tolist()})
+    for start, stop in zip(starts, [*starts[1:], len(video)], strict=True):
+        yield video[start:stop], bool(cuts[start])
+
+
+def _join(frames: list[StereoVideo], start: int) -> StereoVideo:
+    names = ("left", "right", "inverse_depth", "occlusion_mask")
+    return StereoVideo(*(torch.cat([getattr(f, n) for f in frames]) for n in names), start=start)

@@ -1,0 +1,83 @@
+"""A look before the long run: sampled frames as anaglyph, inverse depth and occlusion mask."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from .depth import DepthEstimator
+from .fill import Inpainter
+from .pipeline import ConvertOptions, StereoPipeline, show
+from .video_io import Source, VideoError, VideoWriter, probe, read_frames
+
+ROWS = ("anaglyph", "depth", "mask")
+COLUMN_WIDTH = 480
+
+
+def preview_sheet(
+    source: Source,
+    target: Path | None,
+    *,
+    depth: DepthEstimator,
+    inpainter: Inpainter,
+    options: ConvertOptions | None = None,
+    count: int = 4,
+    overwrite: bool = False,
+) -> Path:
+    """Write a PNG with `count` evenly spaced frames, each converted by itself: anaglyph, inverse depth, mask below.
+
+    Args:
+        source: path, folder of images or printf pattern.
+        target: the PNG; None puts it beside the source.
+        depth: from `load_depth`.
+        inpainter: from `load_inpainter`.
+        options: as for the conversion; its layout is of no use here.
+        count: how many frames, at least 1.
+        overwrite: replace an existing file.
+
+    Returns:
+        The file written.
+
+    Raises:
+        VideoError: the source cannot be read or the target cannot be written.
+        ValueError: `count` is less than 1.
+    """
+    if count < 1:
+        raise ValueError(f"count: expected at least 1, got {count}")
+    info = probe(source)
+    pipeline = StereoPipeline(depth, inpainter, options or ConvertOptions())
+    columns = []
+    for frame in _sample(source, info.frame_count, count):
+        for stereo in pipeline.convert([frame]):
+            columns.append(torch.cat([_shrink(show(stereo, row)) for row in ROWS], dim=2))
+    sheet = torch.cat(columns, dim=3)
+    if target is None:
+        path = Path(str(source))
+        target = path.with_name(f"{path.stem.replace('%', '')}_preview.png")
+    height, width = sheet.shape[-2:]
+    with VideoWriter(target, info, width, height, overwrite=overwrite) as writer:
+        writer.write(sheet, [Fraction(0)])
+    return Path(target)
+
+
+def _sample(source: Source, total: int | None, count: int) -> list[Tensor]:
+    """Return `count` frames `[3, H, W]`, the middle ones of equal parts."""
+    total = total or 1
+    wanted = sorted({int((i + 0.5) * total / count) for i in range(count)})
+    frames: list[Tensor] = []
+    for index, frame in enumerate(read_frames(source, 0, wanted[-1] + 1)):
+        if index in wanted:
+            frames.append(frame.pixels)
+    if not frames:
+        raise VideoError(f"{source}: has no frame to show")
+    return frames
+
+
+def _shrink(picture: Tensor) -> Tensor:
+    height, width = picture.shape[-2:]
+    size = (max(1, round(height * COLUMN_WIDTH / width)), COLUMN_WIDTH)
+    return F.interpolate(picture, size, mode="bilinear", antialias=True).clamp(0, 1)

@@ -1,0 +1,214 @@
+"""Speed and memory, as ratios within one run.
+
+    python training/benchmark.py                      # the warp, and every stage of the pipeline
+    python training/benchmark.py --memory 300 3000    # peak memory of a 720p conversion of so many frames
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from dreamstereo_core import (
+    ClassicInpainter,
+    EncodeOptions,
+    MaskedFrame,
+    blend,
+    convert_file,
+    gapw_warp,
+    inverse_depth_to_disparity,
+    load_depth,
+    load_inpainter,
+    probe,
+    read_frames,
+)
+from dreamstereo_core.depth import normalize, upsample_inverse_depth
+from dreamstereo_core.video_io import VideoWriter
+
+DEMO = Path(__file__).parent.parent / "docs" / "demo.mp4"
+
+
+def main() -> None:
+    """Print the tables asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--memory", type=int, nargs="+", metavar="FRAMES", help="measure memory")
+    parser.add_argument("--convert", type=Path, help=argparse.SUPPRESS)  # a child of --memory
+    parser.add_argument("--video", type=Path, default=DEMO, help="clip for the stages")
+    options = parser.parse_args()
+    if options.convert:
+        convert_once(options.convert)
+    elif options.memory:
+        memory_table(options.memory)
+    else:
+        warp_table()
+        stage_table(options.video)
+
+
+def scatter_chain(video: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor]:
+    """Forward warping as it is usually written: z-buffer, then weighted splats, one scatter each.
+
+    Takes `[T, 3, H, W]` and `[T, 1, H, W]`, returns the warped video and its holes.
+    """
+    frames, _, height, width = video.shape
+    x = torch.arange(width, dtype=torch.float32) - disparity[:, 0]
+    low = x.floor()
+    rows = torch.arange(frames * height).view(frames, height, 1) * width
+    nearest = torch.full((frames * height * width,), -1e9)
+    splats = []
+    for target, weight in ((low, 1 - (x - low)), (low + 1, x - low)):
+        inside = (target >= 0) & (target < width) & (weight > 0)
+        index = (rows + target.clamp(0, width - 1).long()).view(-1)
+        near = torch.where(inside, disparity[:, 0], -1e9).view(-1)
+        nearest.scatter_reduce_(0, index, near, "amax")
+        splats.append((index, (weight * inside).view(-1), near))
+    total = torch.zeros(frames * height * width)
+    colours = torch.zeros(3, frames * height * width)
+    source = video.transpose(0, 1).reshape(3, -1)
+    for index, weight, near in splats:
+        weight = weight * (near > nearest[index] - 1)
+        total.scatter_add_(0, index, weight)
+        for channel in range(3):
+            colours[channel].scatter_add_(0, index, source[channel] * weight)
+    warped = (colours / total.clamp(min=1e-6)).view(3, frames, height, width).transpose(0, 1)
+    return warped, (total == 0).float().view(frames, 1, height, width)
+
+
+def warp_table() -> None:
+    """Compare the warp with the scatter chain, and its cost a pixel over sizes."""
+    print("| warp | scatter chain, ms | gapw_warp, ms | ratio | gapw_warp, ns a pixel |")
+    print("|---|---|---|---|---|")
+    for width, height in ((640, 360), (1280, 720), (1920, 1080), (3840, 2160)):
+        video, disparity = warp_scene(width, height)
+        chain, ours = paired(
+            lambda v=video, d=disparity: scatter_chain(v, d),
+            lambda v=video, d=disparity: gapw_warp(v, d),
+        )
+        cost = ours / (width * height) * 1e6
+        print(f"| {width}x{height} | {chain:.1f} | {ours:.1f} | {ours / chain:.2f} | {cost:.1f} |")
+
+
+def warp_scene(width: int, height: int) -> tuple[Tensor, Tensor]:
+    """Return one frame of noise and a piecewise smooth disparity up to 3 % of the width."""
+    generator = torch.Generator().manual_seed(0)
+    video = torch.rand(1, 3, height, width, generator=generator)
+    smooth = F.interpolate(torch.rand(1, 1, 6, 9, generator=generator), (height, width), mode="bicubic")
+    blocks = (torch.rand(1, 1, 7, 12, generator=generator) > 0.7).float()
+    steps = F.interpolate(blocks, (height, width), mode="nearest")
+    inverse_depth = ((smooth + steps) / 2).clamp(0, 1)
+    return video, inverse_depth_to_disparity(inverse_depth, max_disparity=3, convergence=0.5)
+
+
+def paired(*functions: Callable[[], object], repeats: int = 15) -> list[float]:
+    """Return each function's median time in ms, run in turns so that all meet the same machine."""
+    times: list[list[float]] = [[] for _ in functions]
+    for _ in range(repeats + 2):
+        for function, series in zip(functions, times, strict=True):
+            begin = time.perf_counter()
+            function()
+            series.append((time.perf_counter() - begin) * 1e3)
+    return [statistics.median(series[2:]) for series in times]
+
+
+def stage_table(path: Path, count: int = 48) -> None:
+    """Print the time a frame of every stage of a conversion, on one clip."""
+    info = probe(path)
+    rows: dict[str, float] = {}
+
+    def timed(name: str, function: Callable[[], Tensor | list]) -> Tensor | list:
+        begin = time.perf_counter()
+        result = function()
+        rows[name] = (time.perf_counter() - begin) / len(result) * 1e3
+        return result
+
+    decoded = timed("decode", lambda: list(read_frames(path, 0, count)))
+    video = torch.stack([frame.pixels for frame in decoded])
+    estimator = load_depth("embedded")
+    raw = timed("depth", lambda: estimator.predict(video, new_shot=True)[0])
+    inverse_depth = timed(
+        "upsample", lambda: upsample_inverse_depth(normalize(raw, *_range(raw)), video)
+    )
+    disparity = inverse_depth_to_disparity(inverse_depth)
+    parts = timed("warp", lambda: [gapw_warp(v[None], d[None]) for v, d in zip(video, disparity, strict=True)])
+    frames = [MaskedFrame(p.video, p.occlusion_mask, p.disparity) for p in parts]
+    filled = timed("fill", lambda: list(ClassicInpainter().stream(frames)))
+    timed(
+        "blend",
+        lambda: [blend(f, p.video, p.occlusion_mask) for f, p in zip(filled, parts, strict=True)],
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        times = [frame.time for frame in decoded]
+
+        def encode() -> Tensor:
+            with VideoWriter(Path(folder) / "out.mp4", info, info.width, info.height) as writer:
+                writer.write(video, times)
+            return video
+
+        timed("encode (one view)", encode)
+    whole = sum(rows.values())
+    print(f"\n| stage, {info.width}x{info.height} | ms a frame | share |\n|---|---|---|")
+    for name, cost in rows.items():
+        print(f"| {name} | {cost:.1f} | {cost / whole:.0%} |")
+    print(f"| all | {whole:.1f} | {1e3 / whole:.1f} frames a second |")
+
+
+def _range(raw: Tensor) -> tuple[float, float]:
+    return float(raw.min()), float(raw.max())
+
+
+def memory_table(counts: list[int]) -> None:
+    """Convert synthetic 720p clips, each in a process of its own, and print the peak memory."""
+    print("| frames, 1280x720 | peak memory, MB | frames a second |\n|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for count in counts:
+            clip = Path(folder) / f"{count}.mp4"
+            synthetic_clip(clip, count)
+            begin = time.perf_counter()
+            child = [sys.executable, __file__, "--convert", str(clip)]
+            peak = subprocess.run(child, check=True, capture_output=True, text=True).stdout
+            speed = count / (time.perf_counter() - begin)
+            print(f"| {count} | {int(peak) / 1024:.0f} | {speed:.2f} |", flush=True)
+
+
+def convert_once(path: Path) -> None:
+    """Convert and print this process's peak memory in KB."""
+    convert_file(
+        path,
+        path.with_name("out.mp4"),
+        depth=load_depth("embedded"),
+        inpainter=load_inpainter("classic"),
+        encode=EncodeOptions(preset="ultrafast"),
+        overwrite=True,
+    )
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def synthetic_clip(path: Path, count: int) -> None:
+    """Write a 1280x720 clip: a disc that crosses a panning texture, with a cut every 100 frames."""
+    generator = torch.Generator().manual_seed(0)
+    texture = F.interpolate(torch.rand(1, 3, 45, 120, generator=generator), (720, 1920), mode="bicubic")
+    texture = texture[0].clamp(0, 1)
+    y, x = torch.meshgrid(torch.arange(720.0), torch.arange(1280.0), indexing="ij")
+    info = probe(DEMO)
+    with VideoWriter(path, info, 1280, 720, EncodeOptions(preset="ultrafast")) as writer:
+        for t in range(count):
+            shot, step = divmod(t, 100)
+            frame = texture.roll(shot, 0)[:, :, 3 * step : 3 * step + 1280]
+            disc = torch.hypot(x - 200 - 8 * step, y - 360) < 160
+            frame = torch.where(disc, 1 - frame, frame)
+            writer.write(frame[None], [Fraction(t, 24)])
+
+
+if __name__ == "__main__":
+    main()
