@@ -16,7 +16,8 @@ from torch import Tensor
 from .checks import check_choice, check_finite, check_frames
 from .types import Disparity, Eye, Video, WarpResult
 
-_UNCOVERED = -1.0
+_BLOCK_ROWS = 64
+"""Rows worked on at once, so that the intermediate results stay in the processor's cache."""
 
 
 def gapw_warp(
@@ -47,11 +48,12 @@ def gapw_warp(
         flipped = gapw_warp(video.flip(-1), disparity.flip(-1), stretch_threshold=stretch_threshold)
         return _mirror(flipped)
 
-    video, disparity = video.float(), disparity.float()
-    frames = [
-        _warp_frame(v, d[0], stretch_threshold) for v, d in zip(video, disparity, strict=True)
-    ]
-    warped, target_disparity, coord_map, stretch = (torch.stack(x) for x in zip(*frames, strict=True))
+    out = torch.empty((video.shape[0], 6, *video.shape[2:]), device=video.device)
+    for source, shift, result in zip(video.float(), disparity[:, 0].float(), out, strict=True):
+        for top in range(0, video.shape[2], _BLOCK_ROWS):
+            rows = slice(top, top + _BLOCK_ROWS)
+            _warp_rows(source[:, rows], shift[rows], stretch_threshold, result[:, rows])
+    warped, target_disparity, coord_map, stretch = out.split((3, 1, 1, 1), dim=1)
     mask = (stretch > stretch_threshold).float()
     return WarpResult(warped, target_disparity, mask, coord_map, stretch)
 
@@ -67,73 +69,70 @@ def _mirror(result: WarpResult) -> WarpResult:
     )
 
 
-def invert_sheet(landing: Tensor, stretch: Tensor, threshold: float) -> Tensor:
-    """Find the nearest source x that covers each target pixel (Eq. 3).
+def cover(landing: Tensor, stretch: Tensor, threshold: float) -> Tensor:
+    """Find the interval that each target pixel shows (Eq. 3): the nearest solid one, else the nearest stretched one.
 
     Args:
         landing: `[H, W]` target position of each source pixel.
-        stretch: `[H, W-1]` its step from pixel to pixel.
-        threshold: intervals up to this long are solid; a longer one shows only where no solid one does.
+        stretch: `[H, W-1]` its step from pixel to pixel; interval x lies between the source pixels x and x + 1.
+        threshold: intervals up to this long are solid.
 
     Returns:
-        `[H, W]` source x of the target pixels 0 .. W-1, or -1 where no interval reaches.
+        `[H, W]` int64 interval of the target pixels 0 .. W-1, or -1 where none reaches.
     """
     height, width = landing.shape
     start, end = landing[:, :-1], landing[:, 1:]
-    x = torch.arange(width - 1, dtype=landing.dtype, device=landing.device)
-    first = start.ceil()
-    # An invalid candidate goes to its row's spare column: `width` is past the frame.
-    outside = torch.full((), float(width), device=landing.device)
-    coord = landing.new_full((height, width + 1), _UNCOVERED)
+    x = torch.arange(width - 1, device=landing.device).expand(height, -1)
+    # Column 0 and the last one take what lies beyond the frame or covers no pixel.
+    owner = torch.full((height, width + 2), -1, device=landing.device)
     solid = (stretch > 0) & (stretch <= threshold)
-    for step in range(math.floor(threshold) + 1):
-        pixel = first + step
-        inside = solid & (pixel <= end) & (pixel >= 0) & (pixel < width)
-        source = x + (pixel - start) / stretch
-        index = torch.where(inside, pixel, outside).long()
-        coord.scatter_reduce_(1, index, source, "amax")
-    coord = coord[:, :width]
+    first = start.ceil()
+    inside = solid & (first <= end)
+    column = first.clamp(-1, width).add_(1).mul_(inside).long()
+    owner.scatter_reduce_(1, column, x, "amax")
 
-    row, column = (stretch > threshold).nonzero(as_tuple=True)
-    start, end, length = start[row, column], end[row, column], stretch[row, column]
-    low = start.ceil().clamp_(min=0)
-    count = (end.floor().clamp_(max=width - 1) - low + 1).clamp_(min=0).long()
-    owner = torch.repeat_interleave(count)
-    pixel = torch.arange(owner.numel(), device=owner.device) - (count.cumsum(0) - count)[owner]
-    pixel = pixel + low.long()[owner]
-    source = column[owner] + (pixel - start[owner]) / length[owner]
-    spans = landing.new_full((height * width,), _UNCOVERED)
-    spans.scatter_reduce_(0, row[owner] * width + pixel, source, "amax")
-    return torch.where(coord < 0, spans.view(height, width), coord)
+    # Few intervals hold a second pixel. Of two that meet on a pixel the next one has it already, if it is solid.
+    several = inside & (first + 1 <= end)
+    several[:, :-1] &= ~((first[:, :-1] + 1 == end[:, :-1]) & solid[:, 1:])
+    wide = stretch > threshold
+    row, at = (several | wide).nonzero(as_tuple=True)
+    low, high = first[row, at].clamp(min=0), end[row, at].floor().clamp(max=width - 1)
+    count = (high - low + 1).clamp(min=0).long()
+    which = torch.repeat_interleave(count)
+    step = torch.arange(which.numel(), device=count.device) - (count.cumsum(0) - count)[which]
+    pixel = (row * (width + 2) + 1 + low.long())[which] + step
+    interval, wide = at[which], wide[row, at][which]
+    flat = owner.view(-1)
+    flat.scatter_reduce_(0, pixel[~wide], interval[~wide], "amax")
+    free = wide & (flat[pixel] < 0)  # a wide interval shows only where no solid one does
+    flat.scatter_reduce_(0, pixel[free], interval[free], "amax")
+    return owner[:, 1:-1]
 
 
-def _warp_frame(video: Tensor, disparity: Tensor, threshold: float) -> tuple[Tensor, ...]:
-    """Warp `[3, H, W]` by `[H, W]`; return video, disparity, coord_map and stretch, each `[C, H, W]`."""
+def _warp_rows(video: Tensor, disparity: Tensor, threshold: float, out: Tensor) -> None:
+    """Warp rows `[3, h, W]` by `[h, W]` into `out` `[6, h, W]`: video, disparity, coord_map, stretch."""
     height, width = disparity.shape
     x = torch.arange(width, dtype=torch.float32, device=disparity.device)
     landing = x - disparity  # x' of each source pixel
     if width == 1:  # a sheet needs two pixels
         landing = torch.cat([landing, landing + 1], dim=1)
         video = video.expand(-1, -1, 2)
-    stretch = landing[:, 1:] - landing[:, :-1]  # signed; <= 0 is a fold, which never wins
-    coord = invert_sheet(landing, stretch, threshold)[:, :width]
+    stretch = landing[:, 1:] - landing[:, :-1]  # <= 0 is a fold, which never wins
+    owner = cover(landing, stretch, threshold)[:, :width]
+    cell = owner.clamp(min=0)
+    warped, target_disparity, coord, target_stretch = out[:3], out[3], out[4], out[5]
+    torch.gather(stretch, 1, cell, out=target_stretch)
+    fraction = (x - landing.gather(1, cell)).div_(target_stretch)
+    torch.add(cell, fraction, out=coord)
+    torch.sub(coord, x, out=target_disparity)
+    columns = cell.expand(3, height, width)
+    here, there = video.gather(2, columns), video[:, :, 1:].gather(2, columns)
+    torch.lerp(here, there, fraction, out=warped)
 
-    covered = coord >= 0
-    left_edge = landing.amin(dim=1, keepdim=True)  # uncovered pixels lie left or right of the sheet
-    coord = torch.where(covered, coord, torch.where(x < left_edge, 0.0, float(width - 1)))
-    cell = coord.long().clamp_(max=landing.shape[1] - 2)
-    fraction = coord - cell
-
-    # A pixel on the joint of two intervals belongs to the one that made it known.
-    here, before = stretch.gather(1, cell), stretch.gather(1, (cell - 1).clamp_(min=0))
-    solid = (here > 0) & (here <= threshold)
-    before_solid = (before > 0) & (before <= threshold)
-    joint = (fraction == 0) & (cell > 0) & ~solid & before_solid
-    target_stretch = torch.where(joint, before, here)
-    target_stretch = torch.where(covered, target_stretch, torch.inf)
-
-    rows = cell.expand(video.shape[0], height, width)
-    warped = torch.lerp(video.gather(2, rows), video.gather(2, rows + 1), fraction)
-    edge = disparity.gather(1, cell.clamp(max=width - 1))
-    target_disparity = torch.where(covered, coord - x, edge)
-    return warped, target_disparity[None], coord[None], target_stretch[None]
+    row, column = (owner < 0).nonzero(as_tuple=True)  # beyond the sheet's ends: show its edge
+    at_left = column < landing.amin(dim=1)[row]
+    edge = torch.where(at_left, 0, width - 1)
+    coord[row, column] = edge.float()
+    target_stretch[row, column] = torch.inf
+    target_disparity[row, column] = disparity[row, edge]
+    warped[:, row, column] = video[:, row, edge]

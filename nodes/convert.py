@@ -6,7 +6,7 @@ from uuid import uuid4
 from comfy_api.latest import Input, InputImpl, io, ui
 
 from ..dreamstereo_core import ConvertOptions, convert_file
-from ..dreamstereo_core.packing import LAYOUTS
+from ..dreamstereo_core.pipeline import FILE_LAYOUTS
 from ..dreamstereo_core.video_io import EncodeOptions, stereo_name
 from .blend import FEATHER_TOOLTIP
 from .disparity import CONVERGENCE_TOOLTIP, MAX_DISPARITY_TOOLTIP
@@ -16,6 +16,8 @@ from .runtime import NodeProgress
 from .sources import stream_source, temp_directory
 from .warp import EYE_TOOLTIP
 from .wire_types import Depth, Inpainter, schema
+
+LAYOUTS = [layout for layout in FILE_LAYOUTS if layout != "separate"]
 
 
 class ConvertVideo(io.ComfyNode):
@@ -36,7 +38,10 @@ class ConvertVideo(io.ComfyNode):
             inputs=[
                 io.Video.Input("video", tooltip="The 2D film, of any length."),
                 io.Combo.Input(
-                    "layout", options=list(LAYOUTS), default="full_sbs", tooltip=LAYOUT_TOOLTIP
+                    "layout",
+                    options=LAYOUTS,
+                    default="full_sbs",
+                    tooltip=f"{LAYOUT_TOOLTIP} depth, mask: the estimated depth, the holes.",
                 ),
                 io.Float.Input(
                     "max_disparity",
@@ -143,7 +148,7 @@ class ConvertVideo(io.ComfyNode):
             feather=feather,
         )
         with stream_source(video) as source:
-            path = convert_file(
+            (path,) = convert_file(
                 source,
                 temp_target(layout),
                 depth=depth_model or depth_on_device(depth),

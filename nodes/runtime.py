@@ -8,7 +8,7 @@ from PIL import Image
 from server import PromptServer
 from torch import Tensor
 
-from ..dreamstereo_core import Progress
+from ..dreamstereo_core.convert import Progress
 
 PREVIEW_SIZE = 512
 CHUNK_FRAMES = 8
@@ -29,27 +29,23 @@ class NodeProgress:
         """
         comfy.model_management.throw_exception_if_processing_interrupted()
         total = progress.total or progress.done + 1
-        self.bar.update_absolute(progress.done, total, preview_picture(progress.preview))
+        picture = preview_picture(progress.preview(PREVIEW_SIZE))
+        self.bar.update_absolute(progress.done, total, picture)
         server = PromptServer.instance
         server.send_progress_text(progress_text(progress), self.node_id, server.client_id)
 
 
 def progress_text(progress: Progress) -> str:
     """Return "frame 120/340, ETA 0:12", as far as that is known."""
-    if progress.total is None:
+    if progress.seconds_left is None:
         return f"frame {progress.done}"
-    text = f"frame {progress.done}/{progress.total}"
-    if progress.done == 0:
-        return text
-    left = round(progress.seconds / progress.done * max(progress.total - progress.done, 0))
-    return f"{text}, ETA {left // 60}:{left % 60:02d}"
+    minutes, seconds = divmod(round(progress.seconds_left), 60)
+    return f"frame {progress.done}/{progress.total}, ETA {minutes}:{seconds:02d}"
 
 
-def preview_picture(preview: Tensor | None) -> tuple[str, Image.Image, int] | None:
+def preview_picture(picture: Tensor) -> tuple[str, Image.Image, int]:
     """Turn a picture `[3, H, W]` into what ComfyUI's progress bar shows."""
-    if preview is None:
-        return None
-    pixels = (preview.clamp(0, 1) * 255).round().byte().movedim(0, -1).cpu().numpy()
+    pixels = (picture.clamp(0, 1) * 255).round().byte().movedim(0, -1).cpu().numpy()
     return "JPEG", Image.fromarray(pixels), PREVIEW_SIZE
 
 

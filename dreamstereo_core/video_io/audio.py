@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from fractions import Fraction
+from typing import Any, cast
 
-import av
 from av import Packet
 from av.audio.stream import AudioStream
 from av.container import OutputContainer
+from av.error import FFmpegError
 
 from .containers import audio_codec, holds_audio
 from .source import Source, VideoError, open_input, source_name
@@ -74,7 +75,7 @@ class AudioCopy:
                 "choose a name ending in .mkv"
             ) from error
         copy.metadata.update(stream.metadata)
-        copy.disposition = stream.disposition.value
+        cast(Any, copy).disposition = stream.disposition.value
         return copy
 
     def _read(self, start: Fraction, stop: Fraction | None) -> Iterator[tuple[Fraction, Packet]]:
@@ -105,7 +106,7 @@ class AudioCopy:
         while True:
             try:
                 packet = next(packets, None)
-            except av.FFmpegError:
+            except FFmpegError:
                 return
             if packet is None:
                 return

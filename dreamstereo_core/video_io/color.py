@@ -7,7 +7,7 @@ RGB conversion rounds to one or two 8-bit levels, which would throw 10-bit away.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -164,7 +164,7 @@ def _rgb_to_tensor(frame: VideoFrame) -> Tensor:
     bits = frame.format.components[0].bits
     rgb = np.empty((3, frame.height, frame.width), np.float32)
     if frame.format.name == "rgb24":
-        packed = np.frombuffer(frame.planes[0], np.uint8).reshape(frame.height, -1)
+        packed = raw_view(frame.planes[0], np.uint8).reshape(frame.height, -1)
         pixels = packed[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
         rgb[:] = pixels.transpose(2, 0, 1)
     else:
@@ -179,6 +179,11 @@ def _planes(frame: VideoFrame) -> list[Array]:
     dtype = np.uint16 if frame.format.components[0].bits > 8 else np.uint8
     views = []
     for plane in frame.planes:
-        view = np.frombuffer(plane, dtype).reshape(plane.height, -1)
+        view = raw_view(plane, dtype).reshape(plane.height, -1)
         views.append(view[:, : plane.width])
     return views
+
+
+def raw_view(buffer: object, dtype: type) -> Array:
+    """Return PyAV's memory (a plane, side data) as a flat array, without a copy."""
+    return np.frombuffer(cast(Any, buffer), dtype)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from av.audio.stream import AudioStream
 
-from .source import IMAGE_SUFFIXES, Source, VideoError, image_paths, open_input
+from .source import Source, VideoError, image_paths, open_input
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """Suffix of a video target -> FFmpeg's name of the container."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 
 import torch
 from av import VideoFrame
@@ -54,7 +55,7 @@ def read_frames(source: Source, start: int = 0, stop: int | None = None) -> Iter
     return _read_images(images[start:stop], start)
 
 
-def _read_images(images: list, start: int) -> Iterator[Frame]:
+def _read_images(images: list[Path], start: int) -> Iterator[Frame]:
     size = None
     for index, path in enumerate(images, start):
         with open_input(path) as container:
@@ -86,9 +87,7 @@ def _read_container(source: Source, start: int, stop: int | None) -> Iterator[Fr
             raise VideoError(f"{name}: has {index + 1} frames, so none from index {start} on")
 
 
-def _check_size(
-    frame: VideoFrame, size: tuple[int, int] | None, name: str
-) -> tuple[int, int]:
+def _check_size(frame: VideoFrame, size: tuple[int, int] | None, name: str) -> tuple[int, int]:
     """Return the size that all frames get, the first one's."""
     if size is not None and size != (frame.width, frame.height):
         _log.warning(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 
-import av
+from av.error import FFmpegError
 
 from ..checks import check_frames
 from ..types import Video
@@ -169,15 +169,10 @@ def _claim(target: Path, overwrite: bool) -> Path:
     return temporary
 
 
-class _errors_of:  # noqa: N801 (a context manager that reads like one)
+@contextmanager
+def _errors_of(target: Path) -> Iterator[None]:
     """Turn what FFmpeg and the system raise into one line about the target."""
-
-    def __init__(self, target: Path) -> None:
-        self._target = target
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, av.FFmpegError | OSError) and not isinstance(error, VideoError):
-            raise VideoError(f"{self._target}: cannot be written ({reason(error)})") from error
+    try:
+        yield
+    except (FFmpegError, OSError) as error:
+        raise VideoError(f"{target}: cannot be written ({reason(error)})") from error

@@ -13,7 +13,7 @@ from av.codec import CodecContext
 from av.video.codeccontext import VideoCodecContext
 from torch import Tensor
 
-from .color import FULL
+from .color import FULL, raw_view
 from .source import VideoError
 
 _ENCODERS = {".png": "png", ".jpg": "mjpeg", ".jpeg": "mjpeg", ".webp": "libwebp"}
@@ -64,7 +64,7 @@ def _packed(pixels: Tensor, bits: int) -> VideoFrame:
     array = levels.permute(1, 2, 0).numpy().astype(np.uint8 if bits == 8 else ">u2")
     frame = VideoFrame(array.shape[1], array.shape[0], "rgb24" if bits == 8 else "rgb48be")
     plane = frame.planes[0]
-    lines = np.frombuffer(plane, np.uint8).reshape(plane.height, -1)
+    lines = raw_view(plane, np.uint8).reshape(plane.height, -1)
     packed = array.reshape(array.shape[0], -1).view(np.uint8)
     lines[:, : packed.shape[1]] = packed
     return frame

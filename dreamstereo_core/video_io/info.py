@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import av
-import av.error
 import numpy as np
 from av import VideoFrame
 from av.container import InputContainer
+from av.error import EOFError as EndOfFile
+from av.error import FFmpegError
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
-from .color import UNSPECIFIED, ColorTags
+from .color import UNSPECIFIED, ColorTags, raw_view
 from .source import Source, VideoError, image_paths, open_input, reason, source_name
 
 SEQUENCE_RATE = Fraction(24)
@@ -122,7 +123,7 @@ def decode_frames(
     Raises:
         VideoError: not one frame came out.
     """
-    damage: av.FFmpegError | None = None
+    damage: FFmpegError | None = None
     count = 0
     packets = container.demux(stream)
     while True:
@@ -131,9 +132,9 @@ def decode_frames(
             frames = stream.codec_context.decode(packet)
         except MemoryError:
             raise
-        except av.error.EOFError:  # the decoder is flushed
+        except EndOfFile:  # the decoder is flushed
             break
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             damage = error
             continue
         for frame in frames:
@@ -165,7 +166,7 @@ def orientation(frame: VideoFrame) -> tuple[int, bool]:
         return round(frame.rotation / 90) % 4, False
     if data is None:
         return 0, False
-    a, b, _, c, d = (int(v) for v in np.frombuffer(data, np.int32)[:5])
+    a, b, _, c, d = (int(v) for v in raw_view(data, np.int32)[:5])
     mirrored = a * d - b * c < 0
     if mirrored:
         a, b = -a, -b

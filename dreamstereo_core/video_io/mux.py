@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 from av import Packet, VideoFrame
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
+from av.error import FFmpegError
+from av.video.stream import VideoStream
 from torch import Tensor
 
 from ..checks import check_choice, check_range
@@ -18,6 +22,7 @@ from .audio import AudioCopy
 from .color import FULL, LIMITED, resolve_matrix, rgb_to_frame
 from .containers import FORMATS
 from .info import VideoInfo
+from .matroska import scale_display_size
 from .source import Source, VideoError, reason
 
 
@@ -90,6 +95,9 @@ class VideoSink:
         self._origin: Fraction | None = None
         self._waiting: VideoFrame | None = None
         self._durations: dict[int, int] = {}
+        self._path = path
+        self._display_aspect = Fraction(1)
+        """What Matroska's display size of one eye is stretched by; 1: as FFmpeg writes it."""
         self._output = av.open(f"file:{path}", "w", format=self._container_name)
         try:
             self._stream = self._add_stream(info, size, encode, layout)
@@ -115,9 +123,11 @@ class VideoSink:
             # from some players: it is set only where such tags come.
             tags = "+use_metadata_tags" if metadata else ""
             self._output.container_options["movflags"] = f"faststart{tags}"
+        if self._display_aspect != 1:
+            self._output.container_options["write_crc32"] = "0"  # the header is corrected later
         try:
             self._stream.codec_context.open()
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             context = self._stream.codec_context
             raise VideoError(
                 f"{self._target}: {self._codec.encoder} refuses {context.width}x{context.height} "
@@ -151,17 +161,19 @@ class VideoSink:
         if self._audio is not None:
             self._audio.mux_until(None)
         self._output.close()
+        if self._display_aspect != 1:
+            scale_display_size(self._path, self._display_aspect)
 
     def close(self) -> None:
         """Let go of the files, finished or not."""
         if self._audio is not None:
             self._audio.close()
-        with suppress(av.FFmpegError, OSError):  # an unfinished file is about to be removed
+        with suppress(FFmpegError, OSError):  # an unfinished file is about to be removed
             self._output.close()
 
     def _add_stream(
         self, info: VideoInfo, size: tuple[int, int], encode: EncodeOptions, layout: str | None
-    ) -> av.VideoStream:
+    ) -> VideoStream:
         packing, stereo_mode = _STEREO.get(layout or "", (None, None))
         options = {
             "crf": str(self._codec.crf if encode.crf is None else encode.crf),
@@ -171,6 +183,8 @@ class VideoSink:
             options["x264-params"] = f"frame-packing={packing}"
         if encode.codec == "hevc":
             options["x265-params"] = "log-level=error"
+        if encode.codec == "av1":
+            os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 has no other way
         try:
             Codec(self._codec.encoder, "w")
         except UnknownCodecError as error:
@@ -178,7 +192,7 @@ class VideoSink:
                 f"{self._target}: this build of PyAV has no {self._codec.encoder} encoder"
             ) from error
         try:
-            stream = self._output.add_stream(
+            added = self._output.add_stream(
                 self._codec.encoder, rate=info.frame_rate, time_base=self._time_base
             )
         except ValueError as error:
@@ -186,6 +200,7 @@ class VideoSink:
                 f"{self._target}: this container cannot hold {encode.codec} video; "
                 "choose a name ending in .mkv or .mp4"
             ) from error
+        stream = cast(VideoStream, added)
         context = stream.codec_context
         context.width, context.height = (n + n % 2 for n in size)
         context.pix_fmt = "yuv420p" if self._bits == 8 else "yuv420p10le"
@@ -199,6 +214,8 @@ class VideoSink:
             context.codec_tag = "hvc1"  # Apple's players refuse FFmpeg's default, hev1
         if stereo_mode is not None and self._container_name == "matroska":
             stream.metadata["stereo_mode"] = stereo_mode
+            squeeze = {"half_sbs": Fraction(2), "half_tb": Fraction(1, 2)}
+            self._display_aspect = info.pixel_aspect * squeeze.get(layout or "", 1)
         return stream
 
     def _encode_waiting(self, next_pts: int) -> None:
@@ -215,15 +232,6 @@ class VideoSink:
             if self._audio is not None and packet.dts is not None:
                 self._audio.mux_until(packet.dts * self._time_base)
             self._output.mux(packet)
-
-
-def _display_factor(layout: str | None) -> Fraction:
-    """Return what a half layout's pixel aspect is multiplied by in Matroska.
-
-    There the display size is that of one eye. FFmpeg's muxer halves it for every stereo mode; a
-    squeezed eye fills the whole size, so its pixels count double.
-    """
-    return {"half_sbs": Fraction(2), "half_tb": Fraction(1, 2)}.get(layout or "", Fraction(1))
 
 
 def _fine(time_base: Fraction) -> Fraction:

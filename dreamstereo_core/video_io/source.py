@@ -11,8 +11,8 @@ from threading import Lock
 from typing import BinaryIO, TypeAlias
 
 import av
-import av.error
 from av.container import InputContainer
+from av.error import FFmpegError
 
 Source: TypeAlias = str | Path | BinaryIO
 """A video or image file, an open binary file, a folder of images, or a pattern (frame_%05d.png)."""
@@ -125,8 +125,8 @@ def open_input(source: Source) -> Iterator[InputContainer]:
     else:
         file = _SharedReader(source)
     try:
-        container = av.open(file, metadata_errors="replace", options=options)
-    except (av.FFmpegError, OSError) as error:
+        container = av.open(file, "r", metadata_errors="replace", options=options)
+    except (FFmpegError, OSError) as error:
         raise VideoError(f"{name}: cannot be read as video or image ({reason(error)})") from error
     with container:
         yield container

@@ -9,7 +9,7 @@ from ..comfyui.server import PACK, ComfyServer
 from ..comfyui.server import comfy as comfy
 
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-PATIENCE_MS = 60_000
+PATIENCE_MS = 30_000
 
 
 @pytest.fixture(scope="session")
@@ -30,16 +30,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser, comfy: ComfyServer) -> Iterator[Page]:
-    """A fresh profile's page, ready to be used: the Templates dialog of a first visit is closed."""
+    """A page of its own, ready to be used."""
     context = browser.new_context(viewport={"width": 1600, "height": 1000})
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)
     page.goto(comfy.url)
     page.wait_for_function("() => window.app?.graph && window.app.extensionManager")
-    dialog = page.get_by_role("dialog")
-    dialog.wait_for()
-    dialog.get_by_role("button", name="Close").first.click()
-    dialog.wait_for(state="hidden")
+    page.wait_for_function("() => !document.querySelector('.p-blockui-mask')")
     yield page
     context.close()
 

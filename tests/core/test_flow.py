@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from dreamstereo_core.flow import (
     bidirectional_flow,
     consistency,
