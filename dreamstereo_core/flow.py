@@ -125,8 +125,8 @@ def _work_image(frames: Tensor, width: int) -> Tensor:
 
 def _normalise_contrast(grey: Tensor) -> Tensor:
     """Subtract the local mean and divide by the local contrast; noise stays small."""
-    mean = _box(grey, _NORMALISE)
-    deviation = (_box(grey.square(), _NORMALISE) - mean.square()).clamp(min=0).sqrt()
+    mean = box_mean(grey, _NORMALISE)
+    deviation = (box_mean(grey.square(), _NORMALISE) - mean.square()).clamp(min=0).sqrt()
     return (grey - mean) / (deviation + _NOISE)
 
 
@@ -139,11 +139,11 @@ def _refine(source: Tensor, target: Tensor, flow: Tensor, iterations: int) -> Te
         weight = _ROBUST / (residual.square() + _ROBUST**2).sqrt()
         # Each neighbour's own flow is put back, so the window votes on a flow, not on a change.
         along = weight * (gx * flow[:, :1] + gy * flow[:, 1:] - residual)
-        sums = _box(torch.cat((weight * products, gx * along, gy * along), dim=1), _WINDOW)
+        sums = box_mean(torch.cat((weight * products, gx * along, gy * along), dim=1), _WINDOW)
         xx, xy, yy, bx, by = sums.split(1, dim=1)
         texture = (xx * yy - xy * xy) / (xx + yy + 1e-6)  # about the smaller eigenvalue
         trust = texture / (texture + _TEXTURE) + 1e-3
-        prior = _box(torch.cat((trust * flow, trust), dim=1), _PRIOR_WINDOW)
+        prior = box_mean(torch.cat((trust * flow, trust), dim=1), _PRIOR_WINDOW)
         prior = prior[:, :2] / prior[:, 2:] * _PRIOR
         xx, yy, bx, by = xx + _PRIOR, yy + _PRIOR, bx + prior[:, :1], by + prior[:, 1:]
         flow = torch.cat((yy * bx - xy * by, xx * by - xy * bx), dim=1) / (xx * yy - xy * xy)
@@ -174,7 +174,7 @@ def _snap_to_zero(source: Tensor, target: Tensor, flow: Tensor) -> Tensor:
 def _mismatch(source: Tensor, target: Tensor, flow: Tensor) -> Tensor:
     """Return the window's mean squared residual, outliers clipped."""
     residual = warp(target, flow) - source
-    return _box(residual.square().clamp(max=1), _MATCH_WINDOW)
+    return box_mean(residual.square().clamp(max=1), _MATCH_WINDOW)
 
 
 def _gradient(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -185,7 +185,7 @@ def _gradient(image: Tensor) -> tuple[Tensor, Tensor]:
     return gx, gy
 
 
-def _box(image: Tensor, size: int) -> Tensor:
+def box_mean(image: Tensor, size: int) -> Tensor:
     """Average over a window of size x size pixels; at the border, over the part inside."""
     return _box_rows(_box_rows(image, size, 2), size, 3)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from .checks import check_choice, check_finite, check_frames
 from .types import Disparity, Eye, Video, WarpResult
 
-_BLOCK_ROWS = 64
+_BLOCK_ROWS = 128
 """Rows worked on at once, so that the intermediate results stay in the processor's cache."""
 
 

@@ -104,18 +104,13 @@ def _histogram(thumbnails: Video) -> Tensor:
 
 
 def _mismatch(a: Tensor, b: Tensor) -> float:
-    """Return the mean absolute difference of two layouts in units of contrast, at the best shift.
-
-    It is the smaller of two: brightness and contrast evened out (a flash, a fade), or not (a bright
-    thing that comes into view changes the frame's contrast, but not the rest of the picture).
-    """
+    """Return the mean absolute difference of two layouts at the best shift, contrast evened out."""
     pair = torch.stack((a, b))
     contrast = pair.std(1, keepdim=True) + _BLANK
-    even = (pair - pair.mean(1, keepdim=True)) / contrast
-    a, b = torch.stack((even, pair / contrast.max()), dim=1)
-    inside = _shifted(torch.ones(1, b.shape[1]))
-    difference = (_shifted(b) - a[:, :, None]).abs() * inside
-    return float((difference.sum(1) / inside.sum(1)).min())
+    a, b = (pair - pair.mean(1, keepdim=True)) / contrast
+    shifted, inside = _shifted(torch.stack((b, torch.ones_like(b))))
+    difference = (shifted - a[:, None]).abs() * inside
+    return float((difference.sum(0) / inside.sum(0)).min())
 
 
 def _shifted(layouts: Tensor) -> Tensor:

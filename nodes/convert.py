@@ -3,16 +3,18 @@
 from pathlib import Path
 from uuid import uuid4
 
-from comfy_api.latest import Input, InputImpl, io, ui
+from comfy_api.latest import Input, InputImpl, io
 
-from ..dreamstereo_core import ConvertOptions, convert_file
+from ..dreamstereo_core import ConvertOptions, convert_file, load_inpainter
+from ..dreamstereo_core.fill import INPAINTERS
 from ..dreamstereo_core.pipeline import FILE_LAYOUTS
+from ..dreamstereo_core.types import Eye
 from ..dreamstereo_core.video_io import EncodeOptions, stereo_name
 from .blend import FEATHER_TOOLTIP
 from .disparity import CONVERGENCE_TOOLTIP, MAX_DISPARITY_TOOLTIP
-from .load_models import INPAINTERS, depth_on_device, inpainter_on_device
+from .load_models import depth_on_device
 from .pack import LAYOUT_TOOLTIP
-from .runtime import NodeProgress
+from .runtime import NodeProgress, StoppableDepth, StoppableInpainter
 from .sources import stream_source, temp_directory
 from .warp import EYE_TOOLTIP
 from .wire_types import Depth, Inpainter, schema
@@ -84,7 +86,7 @@ class ConvertVideo(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "fill",
-                    options=INPAINTERS,
+                    options=list(INPAINTERS),
                     default="classic",
                     tooltip=(
                         "What fills the holes beside near objects. A connected inpainter goes "
@@ -130,7 +132,7 @@ class ConvertVideo(io.ComfyNode):
         max_disparity: float,
         auto_convergence: bool,
         convergence: float,
-        eye: str,
+        eye: Eye,
         depth: str,
         fill: str,
         feather: int,
@@ -151,14 +153,13 @@ class ConvertVideo(io.ComfyNode):
             (path,) = convert_file(
                 source,
                 temp_target(layout),
-                depth=depth_model or depth_on_device(depth),
-                inpainter=inpainter or inpainter_on_device(fill),
+                depth=StoppableDepth(depth_model or depth_on_device(depth)),
+                inpainter=StoppableInpainter(inpainter or load_inpainter(fill)),
                 options=options,
                 encode=EncodeOptions(codec=codec, crf=crf),
                 on_progress=NodeProgress(cls.hidden.unique_id),
             )
-        preview = ui.SavedResult(path.name, "", io.FolderType.temp)
-        return io.NodeOutput(InputImpl.VideoFromFile(str(path)), ui=ui.PreviewVideo([preview]))
+        return io.NodeOutput(InputImpl.VideoFromFile(str(path)))
 
 
 def temp_target(layout: str) -> Path:

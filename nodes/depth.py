@@ -5,6 +5,7 @@ from torch import Tensor
 
 from .layout import from_inverse_depth, to_video
 from .load_models import depth_on_device
+from .runtime import StoppableDepth
 from .wire_types import Depth, schema
 
 
@@ -46,5 +47,5 @@ class EstimateDepth(io.ComfyNode):
     @classmethod
     def execute(cls, images: Tensor, depth_model=None) -> io.NodeOutput:
         """Estimate the whole clip, so that its shots share one scale."""
-        estimator = depth_model or depth_on_device("auto")
+        estimator = StoppableDepth(depth_model or depth_on_device("auto"))
         return io.NodeOutput(from_inverse_depth(estimator.estimate(to_video(images))))

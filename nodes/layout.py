@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from ..dreamstereo_core.checks import check_finite
 from ..dreamstereo_core.types import InverseDepth, OcclusionMask, Video
 
 _COLOR_TOLERANCE = 0.05
@@ -30,9 +31,10 @@ def to_inverse_depth(images: Tensor) -> InverseDepth:
     """Turn a grey IMAGE `[T, H, W, C]` into `[T, 1, H, W]`.
 
     Raises:
-        ValueError: the picture is coloured, or of a shape that `to_video` refuses.
+        ValueError: the picture is coloured or not finite, or of a shape that `to_video` refuses.
     """
     video = to_video(images)
+    check_finite("inverse_depth", video)
     if (video.amax(1) - video.amin(1)).max() > _COLOR_TOLERANCE:
         raise ValueError(
             "inverse_depth: expected a grey depth picture (white = near), got a coloured one;"

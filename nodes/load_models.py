@@ -4,6 +4,7 @@ import comfy.model_management
 from comfy_api.latest import io
 
 from ..dreamstereo_core import load_depth, load_inpainter
+from ..dreamstereo_core.fill import INPAINTERS
 from .wire_types import Depth, Inpainter, schema
 
 DEPTH_MODELS = [
@@ -14,7 +15,6 @@ DEPTH_MODELS = [
     "depth-anything/Depth-Anything-V2-Large-hf",
     "Intel/dpt-large",
 ]
-INPAINTERS = ["classic"]
 
 
 class LoadDepth(io.ComfyNode):
@@ -87,7 +87,7 @@ class LoadInpainter(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "inpainter",
-                    options=INPAINTERS,
+                    options=list(INPAINTERS),
                     default="classic",
                     tooltip=(
                         "classic: extends the background and uses what neighbouring frames show; "
@@ -103,14 +103,9 @@ class LoadInpainter(io.ComfyNode):
     @classmethod
     def execute(cls, inpainter: str) -> io.NodeOutput:
         """Load it for the device that ComfyUI computes on."""
-        return io.NodeOutput(inpainter_on_device(inpainter))
+        return io.NodeOutput(load_inpainter(inpainter))
 
 
 def depth_on_device(spec: str, **options: bool):
     """Load a depth estimator for the device that ComfyUI computes on."""
     return load_depth(spec, device=comfy.model_management.get_torch_device(), **options)
-
-
-def inpainter_on_device(spec: str):
-    """Load an inpainter for the device that ComfyUI computes on."""
-    return load_inpainter(spec, device=comfy.model_management.get_torch_device())

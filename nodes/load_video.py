@@ -1,11 +1,13 @@
 """A video file, or the clip that ships with DreamStereo."""
 
 import os
+import shutil
 from pathlib import Path
 
 import folder_paths
-from comfy_api.latest import InputImpl, io
+from comfy_api.latest import InputImpl, io, ui
 
+from .sources import temp_directory
 from .wire_types import schema
 
 EXAMPLE = "DreamStereo example"
@@ -47,7 +49,14 @@ class LoadVideoOrExample(io.ComfyNode):
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
         """Return the film, still on disk."""
-        return io.NodeOutput(InputImpl.VideoFromFile(video_path(file)))
+        video = InputImpl.VideoFromFile(video_path(file))
+        if file != EXAMPLE:
+            return io.NodeOutput(video)
+        # The page can only show what lies in ComfyUI's own folders.
+        copy = temp_directory() / "dreamstereo_example.mp4"
+        shutil.copyfile(EXAMPLE_PATH, copy)
+        preview = ui.SavedResult(copy.name, "", io.FolderType.temp)
+        return io.NodeOutput(video, ui=ui.PreviewVideo([preview]))
 
     @classmethod
     def fingerprint_inputs(cls, file: str) -> float:

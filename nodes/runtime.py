@@ -1,14 +1,19 @@
 """What a running node owes its user: a bar, a picture, the time left, and an end when asked for."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import comfy.model_management
 import comfy.utils
+import torch
 from PIL import Image
 from server import PromptServer
 from torch import Tensor
 
+from ..dreamstereo_core import Inpainter, MaskedFrame
 from ..dreamstereo_core.convert import Progress
+from ..dreamstereo_core.depth import DepthEstimator
+from ..dreamstereo_core.types import OcclusionMask, Video
 
 PREVIEW_SIZE = 512
 CHUNK_FRAMES = 8
@@ -47,6 +52,55 @@ def preview_picture(picture: Tensor) -> tuple[str, Image.Image, int]:
     """Turn a picture `[3, H, W]` into what ComfyUI's progress bar shows."""
     pixels = (picture.clamp(0, 1) * 255).round().byte().movedim(0, -1).cpu().numpy()
     return "JPEG", Image.fromarray(pixels), PREVIEW_SIZE
+
+
+class StoppableDepth(DepthEstimator):
+    """A depth estimator that looks at the stop button before each piece of work."""
+
+    def __init__(self, estimator: DepthEstimator):
+        self.estimator = estimator
+        self.name, self.normalized = estimator.name, estimator.normalized
+
+    def predict(
+        self, video: Video, state: Any = None, *, new_shot: bool = False
+    ) -> tuple[Tensor, Any]:
+        """Predict as the estimator does; on a CPU frame by frame, since a batch takes long there.
+
+        Raises:
+            InterruptProcessingException: the user pressed the stop button.
+        """
+        on_cpu = comfy.model_management.get_torch_device().type == "cpu"
+        parts = []
+        for part in video.split(1 if on_cpu else len(video)):
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            raw, state = self.estimator.predict(part, state, new_shot=new_shot and not parts)
+            parts.append(raw)
+        return torch.cat(parts), state
+
+
+class StoppableInpainter(Inpainter):
+    """An inpainter that looks at the stop button before each frame."""
+
+    def __init__(self, inpainter: Inpainter):
+        self.inpainter, self.name = inpainter, inpainter.name
+
+    def stream(self, frames: Iterable[MaskedFrame], **options: Any) -> Iterator[Video]:
+        """Fill as the inpainter does.
+
+        Raises:
+            InterruptProcessingException: the user pressed the stop button.
+        """
+        return self.inpainter.stream(self._checked(frames), **options)
+
+    def inpaint(self, video: Video, occlusion_mask: OcclusionMask, **options: Any) -> Video:
+        """Fill a whole shot as the inpainter does."""
+        return self.inpainter.inpaint(video, occlusion_mask, **options)
+
+    @staticmethod
+    def _checked(frames: Iterable[MaskedFrame]) -> Iterator[MaskedFrame]:
+        for frame in frames:
+            comfy.model_management.throw_exception_if_processing_interrupted()
+            yield frame
 
 
 def chunks(frames: int, size: int = CHUNK_FRAMES) -> Iterator[slice]:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ..dreamstereo_core import gapw_warp
 from ..dreamstereo_core.disparity import resize_disparity
+from ..dreamstereo_core.types import Eye
 from .layout import from_occlusion_mask, from_video, to_video
 from .runtime import chunks
 from .wire_types import Disparity, schema
@@ -66,7 +67,7 @@ class Warp(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, images: Tensor, disparity: Tensor, eye: str, stretch_threshold: float
+        cls, images: Tensor, disparity: Tensor, eye: Eye, stretch_threshold: float
     ) -> io.NodeOutput:
         """Warp chunk by chunk."""
         video = to_video(images)

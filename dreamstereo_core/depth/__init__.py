@@ -1,0 +1,85 @@
+"""Inverse depth: estimators, one scale per shot, edges at full resolution."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+
+from .embedded import EmbeddedDepth
+from .estimator import DepthError, DepthEstimator
+from .normalize import ShotNormalizer, ShotScale, normalize
+from .supplied import SuppliedDepth
+from .transformers_depth import (
+    DEFAULT_MODEL,
+    TransformersDepth,
+    is_cached,
+    where_missing_goes,
+)
+from .upsample import upsample_inverse_depth
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "DepthError",
+    "DepthEstimator",
+    "EmbeddedDepth",
+    "ShotNormalizer",
+    "ShotScale",
+    "SuppliedDepth",
+    "TransformersDepth",
+    "describe_models",
+    "load_depth",
+    "normalize",
+    "upsample_inverse_depth",
+]
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def load_depth(
+    spec: str | Path = "auto",
+    *,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype | None = None,
+    allow_download: bool = False,
+    invert: bool = False,
+    start: int = 0,
+) -> DepthEstimator:
+    """Return the estimator that `spec` names.
+
+    Args:
+        spec: "auto" (Depth-Anything-V2-Small where it is in the local cache or may be downloaded,
+            else the embedded one), "embedded", a transformers model (hub id or local folder), or a
+            depth file: video, image, folder of images or printf pattern.
+        device: of a transformers model; "auto" takes CUDA, then MPS, then the CPU.
+        dtype: of a transformers model; None is float16 on CUDA, else float32.
+        allow_download: fetch a hub model that is not in the local cache.
+        invert: a depth file has 0 = near.
+        start: a depth file's frame that belongs to the video's first one.
+
+    Raises:
+        DepthError: the model or file is not there, or cannot be used.
+        VideoError: the depth file cannot be read.
+        ValueError: `invert` or `start` was given for something else than a depth file.
+    """
+    path = Path(spec)
+    named = str(spec) in ("auto", "embedded")
+    is_model = path.is_dir() and (path / "config.json").exists()
+    if not named and not is_model and (path.exists() or "%" in path.name):
+        return SuppliedDepth(spec, invert=invert, start=start)
+    if invert or start:
+        raise ValueError(f"invert, start: expected a depth file to go with them, got {spec}")
+    if spec == "auto":
+        spec = DEFAULT_MODEL if allow_download or is_cached() else "embedded"
+    if spec == "embedded":
+        return EmbeddedDepth()
+    if not is_model and (isinstance(spec, Path) or not _HUB_ID.fullmatch(spec)):
+        raise DepthError(f"{spec}: no such file or folder, and no model's id (owner/name)")
+    return TransformersDepth(spec, device=device, dtype=dtype, allow_download=allow_download)
+
+
+def describe_models() -> dict[str, str]:
+    """Return the named estimators and whether each is ready, in words."""
+    state = "found" if is_cached() else f"not found in {where_missing_goes(DEFAULT_MODEL)}"
+    return {"embedded": "ready, needs no weights", DEFAULT_MODEL: state}

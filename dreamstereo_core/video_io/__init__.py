@@ -4,6 +4,7 @@ from .color import ColorTags
 from .containers import suggest_suffix
 from .decode import Frame, read_frames
 from .encode import VideoWriter
+from .hdr import HdrMetadata
 from .info import VideoInfo, probe
 from .mux import EncodeOptions
 from .names import stereo_name
@@ -13,6 +14,7 @@ __all__ = [
     "ColorTags",
     "EncodeOptions",
     "Frame",
+    "HdrMetadata",
     "Source",
     "VideoError",
     "VideoInfo",

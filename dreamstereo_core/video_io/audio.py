@@ -79,18 +79,15 @@ class AudioCopy:
         return copy
 
     def _read(self, start: Fraction, stop: Fraction | None) -> Iterator[tuple[Fraction, Packet]]:
-        # Matroska knows no negative time: there the packet that straddles the start is left out.
-        # In MP4 it stays, and an edit list begins the playback inside it.
-        keeps_straddling = self._output.format.name in ("mp4", "mov")
+        # A decoder needs what lies just before the start. MP4 can hold it: an edit list begins the
+        # playback after it. Matroska knows no negative time, so there it is left out.
+        lead_in = Fraction(1, 20) if self._output.format.name in ("mp4", "mov") else Fraction(0)
         for packet in self._demux():
             if packet.pts is None:
                 continue
             base = packet.time_base
             begin = packet.pts * base
-            end = begin + (packet.duration or 0) * base
-            if stop is not None and begin >= stop:
-                continue
-            if begin < start and not (keeps_straddling and end > start):
+            if begin < start - lead_in or (stop is not None and begin >= stop):
                 continue
             shift = round(start / base)
             packet.pts -= shift

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import av
@@ -16,6 +16,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from .color import UNSPECIFIED, ColorTags, raw_view
+from .hdr import HdrMetadata, hdr_metadata
 from .source import Source, VideoError, image_paths, open_input, reason, source_name
 
 SEQUENCE_RATE = Fraction(24)
@@ -42,6 +43,7 @@ class VideoInfo:
     is_image: bool
     time_base: Fraction = Fraction(1, 90000)
     """The unit of the source's time stamps in seconds."""
+    hdr: HdrMetadata | None = None
 
 
 def probe(source: Source) -> VideoInfo:
@@ -54,17 +56,12 @@ def probe(source: Source) -> VideoInfo:
     if images is None:
         return _probe_container(source)
     first = _probe_container(images[0])
-    return VideoInfo(
+    return replace(
+        first,
         source=source,
-        width=first.width,
-        height=first.height,
         frame_rate=SEQUENCE_RATE,
         frame_count=len(images),
         duration=float(len(images) / SEQUENCE_RATE),
-        bit_depth=first.bit_depth,
-        pixel_aspect=first.pixel_aspect,
-        color=first.color,
-        has_audio=False,
         is_image=False,
         time_base=1 / SEQUENCE_RATE,
     )
@@ -98,6 +95,7 @@ def _probe_container(source: Source) -> VideoInfo:
             has_audio=bool(container.streams.audio),
             is_image=is_image,
             time_base=stream.time_base or Fraction(1, 90000),
+            hdr=hdr_metadata(frame),
         )
 
 

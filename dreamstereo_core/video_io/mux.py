@@ -21,9 +21,10 @@ from ..checks import check_choice, check_range
 from .audio import AudioCopy
 from .color import FULL, LIMITED, resolve_matrix, rgb_to_frame
 from .containers import FORMATS
+from .hdr import encoder_options
 from .info import VideoInfo
 from .matroska import scale_display_size
-from .source import Source, VideoError, reason
+from .source import Source, VideoError, image_paths, reason
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,14 @@ class _Codec:
     crf: int
     crf_max: int
     preset: str
+    parameters: str
+    """The option that holds the encoder library's own ones."""
 
 
 CODECS = {
-    "h264": _Codec("libx264", 18, 51, "medium"),
-    "hevc": _Codec("libx265", 20, 51, "medium"),
-    "av1": _Codec("libsvtav1", 26, 63, "8"),
+    "h264": _Codec("libx264", 18, 51, "medium", "x264-params"),
+    "hevc": _Codec("libx265", 20, 51, "medium", "x265-params"),
+    "av1": _Codec("libsvtav1", 26, 63, "8", "svtav1-params"),
 }
 _STEREO = {  # layout: (H.264 frame-packing, Matroska stereo_mode)
     "full_sbs": (3, "left_right"),
@@ -107,6 +110,8 @@ class VideoSink:
 
     def add_audio(self, source: Source, start: Fraction | None, stop: Fraction | None) -> None:
         """Copy a source's audio between two times of its own clock; None: from the first frame."""
+        if image_paths(source) is not None:
+            return
         self._audio = AudioCopy(source, self._output, str(self._target))
         self._audio_range = (start, stop)
 
@@ -179,12 +184,15 @@ class VideoSink:
             "crf": str(self._codec.crf if encode.crf is None else encode.crf),
             "preset": encode.preset or self._codec.preset,
         }
+        parameters = encoder_options(info.hdr, encode.codec)
         if encode.codec == "h264" and packing is not None:
-            options["x264-params"] = f"frame-packing={packing}"
+            parameters.append(f"frame-packing={packing}")
         if encode.codec == "hevc":
-            options["x265-params"] = "log-level=error"
+            parameters.append("log-level=error")
         if encode.codec == "av1":
             os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 has no other way
+        if parameters:
+            options[self._codec.parameters] = ":".join(parameters)
         try:
             Codec(self._codec.encoder, "w")
         except UnknownCodecError as error:

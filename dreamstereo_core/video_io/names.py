@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from .containers import FORMATS, WRITABLE_IMAGES
+from .source import IMAGE_SUFFIXES, NUMBER_PATTERN
 
 _LAYOUT_TAGS = {
     "full_sbs": "LRF_Full_SBS",
@@ -24,7 +25,7 @@ def stereo_name(source: Path, layout: str, suffix: str | None = None) -> Path:
 
     ``clip.mkv`` becomes ``clip_LRF_Full_SBS.mkv``; a folder of images and a pattern
     (``frame_%05d.png``) become a video. `suffix` (".mp4") replaces the source's own; a source whose
-    suffix cannot be written gets .mp4.
+    suffix cannot be written gets .mp4, an image .png.
 
     Raises:
         ValueError: an unknown layout.
@@ -36,9 +37,11 @@ def stereo_name(source: Path, layout: str, suffix: str | None = None) -> Path:
     stem, own = source.stem, source.suffix.lower()
     if source.is_dir():
         stem, own = source.name, ""
-    elif re.search(r"%0?\d*d", stem):
-        stem = re.sub(r"[_. -]*%0?\d*d", "", stem) or source.parent.name or "frames"
+    elif own in IMAGE_SUFFIXES and NUMBER_PATTERN.search(stem):
+        stem = re.sub(rf"[_. -]*{NUMBER_PATTERN.pattern}", "", stem) or source.parent.name
         own = ""
-    if suffix is None:
-        suffix = own if own in FORMATS or own in WRITABLE_IMAGES else ".mp4"
-    return source.with_name(f"{stem}_{tag}{suffix}")
+    if suffix is None and own in IMAGE_SUFFIXES:
+        suffix = own if own in WRITABLE_IMAGES else ".png"
+    elif suffix is None:
+        suffix = own if own in FORMATS else ".mp4"
+    return source.with_name(f"{stem or 'frames'}_{tag}{suffix}")

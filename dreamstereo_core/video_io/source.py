@@ -18,7 +18,7 @@ Source: TypeAlias = str | Path | BinaryIO
 """A video or image file, an open binary file, a folder of images, or a pattern (frame_%05d.png)."""
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-_PATTERN = re.compile(r"%(?:0(\d+))?d")
+NUMBER_PATTERN = re.compile(r"%(?:0(\d+))?d")
 
 
 class VideoError(ValueError):
@@ -55,7 +55,7 @@ def image_paths(source: Source) -> list[Path] | None:
         return sorted(images, key=_natural_key)
     if path.exists():
         return None
-    match = _PATTERN.search(path.name)
+    match = NUMBER_PATTERN.search(path.name)
     if match is None or not path.parent.is_dir():
         raise VideoError(f"{path}: no such file or folder")
     digits = rf"(\d{{{match[1]},}})" if match[1] else r"(\d+)"

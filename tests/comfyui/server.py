@@ -52,7 +52,7 @@ class Run:
 
     @property
     def end(self) -> str:
-        """"execution_success", "execution_error" or "execution_interrupted"."""
+        """ "execution_success", "execution_error" or "execution_interrupted"."""
         return self.events[-1][0]
 
     @property
@@ -104,13 +104,11 @@ class ComfyServer:
         workflow: dict | None = None,
         on_event: Callable[[str, dict], None] | None = None,
     ) -> Run:
-        """Queue an API prompt, as the page does with `workflow` beside it, and follow it to its end."""
+        """Queue an API prompt, with the `workflow` it stems from, and follow it to its end."""
         client_id = uuid.uuid4().hex
         extra_data = {"extra_pnginfo": {"workflow": workflow}} if workflow else {}
         with self._websocket(client_id) as channel:
-            reply = self.post(
-                "/prompt", prompt=prompt, client_id=client_id, extra_data=extra_data
-            )
+            reply = self.post("/prompt", prompt=prompt, client_id=client_id, extra_data=extra_data)
             assert reply.status_code == 200, reply.text
             run = Run(reply.json()["prompt_id"])
             stop_at = time.monotonic() + RUN_SECONDS

@@ -67,13 +67,6 @@ def test_the_user_sees_progress_a_picture_and_the_time_left(comfy, film):
     assert re.fullmatch(r"frame 12/12, ETA 0:00", run.texts[-1])
 
 
-def test_a_preview_of_the_result_lies_in_temp(comfy, film):
-    run = comfy.run(prompt_for(film, crf=21))
-    (preview,) = run.outputs["2"]["images"]
-    assert preview["type"] == "temp"
-    assert describe(comfy.output_path(preview))["size"] == (192, 64)
-
-
 def test_connected_models_are_used(comfy, film):
     prompt = prompt_for(film, depth_model=["4", 0], inpainter=["5", 0])
     settings = {"model": "embedded", "custom": "", "allow_download": False, "invert": False}

@@ -19,7 +19,9 @@ NODES = {
 
 
 def test_the_pack_loads_without_a_complaint(comfy):
-    complaints = re.findall(r".*(?:IMPORT FAILED|Cannot import|comfy_entrypoint|Skip ).*", comfy.log)
+    complaints = re.findall(
+        r".*(?:IMPORT FAILED|Cannot import|comfy_entrypoint|Skip ).*", comfy.log
+    )
     assert complaints == []
 
 

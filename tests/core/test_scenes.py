@@ -56,7 +56,7 @@ def test_a_fade_is_no_cut():
 def test_a_bright_thing_that_crosses_fast_is_no_cut():
     video = pan(1, 16, 1)
     for i in range(5):
-        video[5 + i, :, 20:60, 25 * i : 25 * i + 40] = 1
+        video[5 + i, :, 20:56, 25 * i : 25 * i + 28] = 0.9
     assert found(video) == [0]
 
 

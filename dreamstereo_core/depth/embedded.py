@@ -1,0 +1,134 @@
+"""A depth estimator without weights: cues that a painter uses, motion, and smoothing.
+
+It is a heuristic, not a measurement: it gives a stable and plausible relief offline, at once, and
+a small trained network is to take its place. What it knows is
+- the ground plane: lower in the picture is nearer, from a soft horizon down;
+- figure and ground: what the picture's upper borders cannot reach without crossing an edge stands
+  in front (the geodesic saliency of Wei et al., ECCV 2012);
+- motion: what moves against the camera's own motion (an affine fit) is near, and stays so;
+- focus: what is sharper than the rest is a little nearer.
+The sum is smoothed up to the picture's edges, then along the optical flow over time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..flow import box_mean, optical_flow, warp
+from ..types import Video
+from .estimator import DepthEstimator
+from .guided import guided_filter, shrink
+
+_SIZE = 256  # px, the longer side at work
+_HORIZON = 0.3  # of the height
+_WEIGHTS = {"ground": 0.5, "figure": 0.35, "motion": 0.4, "focus": 0.12}
+_MOTION_KEPT = 0.98  # per frame: a walker who stops sinks back within seconds
+_MOTION_HALF = 0.6  # px of motion against the camera's that count half
+_NEW = 0.12  # share of a new frame in the temporal mean
+_SURPRISE = 0.06  # mean colour difference along the flow at which the past counts half
+
+
+@dataclass(frozen=True)
+class EmbeddedState:
+    """The last frame at working size, its inverse depth and its motion cue."""
+
+    frame: Video
+    inverse_depth: Tensor
+    motion: Tensor
+
+
+class EmbeddedDepth(DepthEstimator):
+    """Inverse depth from pictorial cues and motion, at most 256 px wide or high."""
+
+    name = "embedded"
+    normalized = False
+
+    def predict(
+        self, video: Video, state: EmbeddedState | None = None, *, new_shot: bool = False
+    ) -> tuple[Tensor, EmbeddedState]:
+        """Return raw inverse depth ``[T, 1, h, w]`` and what the next chunk continues from."""
+        frames = shrink(video.float(), _SIZE)
+        past = None if new_shot else state
+        still = _pictorial(frames)
+        before = torch.cat((frames[:1] if past is None else past.frame, frames[:-1]))
+        flow = optical_flow(frames, before, width=_SIZE)
+        moving = _motion_against_camera(flow)
+        trust = _SURPRISE / (_SURPRISE + (warp(before, flow) - frames).abs().mean(1, keepdim=True))
+        depths = []
+        for i in range(len(frames)):
+            frame, to_past = frames[i : i + 1], flow[i : i + 1]
+            motion = moving[i : i + 1]
+            if past is not None:
+                motion = torch.maximum(motion, _MOTION_KEPT * warp(past.motion, to_past))
+            depth = still[i : i + 1] + _WEIGHTS["motion"] * motion
+            depth = guided_filter(depth, frame, radius=12, epsilon=2e-3)
+            if past is not None:
+                kept = (1 - _NEW) * trust[i : i + 1]
+                depth = torch.lerp(depth, warp(past.inverse_depth, to_past), kept)
+            past = EmbeddedState(frame, depth, motion)
+            depths.append(depth)
+        assert past is not None
+        return torch.cat(depths), past
+
+
+def _pictorial(frames: Video) -> Tensor:
+    """Return the cues of single frames, weighted and summed, ``[T, 1, h, w]``."""
+    y = torch.linspace(0, 1, frames.shape[2], device=frames.device).view(1, 1, -1, 1)
+    ground = F.softplus((y - _HORIZON) / (1 - _HORIZON), beta=8)
+    grey = frames.mean(1, keepdim=True)
+    detail = box_mean((grey - box_mean(grey, 3)).abs(), 15)
+    focus = detail / (detail + detail.mean(dim=(2, 3), keepdim=True) + 1e-3)
+    figure = _figure(frames)
+    return (
+        _WEIGHTS["ground"] * ground + _WEIGHTS["figure"] * figure + _WEIGHTS["focus"] * focus
+    )
+
+
+def _figure(frames: Video) -> Tensor:
+    """Return how far each pixel is from the upper borders, counted in edges crossed, in [0, 1]."""
+    small = shrink(frames, _SIZE // 2)
+    # Lengths between neighbours: their difference in colour, noise taken off.
+    right = (small[..., 1:] - small[..., :-1]).norm(dim=1, keepdim=True)
+    down = (small[..., 1:, :] - small[..., :-1, :]).norm(dim=1, keepdim=True)
+    across, along = (
+        F.pad(((length - 0.02).clamp(min=0) + 0.001).cumsum(dim), pad)
+        for length, dim, pad in ((right, 3, (1, 0)), (down, 2, (0, 0, 1, 0)))
+    )
+    distance = torch.full_like(small[:, :1], 1e3)
+    distance[:, :, 0] = 0
+    distance[:, :, : distance.shape[2] * 2 // 3, [0, -1]] = 0
+    for _ in range(4):
+        for length, dim in ((across, 3), (along, 2)):
+            # d(x) = min over x' of d(x') + |L(x) - L(x')|, from both sides.
+            before = length + (distance - length).cummin(dim).values
+            after = (distance + length).flip(dim).cummin(dim).values.flip(dim) - length
+            distance = torch.minimum(before, after)
+    figure = 1 - torch.exp(-distance / 0.35)
+    return F.interpolate(figure, frames.shape[2:], mode="bilinear", align_corners=False)
+
+
+def _motion_against_camera(flow: Tensor) -> Tensor:
+    """Return how much each pixel moves against an affine fit to the whole flow, in [0, 1)."""
+    n, _, h, w = flow.shape
+    y, x = torch.meshgrid(
+        torch.linspace(-1, 1, h, device=flow.device),
+        torch.linspace(-1, 1, w, device=flow.device),
+        indexing="ij",
+    )
+    basis = torch.stack((torch.ones_like(x), x, y)).flatten(1)[:, ::7]  # [3, points]
+    samples = flow.flatten(2)[:, :, ::7]  # [n, 2, points]
+    # The camera's motion is looked for at the border: the subject is rather in the middle.
+    border = torch.maximum(x.abs(), -y).flatten()[::7].clamp(min=0.05) ** 2
+    weight = border.expand(n, 1, -1)
+    for _ in range(4):
+        gram = (weight * basis) @ basis.T + 1e-6 * torch.eye(3, device=flow.device)
+        fit = torch.linalg.solve(gram, (weight * samples) @ basis.T, left=False)
+        error = (samples - fit @ basis).norm(dim=1, keepdim=True)
+        weight = border / (error.square() + 0.04)
+    full = torch.stack((torch.ones_like(x), x, y)).flatten(1)
+    residual = (flow.flatten(2) - fit @ full).norm(dim=1).view(n, 1, h, w)
+    return residual / (residual + _MOTION_HALF)

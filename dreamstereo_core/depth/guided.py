@@ -1,0 +1,56 @@
+"""The guided filter: smoothing that stops at the picture's edges."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..flow import box_mean
+
+
+def guided_coefficients(
+    values: Tensor, guide: Tensor, *, radius: int, epsilon: float
+) -> tuple[Tensor, Tensor]:
+    """Fit ``values ~ a . guide + b`` in every window, the windows over a pixel averaged.
+
+    The guided filter of He, Sun and Tang (TPAMI 2013) with a colour guide: `values`
+    ``[N, 1, h, w]``, `guide` ``[N, 3, h, w]``, windows of 2 * `radius` + 1 pixels; `epsilon` is the
+    variance of the guide below which an edge is smoothed away. Returns a ``[N, 3, h, w]`` and b
+    ``[N, 1, h, w]``; at low resolution they may be resized and applied to the full picture (the
+    fast guided filter, He and Sun 2015).
+    """
+    size = 2 * radius + 1
+    r, g, b = guide.split(1, dim=1)
+    products = (guide * values, r * r, r * g, r * b, g * g, g * b, b * b)
+    sums = box_mean(torch.cat((guide, values, *products), dim=1), size)
+    mean, mean_value, cross, squares = sums.split((3, 1, 3, 6), dim=1)
+    cross = cross - mean * mean_value
+    mr, mg, mb = mean.split(1, dim=1)
+    rr, rg, rb, gg, gb, bb = squares.split(1, dim=1)
+    rr, gg, bb = rr - mr * mr + epsilon, gg - mg * mg + epsilon, bb - mb * mb + epsilon
+    rg, rb, gb = rg - mr * mg, rb - mr * mb, gb - mg * mb
+    # The inverse of the symmetric 3 x 3 covariance, by cofactors.
+    c00, c01, c02 = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
+    c11, c12, c22 = rr * bb - rb * rb, rg * rb - rr * gb, rr * gg - rg * rg
+    x, y, z = cross.split(1, dim=1)
+    rows = (c00 * x + c01 * y + c02 * z, c01 * x + c11 * y + c12 * z, c02 * x + c12 * y + c22 * z)
+    slope = torch.cat(rows, dim=1) / (rr * c00 + rg * c01 + rb * c02)
+    offset = mean_value - (slope * mean).sum(1, keepdim=True)
+    slope, offset = box_mean(torch.cat((slope, offset), dim=1), size).split((3, 1), dim=1)
+    return slope, offset
+
+
+def guided_filter(values: Tensor, guide: Tensor, *, radius: int, epsilon: float) -> Tensor:
+    """Smooth `values` ``[N, 1, h, w]`` except across edges of `guide` ``[N, 3, h, w]``."""
+    slope, offset = guided_coefficients(values, guide, radius=radius, epsilon=epsilon)
+    return (slope * guide).sum(1, keepdim=True) + offset
+
+
+def shrink(frames: Tensor, longest: int) -> Tensor:
+    """Average frames ``[N, C, H, W]`` down until no side is longer than `longest` pixels."""
+    h, w = frames.shape[2:]
+    scale = longest / max(h, w)
+    if scale >= 1:
+        return frames
+    return F.interpolate(frames, (max(1, round(h * scale)), max(1, round(w * scale))), mode="area")

@@ -1,0 +1,183 @@
+"""The filler without weights: from the background, from other frames, without flicker."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from dreamstereo_core import ClassicInpainter, MaskedFrame, gapw_warp, load_inpainter
+from dreamstereo_core.coherence import find_background, pull_push, spatial_fill
+
+NEAR, FAR = 12.0, 0.0
+
+
+def texture(height, width, seed=0, cells=12):
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, cells, cells * 2, generator=generator)
+    return F.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)[0]
+
+
+def moving_square(frames=9, step=6, height=64, width=128, background=None):
+    """A red square that moves over a standing texture, warped to the right eye; truth included."""
+    background = texture(height, width) * 0.8 if background is None else background
+    video = background.repeat(frames, 1, 1, 1)
+    disparity = torch.full((frames, 1, height, width), FAR)
+    for t in range(frames):
+        x = 30 + step * t
+        video[t, :, 20:44, x : x + 24] = torch.tensor([1.0, 0.0, 0.0]).view(3, 1, 1)
+        disparity[t, :, 20:44, x : x + 24] = NEAR
+    return gapw_warp(video, disparity), background
+
+
+def psnr(a, b, mask):
+    error = (a - b)[mask.expand_as(a) > 0].square().mean()
+    return float(-10 * torch.log10(error))
+
+
+def masked(warp):
+    return warp.video * (1 - warp.occlusion_mask)
+
+
+def test_known_pixels_come_back_bit_exact():
+    warp, _ = moving_square()
+    filled = ClassicInpainter().inpaint(masked(warp), warp.occlusion_mask, disparity=warp.disparity)
+    known = (warp.occlusion_mask == 0).expand_as(filled)
+    assert torch.equal(filled[known], warp.video[known])
+
+
+def test_what_the_holes_contain_is_ignored():
+    warp, _ = moving_square(frames=3)
+    mask = warp.occlusion_mask
+    fills = [
+        ClassicInpainter().inpaint(
+            torch.where(mask > 0, rubbish, warp.video),
+            mask,
+            disparity=torch.where(mask > 0, rubbish * 50, warp.disparity),
+        )
+        for rubbish in (0.0, 1.0)
+    ]
+    assert torch.allclose(*fills, atol=1e-6)
+
+
+def test_the_background_is_extended_never_the_foreground():
+    background = torch.tensor([0.0, 0.6, 0.2]).view(3, 1, 1).expand(3, 64, 128)
+    warp, _ = moving_square(frames=1, background=background)
+    filled = ClassicInpainter().inpaint(masked(warp), warp.occlusion_mask, disparity=warp.disparity)
+    hole = warp.occlusion_mask.expand_as(filled) > 0
+    assert torch.allclose(filled[hole], background.expand_as(filled)[hole], atol=2e-3)
+
+
+def test_background_that_other_frames_reveal_is_the_truth_itself():
+    warp, background = moving_square(frames=9, step=8)
+    filled = ClassicInpainter().inpaint(masked(warp), warp.occlusion_mask, disparity=warp.disparity)
+    alone = ClassicInpainter(reach=()).inpaint(
+        masked(warp), warp.occlusion_mask, disparity=warp.disparity
+    )
+    centre = slice(4, 5)
+    truth, mask = background[None], warp.occlusion_mask[centre]
+    assert psnr(filled[centre], truth, mask) > psnr(alone[centre], truth, mask) + 6
+
+
+def test_nothing_flickers_where_nothing_moves():
+    warp, _ = moving_square(frames=5, step=0)
+    filled = ClassicInpainter().inpaint(masked(warp), warp.occlusion_mask, disparity=warp.disparity)
+    assert torch.allclose(filled, filled[:1].expand_as(filled), atol=1e-5)
+
+
+def test_a_frame_depends_on_its_window_only_not_on_the_chunks():
+    warp, _ = moving_square(frames=14, step=4)
+    inpainter = ClassicInpainter(reach=(1, 2, 4))
+    arguments = (masked(warp), warp.occlusion_mask, warp.disparity)
+    whole = inpainter.inpaint(*arguments[:2], disparity=arguments[2])
+    for centre in (4, 7, 9):
+        window = slice(centre - 4, centre + 5)
+        part = inpainter.inpaint(
+            *(a[window] for a in arguments[:2]), disparity=arguments[2][window]
+        )
+        assert torch.equal(part[4], whole[centre])
+
+
+def test_streaming_equals_the_whole_clip():
+    warp, _ = moving_square(frames=7)
+    inpainter = ClassicInpainter(reach=(1, 2))
+    parts = zip(*(x.split(1) for x in (masked(warp), warp.occlusion_mask, warp.disparity)), strict=True)
+    streamed = list(inpainter.stream(MaskedFrame(*part) for part in parts))
+    whole = inpainter.inpaint(masked(warp), warp.occlusion_mask, disparity=warp.disparity)
+    assert len(streamed) == 7
+    assert torch.equal(torch.cat(streamed), whole)
+
+
+def natural_texture(seed):
+    """Octaves of noise whose amplitude falls with frequency, as in photographs."""
+    return sum(texture(64, 128, seed + cells, cells) / cells for cells in (2, 4, 8, 16))
+
+
+def rivals(video, mask):
+    """Telea, Navier-Stokes, and the nearest pixel on the background's side, the right one here."""
+    image = (video[0].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    hole = mask[0, 0].numpy().astype(np.uint8)
+    for method in (cv2.INPAINT_TELEA, cv2.INPAINT_NS):
+        yield torch.from_numpy(cv2.inpaint(image, hole, 3, method)).permute(2, 0, 1)[None] / 255
+    x = torch.arange(128).expand(1, 1, 64, 128)
+    right = torch.where(mask == 0, x, 127).flip(-1).cummin(-1).values.flip(-1)
+    yield video.gather(-1, right.expand_as(video))
+
+
+def test_beats_telea_navier_stokes_and_the_nearest_background_pixel():
+    ours, theirs = [], []
+    for seed in range(8):
+        warp, background = moving_square(frames=1, background=natural_texture(seed))
+        mask, video = warp.occlusion_mask, masked(warp)
+        filled = ClassicInpainter().inpaint(video, mask, disparity=warp.disparity)
+        ours.append(psnr(filled, background[None], mask))
+        theirs.append([psnr(rival, background[None], mask) for rival in rivals(video, mask)])
+    assert np.mean(ours) > np.mean(theirs, axis=0).max() + 1
+
+
+def test_without_disparity_every_side_counts():
+    video = torch.zeros(1, 3, 40, 60)
+    video[..., :25] = 1.0
+    mask = torch.zeros(1, 1, 40, 60)
+    mask[..., 25:35] = 1
+    filled = ClassicInpainter().inpaint(video * (1 - mask), mask)
+    assert 0.2 < filled[..., 25:35].mean() < 0.8
+
+
+@pytest.mark.parametrize("size", [(1, 9), (9, 1), (1, 1), (33, 47)])
+def test_any_size_and_nothing_known(size):
+    video = torch.rand(2, 3, *size)
+    mask = torch.ones(2, 1, *size)
+    assert torch.isfinite(ClassicInpainter().inpaint(video, mask, disparity=mask)).all()
+    untouched = ClassicInpainter().inpaint(video, torch.zeros_like(mask), disparity=mask)
+    assert torch.equal(untouched, video)
+
+
+def test_pull_push_keeps_the_known_and_interpolates_the_rest():
+    values = torch.linspace(0, 1, 64).expand(1, 1, 64, 64).clone()
+    weight = torch.ones(1, 1, 64, 64)
+    weight[..., 20:30] = 0
+    filled = pull_push(values * weight, weight)
+    assert torch.allclose(filled[weight > 0], values[weight > 0], atol=1e-6)
+    assert torch.allclose(filled, values, atol=0.06)
+
+
+def test_an_edge_is_carried_on_in_its_own_direction():
+    image = torch.zeros(1, 3, 60, 60)
+    y, x = torch.meshgrid(torch.arange(60), torch.arange(60), indexing="ij")
+    image[:, :, y - x / 2 > 15] = 1.0  # a slanted edge
+    mask = torch.zeros(1, 1, 60, 60)
+    mask[..., 26:34] = 1
+    filled = spatial_fill(image * (1 - mask), mask, find_background(mask, None))
+    wrong = ((filled - image).abs() > 0.5).float().mean()
+    assert wrong < 0.006  # of all pixels; the hole is 13 % of them
+
+
+def test_wrong_arguments_are_named():
+    video, mask = torch.zeros(1, 3, 4, 5), torch.zeros(1, 1, 4, 5)
+    with pytest.raises(ValueError, match="occlusion_mask: expected shape"):
+        ClassicInpainter().inpaint(video, mask[..., :-1])
+    with pytest.raises(ValueError, match="disparity: expected finite values"):
+        ClassicInpainter().inpaint(video, mask, disparity=mask / 0)
+    with pytest.raises(ValueError, match="fill: expected one of classic, got 'magic'"):
+        load_inpainter("magic")

@@ -1,0 +1,225 @@
+"""Sound: the source's own packets, in sync, trimmed to the frames, in a fitting container."""
+
+import io
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from dreamstereo_core.video_io import (
+    EncodeOptions,
+    VideoError,
+    VideoWriter,
+    probe,
+    read_frames,
+    suggest_suffix,
+)
+
+FAST = EncodeOptions(preset="ultrafast")
+RATE = 48000
+
+
+def film(path, audio=("aac",), *, seconds=2, start=Fraction(0), delay=Fraction(0), tags=()):
+    """A film whose picture is bright and whose sound is loud in its second half."""
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("libx264", rate=25, time_base=Fraction(1, 12800))
+        video.width, video.height = 64, 48
+        sounds = [output.add_stream(codec, rate=RATE, layout="mono") for codec in audio]
+        for stream, language in zip(sounds, ("eng", "deu"), strict=False):
+            stream.metadata["language"] = language
+        output.metadata.update(dict(tags))
+        for index in range(25 * seconds):
+            level = 40 if index < 25 * seconds // 2 else 200
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), level, np.uint8))
+            frame.time_base = Fraction(1, 12800)
+            frame.pts = round((start + Fraction(index, 25)) * 12800)
+            output.mux(video.encode(frame))
+        for stream in sounds:
+            for packet in tone(stream, seconds, start + delay):
+                output.mux(packet)
+        output.mux(video.encode(None))
+    return path
+
+
+def tone(stream, seconds, start):
+    """Encode a 440 Hz tone, silent in its first half, from `start` seconds on."""
+    clock = np.arange(RATE * seconds) / RATE
+    wave = (np.sin(2 * np.pi * 440 * clock) * (clock >= seconds / 2) * 20000).astype(np.int16)
+    size = stream.codec_context.frame_size or 1000
+    resampler = av.AudioResampler(stream.format, "mono", RATE)
+    for at in range(0, len(wave), size):
+        frame = av.AudioFrame.from_ndarray(wave[None, at : at + size], "s16", "mono")
+        frame.sample_rate, frame.time_base = RATE, Fraction(1, RATE)
+        frame.pts = at + round(start * RATE)
+        for ready in resampler.resample(frame):
+            yield from stream.encode(ready)
+    yield from stream.encode(None)
+
+
+def packets(path, index=0):
+    """Return (time in seconds, bytes) of each audio packet."""
+    with av.open(str(path)) as file:
+        stream = file.streams.audio[index]
+        found = [(p.pts * p.time_base, bytes(p)) for p in file.demux(stream) if p.pts is not None]
+    return found
+
+
+def copy(source, target, start=0, stop=None, **options):
+    info = probe(source)
+    frames = list(read_frames(source, start, stop))
+    ends = {} if stop is None else {"audio_stop": frames[-1].time + 1 / info.frame_rate}
+    with VideoWriter(target, info, 64, 48, FAST, audio_from=source, **ends, **options) as writer:
+        for frame in frames:
+            writer.write(frame.pixels[None], [frame.time])
+    return target
+
+
+def onset(path):
+    """Return the time at which the sound begins, in seconds, as a player would hear it."""
+    with av.open(str(path)) as file:
+        for frame in file.decode(audio=0):
+            loud = np.abs(frame.to_ndarray().astype(np.float64)).reshape(-1)
+            peak = 0.2 * (32768 if loud.max() > 2 else 1)
+            if (loud > peak).any():
+                return frame.time + np.argmax(loud > peak) / RATE
+    return None
+
+
+def flash(path):
+    """Return the time of the first bright picture."""
+    return next(float(f.time) for f in read_frames(path) if f.pixels.mean() > 0.5)
+
+
+@pytest.mark.parametrize(
+    ("source", "codec", "target"),
+    [
+        ("a.mp4", "aac", "b.mp4"),
+        ("a.mp4", "aac", "b.mov"),
+        ("a.mkv", "aac", "b.mkv"),
+        ("a.mkv", "libopus", "b.mp4"),
+        ("a.mkv", "ac3", "b.mp4"),
+        ("a.mkv", "flac", "b.mkv"),
+        ("a.mov", "pcm_s16le", "b.mov"),
+        ("a.mkv", "pcm_s16le", "b.mkv"),
+        ("a.mp4", "mp3", "b.mkv"),
+    ],
+)
+def test_packets_are_the_sources_own(tmp_path, source, codec, target):
+    source = film(tmp_path / source, [codec])
+    target = copy(source, tmp_path / target)
+    before, after = packets(source), packets(target)
+    if target.suffix == ".mkv":  # no negative time there: an encoder's lead-in may be left out
+        before = [p for p in before if p[0] >= 0]
+    assert [data for _, data in after] == [data for _, data in before]
+    for (earlier, _), (later, _) in zip(before, after, strict=True):
+        assert abs(earlier - later) <= Fraction(1, 1000)
+    assert onset(target) == pytest.approx(flash(target), abs=0.03)
+    assert len(before) > 20
+
+
+def test_all_streams_and_titles_come_along(tmp_path):
+    tags = {"title": "A walk", "comment": "in the woods"}
+    source = film(tmp_path / "a.mp4", ["aac", "aac"], tags=tags.items())
+    target = copy(source, tmp_path / "b.mp4")
+    with av.open(str(target)) as file:
+        assert [s.language for s in file.streams.audio] == ["eng", "deu"]
+        assert tags.items() <= file.metadata.items()
+    assert packets(target, 1) == packets(source, 1)
+
+
+@pytest.mark.parametrize("delay", [Fraction(0), Fraction(3, 10)])
+def test_a_late_clock_is_moved_to_zero_in_sync(tmp_path, delay):
+    source = film(tmp_path / "a.mkv", ["pcm_s16le"], start=Fraction(5), delay=delay)
+    target = copy(source, tmp_path / "b.mkv")
+    assert flash(target) == pytest.approx(1.0, abs=1e-3)
+    assert onset(target) == pytest.approx(1.0 + float(delay), abs=0.005)
+    assert packets(target)[0][0] == delay
+
+
+@pytest.mark.parametrize("name", ["b.mp4", "b.mkv"])
+def test_a_range_of_frames_takes_its_part_of_the_sound(tmp_path, name):
+    source = film(tmp_path / "a.mp4", seconds=4)
+    target = copy(source, tmp_path / name, 30, 75)
+    assert flash(target) == pytest.approx(20 / 25, abs=1e-3)
+    assert onset(target) == pytest.approx(20 / 25, abs=0.03)
+    own, taken = packets(source), packets(target)
+    first, last = Fraction(30, 25), Fraction(75, 25)
+    inside = [data for time, data in own if first <= time < last]
+    assert [data for _, data in taken][-len(inside) :] == inside
+    assert len(taken) - len(inside) <= (3 if name == "b.mp4" else 0)  # the decoder's lead-in
+    with av.open(str(target)) as file:
+        assert file.duration / 1e6 == pytest.approx(45 / 25, abs=0.03)
+        assert len(list(file.decode(video=0))) == 45
+
+
+def test_sound_and_picture_lie_side_by_side_in_the_file(tmp_path):
+    source = film(tmp_path / "a.mp4", seconds=8)
+    with av.open(str(copy(source, tmp_path / "b.mp4"))) as file:
+        kinds = [p.stream.type for p in sorted(file.demux(), key=lambda p: p.pos or 0) if p.size]
+    first_half = kinds[: len(kinds) // 2]
+    share = first_half.count("audio") / kinds.count("audio")
+    assert 0.3 < share < 0.7
+
+
+def test_one_file_object_gives_both_picture_and_sound(tmp_path):
+    path = film(tmp_path / "a.mp4")
+    source = io.BytesIO(path.read_bytes())
+    info = probe(source)
+    assert info.has_audio
+    with VideoWriter(tmp_path / "b.mp4", info, 64, 48, FAST, audio_from=source) as writer:
+        for frame in read_frames(source):
+            writer.write(frame.pixels[None], [frame.time])
+    assert packets(tmp_path / "b.mp4") == packets(path)
+    assert len(list(read_frames(tmp_path / "b.mp4"))) == 50
+    assert suggest_suffix(source) == ".mp4"
+
+
+def test_transport_stream_audio_fits_mp4(tmp_path):
+    source = film(tmp_path / "a.ts")
+    for name in ("b.mp4", "b.mkv"):
+        target = copy(source, tmp_path / name)
+        assert onset(target) == pytest.approx(flash(target), abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("codec", "target", "named"),
+    [("pcm_s16le", "b.mp4", "pcm_s16le"), ("libopus", "b.mov", "opus"), ("aac", "b.webm", "aac")],
+)
+def test_audio_that_does_not_fit_is_named_before_any_work(tmp_path, codec, target, named):
+    source = film(tmp_path / "a.mkv", [codec])
+    options = EncodeOptions("av1", preset="12")
+    with pytest.raises(VideoError, match=rf"{target}: .*{named} audio; .* ending in .mkv"):
+        VideoWriter(tmp_path / target, probe(source), 64, 64, options, audio_from=source)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mkv"]
+
+
+def test_suffix_suggested_for_a_source(tmp_path):
+    assert suggest_suffix(film(tmp_path / "aac.mkv", ["aac"])) == ".mp4"
+    assert suggest_suffix(film(tmp_path / "pcm.mkv", ["pcm_s16le"])) == ".mkv"
+    assert suggest_suffix(film(tmp_path / "both.mkv", ["aac", "pcm_s16le"])) == ".mkv"
+    assert suggest_suffix(film(tmp_path / "silent.avi", [])) == ".mp4"
+    still = tmp_path / "still"
+    still.mkdir()
+    info = probe(tmp_path / "silent.avi")
+    for name, expected in (("a.png", ".png"), ("a.jpg", ".jpg")):
+        with VideoWriter(still / name, info, 8, 8) as writer:
+            writer.write(torch.zeros(1, 3, 8, 8), [Fraction(0)])
+        assert suggest_suffix(still / name) == expected
+    assert suggest_suffix(still) == ".mp4"
+
+
+def test_a_source_without_sound(tmp_path):
+    source = film(tmp_path / "a.mp4", [], tags={"title": "Quiet"}.items())
+    target = copy(source, tmp_path / "b.mp4")
+    with av.open(str(target)) as file:
+        assert not file.streams.audio
+        assert file.metadata["title"] == "Quiet"
+
+
+def test_a_missing_sound_source_leaves_nothing(tmp_path):
+    info = probe(film(tmp_path / "a.mp4"))
+    with pytest.raises(VideoError, match=r"absent.mp4: no such file"):
+        VideoWriter(tmp_path / "b.mp4", info, 64, 48, audio_from=tmp_path / "absent.mp4")
+    assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]

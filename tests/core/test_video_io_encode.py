@@ -1,0 +1,409 @@
+"""Writing: pixels, tags, times, containers, images, and a target that is whole or not there."""
+
+import errno
+import os
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import pytest
+import torch
+
+from dreamstereo_core.video_io import (
+    ColorTags,
+    EncodeOptions,
+    HdrMetadata,
+    VideoError,
+    VideoInfo,
+    VideoWriter,
+    mux,
+    probe,
+    read_frames,
+)
+
+INFO = VideoInfo(
+    source="synthetic",
+    width=64,
+    height=48,
+    frame_rate=Fraction(25),
+    frame_count=None,
+    duration=None,
+    bit_depth=8,
+    pixel_aspect=Fraction(1),
+    color=ColorTags(),
+    has_audio=False,
+    is_image=False,
+    time_base=Fraction(1, 12800),
+)
+BARS = torch.tensor(
+    [
+        *([0.75, 0.75, 0.75], [0.7, 0.7, 0.1], [0.1, 0.7, 0.7], [0.1, 0.6, 0.1]),
+        *([0.6, 0.1, 0.6], [0.65, 0.1, 0.1], [0.1, 0.1, 0.65], [0.3, 0.5, 0.2]),
+    ]
+)
+LOSSLESS = EncodeOptions(crf=0, preset="ultrafast")
+FAST = EncodeOptions(preset="ultrafast")
+
+
+def bars(height=48):
+    """Eight bars, 16 pixels wide."""
+    return BARS.T[:, None, :, None].expand(3, height, 8, 16).reshape(3, height, 128)
+
+
+def ramp(count, height=48, width=64):
+    return torch.linspace(0.1, 0.9, count).view(-1, 1, 1, 1).expand(-1, 3, height, width)
+
+
+def times(count, rate=25, start=Fraction(0)):
+    return [start + Fraction(i, rate) for i in range(count)]
+
+
+def save(target, frames, info=INFO, encode=FAST, at=None, **options):
+    height, width = frames.shape[2:]
+    with VideoWriter(target, info, width, height, encode, **options) as writer:
+        writer.write(frames, at or times(len(frames)))
+    return target
+
+
+def leftovers(folder):
+    return sorted(p.name for p in folder.iterdir())
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+@pytest.mark.parametrize("code_range", [1, 2])
+@pytest.mark.parametrize("matrix", [1, 5, 6, 9])
+def test_colours_and_tags_survive(tmp_path, matrix, code_range, bits):
+    tags = ColorTags(primaries=9, transfer=16, matrix=matrix, range=code_range)
+    info = replace(INFO, color=tags, bit_depth=bits)
+    path = save(tmp_path / "bars.mp4", bars()[None], info, LOSSLESS)
+
+    assert probe(path).color == tags
+    assert probe(path).bit_depth == bits
+    (read,) = read_frames(path)
+    centres = (read.pixels - bars())[:, :, 8::16].abs()  # chroma is blurred at the bars' borders
+    assert centres.max() < (2.6 if bits == 8 else 1.0) / 255
+
+
+def test_an_independent_decoder_sees_the_same_colours(tmp_path):
+    """The reference is swscale's own conversion, which reads the tags that were written."""
+    info = replace(INFO, color=ColorTags(1, 1, 1, 1))
+    path = save(tmp_path / "bars.mp4", bars()[None], info, LOSSLESS)
+    with av.open(str(path)) as file:
+        frame = next(file.decode(video=0))
+        rgb = frame.to_ndarray(format="rgb24", src_colorspace="itu709", dst_colorspace="itu601")
+    seen = torch.from_numpy(rgb.copy()).permute(2, 0, 1)[:, :, 8::16] / 255
+    assert (seen - bars()[:, :, 8::16]).abs().max() < 4 / 255
+
+
+@pytest.mark.parametrize(("size", "matrix"), [((640, 480), 6), ((1280, 720), 1), ((720, 1280), 1)])
+def test_an_unspecified_matrix_is_named_in_the_output(tmp_path, size, matrix):
+    info = replace(INFO, width=size[0], height=size[1])
+    path = save(tmp_path / "plain.mp4", bars()[None], info)
+    assert probe(path).color == ColorTags(primaries=2, transfer=2, matrix=matrix, range=1)
+
+
+@pytest.mark.parametrize("name", ["h264.mp4", "h264.mkv", "hevc.mov", "hevc.mkv", "av1.mp4"])
+@pytest.mark.parametrize("bits", [8, 10])
+def test_codecs_in_containers(tmp_path, name, bits):
+    codec = name.split(".")[0]
+    options = EncodeOptions(codec, preset="12" if codec == "av1" else "ultrafast", bit_depth=bits)
+    path = save(tmp_path / name, ramp(6, 64, 96), encode=options)
+    with av.open(str(path)) as file:
+        stream = file.streams.video[0]
+        assert stream.codec_context.codec.canonical_name == codec
+    info = probe(path)
+    assert (info.width, info.height, info.bit_depth) == (96, 64, bits)
+    frames = list(read_frames(path))
+    assert len(frames) == 6
+    for frame, value in zip(frames, torch.linspace(0.1, 0.9, 6), strict=True):
+        assert abs(float(frame.pixels.mean()) - float(value)) < 0.015
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc", "av1"])
+def test_hdr10_metadata_survives(tmp_path, codec):
+    hdr = HdrMetadata(
+        primaries=(13250, 34500, 7500, 3000, 34000, 16000, 15635, 16450),
+        luminance=(10000000, 50),
+        content_light=(1000, 400),
+    )
+    info = replace(INFO, bit_depth=10, color=ColorTags(9, 16, 9, 1), hdr=hdr)
+    options = EncodeOptions(codec, preset="12" if codec == "av1" else "ultrafast")
+    found = probe(save(tmp_path / "hdr.mp4", ramp(3, 64, 96), info, options)).hdr
+    assert found is not None
+    # AV1 stores binary fractions of its own: a unit or two off.
+    assert found.primaries == pytest.approx(hdr.primaries, abs=2)
+    assert found.luminance == pytest.approx(hdr.luminance, abs=10)
+    assert found.content_light == (1000, 400)
+    assert probe(save(tmp_path / "plain.mp4", ramp(3, 64, 96), encode=options)).hdr is None
+
+
+def test_av1_in_webm(tmp_path):
+    path = save(tmp_path / "a.webm", ramp(3, 64, 64), encode=EncodeOptions("av1", preset="12"))
+    assert len(list(read_frames(path))) == 3
+
+
+def test_10_bit_gradient_is_finer_than_8_bit(tmp_path):
+    gradient = torch.linspace(0.4, 0.6, 256).expand(1, 3, 16, 256)
+    levels = {}
+    for bits in (8, 10):
+        options = replace(LOSSLESS, crf=1, bit_depth=bits)
+        path = save(tmp_path / f"{bits}.mkv", gradient, encode=options)
+        levels[bits] = next(read_frames(path)).pixels[1, 8].unique().numel()
+    assert levels[10] > 3 * levels[8]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov"])
+def test_variable_times_are_exact_and_start_at_zero(tmp_path, suffix):
+    ticks = [1000, 1100, 1777, 1778, 6000, 13801]
+    at = [Fraction(n, 12800) for n in ticks]
+    path = save(tmp_path / f"vfr{suffix}", ramp(6), at=at)
+    assert [f.time for f in read_frames(path)] == [t - at[0] for t in at]
+    # The last frame is shown for one frame at the average rate.
+    assert probe(path).duration == pytest.approx(float(at[-1] - at[0]) + 0.04, abs=1e-3)
+
+
+def test_matroska_times_are_rounded_to_milliseconds(tmp_path):
+    at = times(8, rate=Fraction(30000, 1001))
+    path = save(tmp_path / "ntsc.mkv", ramp(8), at=at)
+    for frame, time in zip(read_frames(path), at, strict=True):
+        assert abs(frame.time - time) <= Fraction(1, 2000)
+
+
+def test_chunks_equal_one_write(tmp_path):
+    whole = save(tmp_path / "whole.mp4", ramp(7))
+    with VideoWriter(tmp_path / "chunks.mp4", INFO, 64, 48, FAST) as writer:
+        writer.write(ramp(7)[:3], times(7)[:3])
+        writer.write(ramp(7)[3:], times(7)[3:])
+    assert whole.read_bytes() == (tmp_path / "chunks.mp4").read_bytes()
+
+
+@pytest.mark.parametrize(("height", "width"), [(47, 63), (1, 64), (48, 65), (1, 1)])
+def test_odd_sizes_repeat_the_last_row_and_column(tmp_path, height, width):
+    frames = torch.linspace(0.2, 0.8, width).expand(1, 3, height, width)
+    path = save(tmp_path / "odd.mp4", frames, encode=replace(LOSSLESS, crf=1))
+    info = probe(path)
+    assert (info.height, info.width) == (height + height % 2, width + width % 2)
+    (read,) = read_frames(path)
+    assert (read.pixels[:, :height, :width] - frames[0]).abs().max() < 0.02
+    assert (read.pixels[:, -1, -1] - frames[0, :, -1, -1]).abs().max() < 0.02
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+def test_pixel_aspect_is_kept(tmp_path, name):
+    info = replace(INFO, pixel_aspect=Fraction(4, 3))
+    path = save(tmp_path / name, ramp(2), info)
+    assert probe(path).pixel_aspect == Fraction(4, 3)
+
+
+@pytest.mark.parametrize(
+    ("layout", "mode", "packing", "aspect"),
+    [
+        ("full_sbs", "left_right", 1, 1),
+        ("half_sbs", "left_right", 1, 2),
+        ("full_tb", "top_bottom", 2, 1),
+        ("half_tb", "top_bottom", 2, Fraction(1, 2)),
+        ("anaglyph", None, None, 1),
+    ],
+)
+@pytest.mark.parametrize("source_aspect", [Fraction(1), Fraction(4, 3), Fraction(3, 4)])
+def test_stereo_tags(tmp_path, layout, mode, packing, aspect, source_aspect):
+    info = replace(INFO, pixel_aspect=source_aspect)
+    for name in ("a.mkv", "a.mp4"):
+        path = save(tmp_path / name, ramp(2, 480, 960), info, layout=layout)
+        with av.open(str(path)) as file:
+            if name == "a.mkv":
+                assert file.streams.video[0].metadata.get("stereo_mode") == mode
+            data = next(file.decode(video=0)).side_data.get("STEREO3D")
+        # The frame-packing SEI: AVStereo3D begins with its type (1 side by side, 2 top-bottom).
+        assert (None if data is None else bytes(data)[0]) == packing
+    # In Matroska the display size is that of one eye; elsewhere the source's shape of pixels.
+    assert float(probe(tmp_path / "a.mkv").pixel_aspect) == pytest.approx(
+        float(aspect * source_aspect), rel=0.01
+    )
+    assert probe(tmp_path / "a.mp4").pixel_aspect == source_aspect
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv"])
+def test_metadata_can_be_read_back(tmp_path, name):
+    metadata = {"prompt": '{"3": {"class_type": "é"}}', "workflow": "{}", "title": "A walk"}
+    path = save(tmp_path / name, ramp(2), metadata=metadata)
+    with av.open(str(path)) as file:
+        found = {key.lower(): value for key, value in file.metadata.items()}
+    assert metadata.items() <= found.items()
+
+
+def test_mp4_starts_with_its_index(tmp_path):
+    data = save(tmp_path / "a.mp4", ramp(3)).read_bytes()
+    assert 0 < data.index(b"moov") < data.index(b"mdat")
+    assert b"moof" not in data
+
+
+@pytest.mark.parametrize(
+    ("name", "tolerance"), [("a.png", 0.002), ("a.jpg", 0.02), ("a.webp", 0.03)]
+)
+def test_one_frame_as_an_image(tmp_path, name, tolerance):
+    picture = bars(47)
+    path = save(tmp_path / name, picture[None])
+    (read,) = read_frames(path)
+    assert read.pixels.shape == picture.shape
+    assert (read.pixels - picture)[:, :, 8::16].abs().max() < tolerance
+    assert leftovers(tmp_path) == [name]
+
+
+def test_a_deep_png(tmp_path):
+    picture = torch.linspace(0, 1, 600).expand(1, 3, 2, 600)
+    path = save(tmp_path / "deep.png", picture, replace(INFO, bit_depth=10))
+    (read,) = read_frames(path)
+    assert (read.pixels - picture[0]).abs().max() < 1e-5
+
+
+def test_an_image_holds_one_frame(tmp_path):
+    with pytest.raises(VideoError, match=r"a.png: an image holds one frame"):
+        save(tmp_path / "a.png", ramp(2))
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.png"])
+def test_an_exception_leaves_nothing(tmp_path, name, error):
+    with pytest.raises(error), VideoWriter(tmp_path / name, INFO, 64, 48, FAST) as writer:
+        writer.write(ramp(1), times(1))
+        assert len(leftovers(tmp_path)) == 1
+        raise error
+    assert leftovers(tmp_path) == []
+
+
+def test_an_existing_target_survives_a_failure(tmp_path):
+    target = tmp_path / "a.mp4"
+    target.write_bytes(b"precious")
+    with pytest.raises(VideoError, match="exists already"):
+        VideoWriter(target, INFO, 64, 48, FAST)
+    with (
+        pytest.raises(RuntimeError),
+        VideoWriter(target, INFO, 64, 48, FAST, overwrite=True) as writer,
+    ):
+        writer.write(ramp(40), times(40))
+        raise RuntimeError
+    assert target.read_bytes() == b"precious"
+    save(target, ramp(2), overwrite=True)
+    assert len(list(read_frames(target))) == 2
+    assert leftovers(tmp_path) == ["a.mp4"]
+
+
+def test_the_target_appears_only_at_the_end(tmp_path):
+    target = tmp_path / "a.mp4"
+    with VideoWriter(target, INFO, 64, 48, FAST) as writer:
+        writer.write(ramp(5), times(5))
+        assert not target.exists()
+    assert target.exists()
+    assert target.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@pytest.mark.parametrize("stage", ["frames", "trailer", "rename"])
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch, stage):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fail(*_args):
+        raise full
+
+    with (
+        pytest.raises(VideoError, match=r"a.mp4: cannot be written \(No space left on device\)"),
+        VideoWriter(tmp_path / "a.mp4", INFO, 64, 48, FAST) as writer,
+    ):
+        if stage == "frames":
+            monkeypatch.setattr(mux, "rgb_to_frame", fail)
+        writer.write(ramp(2), times(2))
+        if stage == "trailer":
+            monkeypatch.setattr(mux.VideoSink, "finish", fail)
+        if stage == "rename":
+            monkeypatch.setattr(os, "replace", fail)
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_ffmpeg_reports_a_full_disk(tmp_path, monkeypatch):
+    opened = av.open
+    monkeypatch.setattr(mux.av, "open", lambda _name, *a, **k: opened("/dev/full", *a, **k))
+    with pytest.raises(VideoError, match="No space left on device"):
+        save(tmp_path / "a.mkv", torch.rand(40, 3, 96, 128), encode=replace(FAST, crf=0))
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("a.xyz", {}, "expected a name ending in one of .mp4"),
+        ("a", {}, "expected a name ending in one of"),
+        ("absent/a.mp4", {}, "cannot be created"),
+        ("a.webm", {}, "cannot hold h264 video"),
+        ("a.mp4", {"encode": EncodeOptions(preset="warp")}, "libx264 refuses 64x48 .*warp"),
+    ],
+)
+def test_what_cannot_be_written_fails_at_once(tmp_path, name, options, message):
+    with pytest.raises(VideoError, match=message) as caught:
+        VideoWriter(tmp_path / name, INFO, 64, 48, **options)
+    assert "\n" not in str(caught.value)
+    assert leftovers(tmp_path) == []
+
+
+def test_a_folder_as_target(tmp_path):
+    (tmp_path / "a.mp4").mkdir()
+    with pytest.raises(VideoError, match="this is a folder"):
+        VideoWriter(tmp_path / "a.mp4", INFO, 64, 48, overwrite=True)
+
+
+def test_a_missing_encoder_is_named(tmp_path, monkeypatch):
+    absent = replace(mux.CODECS["h264"], encoder="libx999")
+    monkeypatch.setitem(mux.CODECS, "h264", absent)
+    with pytest.raises(VideoError, match="this build of PyAV has no libx999 encoder"):
+        VideoWriter(tmp_path / "a.mp4", INFO, 64, 48)
+    assert leftovers(tmp_path) == []
+
+
+def test_no_frame_is_an_error(tmp_path):
+    with pytest.raises(VideoError, match="no frame was written"):
+        save_nothing(tmp_path / "a.mp4")
+    assert leftovers(tmp_path) == []
+
+
+def save_nothing(target):
+    with VideoWriter(target, INFO, 64, 48, FAST):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("frames", "at", "message"),
+    [
+        (torch.zeros(2, 3, 48, 62), times(2), "expected 64x48 pixels, got 62x48"),
+        (torch.zeros(2, 3, 48, 64), times(3), "expected 2, one per frame, got 3"),
+        (torch.zeros(2, 3, 48, 64), [Fraction(1), Fraction(1)], "expected growing times"),
+        (torch.zeros(2, 1, 48, 64), times(2), r"expected shape \[T, 3, H, W\]"),
+    ],
+)
+def test_wrong_frames_are_refused(tmp_path, frames, at, message):
+    with (
+        pytest.raises(ValueError, match=message),
+        VideoWriter(tmp_path / "a.mp4", INFO, 64, 48, FAST) as writer,
+    ):
+        writer.write(frames, at)
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"codec": "divx"}, "codec: expected one of h264, hevc, av1"),
+        ({"crf": 52}, r"crf: expected a value in \[0, 51\]"),
+        ({"bit_depth": 12}, "bit_depth: expected 8, 10 or None"),
+    ],
+)
+def test_wrong_options_are_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        EncodeOptions(**options)

@@ -1,0 +1,169 @@
+"""What the server tests cannot say: single nodes on tensors, other cores, films in memory."""
+
+import dataclasses
+import io as bytes_io
+from fractions import Fraction
+
+import av
+import pytest
+import torch
+
+from ..comfyui.media import describe, write_film
+
+
+def test_nothing_of_comfy_is_imported_at_the_top(pack):
+    assert not hasattr(pack, "NODE_CLASS_MAPPINGS")
+    names = {name for name in vars(pack) if not name.startswith("__")}
+    assert names == {"WEB_DIRECTORY", "comfy_entrypoint", "nodes", "dreamstereo_core"}
+
+
+class TestSchema:
+    def test_search_aliases_only_where_the_core_knows_them(self, node_module, monkeypatch):
+        wire_types = node_module("wire_types")
+
+        @dataclasses.dataclass
+        class NewSchema:
+            node_id: str
+            category: str
+            search_aliases: list
+
+        @dataclasses.dataclass
+        class OldSchema:
+            node_id: str
+            category: str
+
+        monkeypatch.setattr(wire_types.io, "Schema", NewSchema)
+        assert wire_types.schema("X", aliases=("y",)).search_aliases[-1] == "y"
+        monkeypatch.setattr(wire_types.io, "Schema", OldSchema)
+        assert wire_types.schema("X", aliases=("y",)).node_id == "DreamStereoX"
+
+
+class TestStages:
+    def warp(self, node_module, images, disparity, eye="right"):
+        return node_module("warp").Warp.execute(images, disparity, eye, 1.5).args
+
+    def test_zero_disparity_is_identity(self, node_module):
+        images = torch.rand(10, 6, 8, 3)
+        warped, mask, disparity = self.warp(node_module, images, torch.zeros(10, 1, 6, 8))
+        assert torch.equal(warped, images)
+        assert not mask.any()
+        assert not disparity.any()
+
+    def test_disparity_of_another_size_is_resized_with_its_pixels(self, node_module):
+        images = torch.rand(1, 6, 16, 3)
+        warped, _, disparity = self.warp(node_module, images, torch.full((1, 1, 3, 8), 1.0))
+        torch.testing.assert_close(disparity[..., :12], torch.full((1, 1, 6, 12), 2.0))
+        torch.testing.assert_close(warped[:, :, :12], images[:, :, 2:14])
+
+    def test_disparity_of_another_length_is_refused(self, node_module):
+        with pytest.raises(ValueError, match="disparity: expected 2 frames, got 3"):
+            self.warp(node_module, torch.rand(2, 6, 8, 3), torch.zeros(3, 1, 6, 8))
+
+    def test_blend_keeps_known_pixels_to_the_bit(self, node_module):
+        warped, inpainted = torch.rand(9, 8, 8, 3), torch.rand(9, 8, 8, 3)
+        mask = torch.zeros(9, 8, 8)
+        mask[:, :, :3] = 1
+        (images,) = node_module("blend").Blend.execute(inpainted, warped, mask, 2).args
+        assert torch.equal(images[:, :, 3:], warped[:, :, 3:])
+        assert not torch.equal(images[:, :, :3], warped[:, :, :3])
+
+    def test_swapped_eyes(self, node_module):
+        pack = node_module("pack").Pack
+        left, right = torch.rand(1, 4, 6, 3), torch.rand(1, 4, 6, 3)
+        (images,) = pack.execute(left, right, "full_sbs", True).args
+        assert torch.equal(images, torch.cat([right, left], 2))
+
+    def test_views_of_different_size_are_refused(self, node_module):
+        pack = node_module("pack").Pack
+        with pytest.raises(ValueError, match="right: expected"):
+            pack.execute(torch.rand(1, 4, 6, 3), torch.rand(1, 4, 8, 3), "full_sbs", False)
+
+
+class TestSources:
+    @pytest.fixture
+    def sources(self, node_module, tmp_path, monkeypatch):
+        sources = node_module("sources")
+        monkeypatch.setattr(sources, "temp_directory", lambda: tmp_path)
+        return sources
+
+    @pytest.fixture
+    def film(self, tmp_path_factory):
+        return write_film(tmp_path_factory.mktemp("film") / "film.mp4")
+
+    def video(self, sources, *args):
+        return sources.InputImpl.VideoFromFile(*args)
+
+    def test_a_file_is_used_where_it_is(self, sources, film, tmp_path):
+        with sources.stream_source(self.video(sources, str(film))) as source:
+            assert source == str(film)
+            assert list(tmp_path.iterdir()) == []
+
+    def test_a_stream_is_written_as_it_is_and_removed(self, sources, film, tmp_path):
+        video = self.video(sources, bytes_io.BytesIO(film.read_bytes()))
+        with sources.stream_source(video) as source, open(source, "rb") as copy:
+            assert copy.read() == film.read_bytes()
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_trimmed_film_is_written_as_it_is_seen(self, sources, film, tmp_path):
+        seen = self.video(sources, str(film))
+
+        class Trimmed(type(seen)):
+            """As the trim of newer cores: the file is longer than the video."""
+
+            def get_duration(self):
+                return 0.5
+
+            def save_to(self, path, **options):
+                write_film(path, frames=6)
+
+        with sources.stream_source(Trimmed(str(film))) as source:
+            assert describe(source)["frames"] == 6
+        assert list(tmp_path.iterdir()) == []
+
+    def test_the_temporary_file_goes_when_the_user_interrupts(self, sources, film, tmp_path):
+        video = self.video(sources, bytes_io.BytesIO(film.read_bytes()))
+        with pytest.raises(KeyboardInterrupt), sources.stream_source(video):
+            raise KeyboardInterrupt
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestComponents:
+    def write(self, node_module, path, **parts):
+        components = node_module("components")
+        values = {"frame_rate": Fraction(24000, 1001), "audio": None} | parts
+        components.write_components(components.Types.VideoComponents(**values), path)
+
+    def test_frames_come_back_almost_exact(self, node_module, tmp_path):
+        images = torch.rand(3, 16, 24, 3)
+        self.write(node_module, tmp_path / "x.mkv", images=images)
+        with av.open(str(tmp_path / "x.mkv")) as container:
+            stream = container.streams.video[0]
+            assert stream.average_rate == Fraction(24000, 1001)
+            assert stream.codec_context.colorspace == 1
+            frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        back = torch.stack([torch.from_numpy(frame) for frame in frames]) / 255
+        assert (back - images).abs().max() < 3 / 255
+
+    @pytest.mark.parametrize("channels", [1, 2, 6])
+    def test_sound_ends_with_the_frames(self, node_module, tmp_path, channels):
+        waveform = torch.rand(1, channels, 48000) * 0.1
+        sound = {"waveform": waveform, "sample_rate": 24000}
+        self.write(
+            node_module,
+            tmp_path / "x.mkv",
+            images=torch.rand(12, 16, 16, 3),
+            frame_rate=Fraction(24),
+            audio=sound,
+        )
+        with av.open(str(tmp_path / "x.mkv")) as container:
+            stream = container.streams.audio[0]
+            assert stream.codec_context.channels == channels
+            samples = sum(frame.samples for frame in container.decode(stream))
+        assert 12000 <= samples <= 12000 + 2048
+
+    def test_an_odd_number_of_channels_is_refused(self, node_module, tmp_path):
+        sound = {"waveform": torch.zeros(1, 3, 4800), "sample_rate": 48000}
+        with pytest.raises(ValueError, match="audio: expected 1, 2 or 6 channels, got 3"):
+            self.write(
+                node_module, tmp_path / "x.mkv", images=torch.rand(2, 16, 16, 3), audio=sound
+            )
