@@ -1,6 +1,42 @@
+"""2D video to stereoscopic 3D: depth, parallax warp, stereo inpainting, packing. Pure torch, no ComfyUI."""
+
 from .blend import blend
+from .convert import Progress, convert_file
+from .depth import DepthEstimator, load_depth
 from .disparity import inverse_depth_to_disparity, resize_disparity
 from .fill import ClassicInpainter, Inpainter, MaskedFrame, load_inpainter
 from .gapw import gapw_warp
 from .packing import LAYOUTS, pack_stereo
 from .pbdp import build_pair
+from .pipeline import FILE_LAYOUTS, ConvertOptions, StereoPipeline
+from .types import InpaintingPair, StereoVideo, WarpResult
+from .video_io import EncodeOptions, VideoError, VideoInfo, probe, read_frames
+
+__all__ = [
+    "FILE_LAYOUTS",
+    "LAYOUTS",
+    "ClassicInpainter",
+    "ConvertOptions",
+    "DepthEstimator",
+    "EncodeOptions",
+    "InpaintingPair",
+    "Inpainter",
+    "MaskedFrame",
+    "Progress",
+    "StereoPipeline",
+    "StereoVideo",
+    "VideoError",
+    "VideoInfo",
+    "WarpResult",
+    "blend",
+    "build_pair",
+    "convert_file",
+    "gapw_warp",
+    "inverse_depth_to_disparity",
+    "load_depth",
+    "load_inpainter",
+    "pack_stereo",
+    "probe",
+    "read_frames",
+    "resize_disparity",
+]

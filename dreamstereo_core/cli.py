@@ -18,7 +18,8 @@ from .depth import DepthError, describe_models, load_depth
 from .fill import INPAINTERS, load_inpainter
 from .pipeline import FILE_LAYOUTS, ConvertOptions
 from .preview import preview_sheet
-from .video_io import CODECS, EncodeOptions, VideoError
+from .video_io import EncodeOptions, VideoError
+from .video_io.mux import CODECS
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 

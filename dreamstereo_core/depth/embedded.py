@@ -28,6 +28,7 @@ _HORIZON = 0.3  # of the height
 _WEIGHTS = {"ground": 0.5, "figure": 0.35, "motion": 0.4, "focus": 0.12}
 _MOTION_KEPT = 0.98  # per frame: a walker who stops sinks back within seconds
 _MOTION_HALF = 0.6  # px of motion against the camera's that count half
+_RADIUS, _EPSILON = 10, 6e-3  # of the smoothing up to edges: px, and variance of the picture
 _NEW = 0.12  # share of a new frame in the temporal mean
 _SURPRISE = 0.06  # mean colour difference along the flow at which the past counts half
 
@@ -65,7 +66,7 @@ class EmbeddedDepth(DepthEstimator):
             if past is not None:
                 motion = torch.maximum(motion, _MOTION_KEPT * warp(past.motion, to_past))
             depth = still[i : i + 1] + _WEIGHTS["motion"] * motion
-            depth = guided_filter(depth, frame, radius=12, epsilon=2e-3)
+            depth = guided_filter(depth, frame, radius=_RADIUS, epsilon=_EPSILON)
             if past is not None:
                 kept = (1 - _NEW) * trust[i : i + 1]
                 depth = torch.lerp(depth, warp(past.inverse_depth, to_past), kept)

@@ -15,6 +15,7 @@ from torch import Tensor
 from .color import frame_to_rgb
 from .info import (
     SEQUENCE_RATE,
+    Orientation,
     decode_frames,
     orientation,
     stream_rate,
@@ -56,53 +57,62 @@ def read_frames(source: Source, start: int = 0, stop: int | None = None) -> Iter
 
 
 def _read_images(images: list[Path], start: int) -> Iterator[Frame]:
-    size = None
+    upright = _Upright()
     for index, path in enumerate(images, start):
         with open_input(path) as container:
             name = source_name(path)
             frame = next(decode_frames(container, video_stream(container, name), name))
-            size = _check_size(frame, size, name)
-            yield Frame(_pixels(frame, size, name), index / SEQUENCE_RATE)
+            yield Frame(upright.convert(frame, orientation(frame), name), index / SEQUENCE_RATE)
 
 
 def _read_container(source: Source, start: int, stop: int | None) -> Iterator[Frame]:
     name = source_name(source)
     with open_input(source) as container:
         stream = video_stream(container, name)
+        stream.thread_type = "AUTO"
         frame_duration = 1 / stream_rate(stream)
+        upright = _Upright()
+        turned: Orientation | None = None
         time: Fraction | None = None
-        size = None
         index = -1
         for index, frame in enumerate(decode_frames(container, stream, name)):
             stamp = None if frame.pts is None else frame.pts * (stream.time_base or 1)
             if time is not None and (stamp is None or stamp <= time):
                 stamp = time + frame_duration
             time = Fraction(stamp or 0)
-            size = _check_size(frame, size, name)
+            turned = turned or orientation(frame)
             if index >= start:
-                yield Frame(_pixels(frame, size, name), time)
+                yield Frame(upright.convert(frame, turned, name), time)
             if stop is not None and index + 1 >= stop:
                 return
         if index < start:
             raise VideoError(f"{name}: has {index + 1} frames, so none from index {start} on")
 
 
-def _check_size(frame: VideoFrame, size: tuple[int, int] | None, name: str) -> tuple[int, int]:
-    """Return the size that all frames get, the first one's."""
-    if size is not None and size != (frame.width, frame.height):
-        _log.warning(
-            "%s: a frame of %dx%d is rescaled to the first frame's %dx%d",
-            *(name, frame.width, frame.height, *size),
-        )
-    return size or (frame.width, frame.height)
+class _Upright:
+    """Makes upright pictures of one size, the first one's."""
 
+    def __init__(self) -> None:
+        self._size: tuple[int, int] | None = None
+        self._warned = False
 
-def _pixels(frame: VideoFrame, size: tuple[int, int], name: str) -> Tensor:
-    try:
-        rgb = frame_to_rgb(frame, *size)
-    except ValueError as error:
-        raise VideoError(f"{name}: {error}") from error
-    turns, mirrored = orientation(frame)
-    if mirrored:
-        rgb = rgb.flip(2)
-    return torch.rot90(rgb, turns, (1, 2)).contiguous() if turns else rgb
+    def convert(self, frame: VideoFrame, turned: Orientation, name: str) -> Tensor:
+        """Return RGB [3, H, W], mirrored and turned as the display matrix says."""
+        lying = turned.quarters % 2 == 1
+        shown = (frame.height, frame.width) if lying else (frame.width, frame.height)
+        width, height = self._size = self._size or shown
+        if shown != (width, height) and not self._warned:
+            self._warned = True
+            _log.warning(
+                "%s: a picture of %dx%d is rescaled to the first one's %dx%d",
+                *(name, *shown, width, height),
+            )
+        if lying:
+            width, height = height, width
+        try:
+            rgb = frame_to_rgb(frame, width, height)
+        except ValueError as error:
+            raise VideoError(f"{name}: {error}") from error
+        if turned.mirrored:
+            rgb = rgb.flip(2)
+        return torch.rot90(rgb, turned.quarters, (1, 2)).contiguous() if turned.quarters else rgb

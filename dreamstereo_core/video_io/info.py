@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -80,7 +81,7 @@ def _probe_container(source: Source) -> VideoInfo:
             count = None if duration is None else max(1, round(duration * rate))
         width, height = frame.width, frame.height
         aspect = stream.sample_aspect_ratio or Fraction(1)
-        if orientation(frame)[0] % 2:
+        if orientation(frame).quarters % 2:
             width, height, aspect = height, width, 1 / aspect
         return VideoInfo(
             source=source,
@@ -100,7 +101,7 @@ def _probe_container(source: Source) -> VideoInfo:
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:
-    """Return the first video stream that is no cover art, set to decode on all cores.
+    """Return the first video stream that is no cover art.
 
     Raises:
         VideoError: there is none.
@@ -108,7 +109,6 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     for stream in container.streams.video:
         attached = bool(stream.disposition & Disposition.attached_pic)
         if not attached and stream.codec_context is not None:
-            stream.thread_type = "AUTO"
             return stream
     raise VideoError(f"{name}: has no video stream")
 
@@ -156,21 +156,33 @@ def stream_rate(stream: VideoStream) -> Fraction:
     return rate if rate and 0 < rate <= 1000 else SEQUENCE_RATE
 
 
-def orientation(frame: VideoFrame) -> tuple[int, bool]:
-    """Return how to show a frame: quarter turns counter-clockwise after an optional mirroring."""
+class Orientation(NamedTuple):
+    """How to show a stored picture."""
+
+    quarters: int = 0
+    """Counter-clockwise quarter turns, after the mirroring."""
+    mirrored: bool = False
+    """Left and right change sides."""
+
+
+def orientation(frame: VideoFrame) -> Orientation:
+    """Return what a frame's display matrix says.
+
+    Ask once for a stream: PyAV's side data keeps a frame alive until the garbage collector comes.
+    """
     try:
         data = frame.side_data.get("DISPLAYMATRIX")
     except ValueError:  # PyAV does not know some newer kinds of side data
-        return round(frame.rotation / 90) % 4, False
+        return Orientation(round(frame.rotation / 90) % 4)
     if data is None:
-        return 0, False
+        return Orientation()
     a, b, _, c, d = (int(v) for v in raw_view(data, np.int32)[:5])
     mirrored = a * d - b * c < 0
     if mirrored:
         a, b = -a, -b
-    turns = {(True, 1): 0, (True, -1): 2, (False, 1): 3, (False, -1): 1}
-    along_x = abs(a) >= abs(b)
-    return turns[along_x, 1 if (a if along_x else b) > 0 else -1], mirrored
+    if abs(a) >= abs(b):
+        return Orientation(0 if a > 0 else 2, mirrored)
+    return Orientation(3 if b > 0 else 1, mirrored)
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> float | None:

@@ -1,5 +1,6 @@
 """Reading: pixels, tags, times, orientation, ranges, images, and every kind of bad input."""
 
+import gc
 import io
 import struct
 from fractions import Fraction
@@ -170,6 +171,18 @@ def test_a_range_beyond_the_end(ramp):
         list(read_frames(ramp, 20))
     with pytest.raises(ValueError, match="0 <= start < stop"):
         read_frames(ramp, 3, 3)
+
+
+def test_frames_are_freed_without_the_garbage_collector(tmp_path):
+    path = write(tmp_path / "large.mp4", [grey_ramp(i % 20, 640, 480) for i in range(60)])
+    gc.disable()
+    try:
+        for _ in read_frames(path):
+            pass
+        alive = sum(type(o) is av.VideoFrame for o in gc.get_objects())
+    finally:
+        gc.enable()
+    assert alive < 30
 
 
 def test_frames_are_read_lazily(ramp):
@@ -364,6 +377,13 @@ def test_a_missing_source_is_named(tmp_path, name):
     for action in (probe, read_frames):
         with pytest.raises(VideoError, match=Path(name).name):
             action(tmp_path / name)
+
+
+def test_pictures_of_a_folder_get_one_size(tmp_path):
+    """A portrait that is stored lying, and one of another size, become like the first."""
+    for name, width, height in (("1.png", 8, 6), ("2.png", 6, 8), ("3.png", 16, 12)):
+        save_image(tmp_path / name, np.full((height, width, 3), 90, np.uint8), "rgb24")
+    assert {tuple(f.pixels.shape) for f in read_frames(tmp_path)} == {(3, 6, 8)}
 
 
 def test_an_empty_folder_is_named(tmp_path):
