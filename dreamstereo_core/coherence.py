@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-RADIUS = 4
+RADIUS = 3
 """Of the neighbourhood that a pixel is filled from."""
 SHARPNESS = 50.0
 """How strictly a coherent neighbourhood follows its direction (kappa in the paper)."""
@@ -165,35 +165,45 @@ def _disc(radius: int, pitch: int, device: torch.device) -> tuple[Tensor, Tensor
 def _march(video: Tensor, hole: Tensor, source: Tensor, mean: Tensor, guide: Tensor) -> Tensor:
     """Fill layer after layer of the hole from `source`, mixing in `mean` with depth."""
     height, width = hole.shape
-    pad = RADIUS
-    pitch = width + 2 * pad
+    pitch = width + 2 * RADIUS
 
-    def flat(tensor: Tensor) -> Tensor:  # `[C, H, W]` to `[padded pixels, C]`
-        return F.pad(tensor, (pad, pad, pad, pad)).flatten(1).T.contiguous()
+    def padded(tensor: Tensor) -> Tensor:  # `[C, H, W]` to `[padded pixels, C]`
+        return F.pad(tensor, (RADIUS,) * 4).flatten(1).T.contiguous()
 
-    colour, mean_colour = flat(video[0]), flat(mean[0])
-    direction = flat(guide[0])
-    todo, done = flat(hole[None])[:, 0], flat(source[None])[:, 0]
+    def pick(tensor: Tensor, pixel: Tensor) -> Tensor:  # `[1, C, H, W]` at padded indices, `[C, N]`
+        row, column = pixel // pitch - RADIUS, pixel % pitch - RADIUS
+        return tensor.flatten(2)[0][:, row * width + column]
+
+    marched = padded(video[0])
+    todo, done = padded(hole[None])[:, 0], padded(source[None])[:, 0]
+    rank = torch.empty_like(todo, dtype=torch.int64)
     dx, dy, offset = _disc(RADIUS, pitch, hole.device)
     nearness = 1 / torch.hypot(dx, dy)
     step = _disc(1, pitch, hole.device)[2]
     ring = F.max_pool2d(source[None, None].float(), 3, 1, 1)[0] > 0
-    front = (flat(ring)[:, 0] & todo).nonzero()[:, 0]
-    marched = colour.clone()
-    layer = 0
+    front = (padded(ring)[:, 0] & todo).nonzero()[:, 0]
+    pixels, colours = [], []
     while front.numel():
         around = front[:, None] + offset
-        nx, ny, strict = direction[front].T[:, :, None]
+        nx, ny, strict = pick(guide, front)[:, :, None]
         across = (nx * dx + ny * dy) * strict / RADIUS
         weight = (torch.exp(-0.5 * across**2) * nearness + 1e-6) * done[around]
         total = weight.sum(1, keepdim=True)
-        marched[front] = torch.bmm(weight[:, None], marched[around])[:, 0] / total
-        trust = 0.5 + 0.5 * math.exp(-layer / TRUST_DEPTH)
-        colour[front] = torch.lerp(mean_colour[front], marched[front], trust)
-        done[front], todo[front] = True, False
+        colour = torch.bmm(weight[:, None], marched[around])[:, 0] / total
+        marched[front], done[front], todo[front] = colour, True, False
+        trust = 0.5 + 0.5 * math.exp(-len(pixels) / TRUST_DEPTH)
+        colours.append(torch.lerp(pick(mean, front).T, colour, trust))
+        pixels.append(front)
         following = (front[:, None] + step).flatten()
-        front = torch.unique(following[todo[following]])
-        layer += 1
-    colour = torch.where(todo[:, None], mean_colour, colour)  # holes without any background
-    filled = colour.T.view(1, 3, height + 2 * pad, pitch)
-    return filled[..., pad : pad + height, pad : pad + width]
+        following = following[todo[following]]
+        # Each pixel once: it stays where its last mention is.
+        order = torch.arange(following.numel(), device=front.device)
+        rank[following] = order
+        front = following[rank[following] == order]
+    left_over = todo.nonzero()[:, 0]  # holes without any background
+    pixel = torch.cat([*pixels, left_over])
+    colour = torch.cat([*colours, pick(mean, left_over).T])
+    filled = video.clone()
+    row, column = pixel // pitch - RADIUS, pixel % pitch - RADIUS
+    filled[0][:, row, column] = colour.T
+    return filled

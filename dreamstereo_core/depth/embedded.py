@@ -54,26 +54,36 @@ class EmbeddedDepth(DepthEstimator):
         """Return raw inverse depth ``[T, 1, h, w]`` and what the next chunk continues from."""
         frames = shrink(video.float(), _SIZE)
         past = None if new_shot else state
-        still = _pictorial(frames)
         before = torch.cat((frames[:1] if past is None else past.frame, frames[:-1]))
         flow = optical_flow(frames, before, width=_SIZE)
-        moving = _motion_against_camera(flow)
-        trust = _SURPRISE / (_SURPRISE + (warp(before, flow) - frames).abs().mean(1, keepdim=True))
-        depths = []
-        for i in range(len(frames)):
-            frame, to_past = frames[i : i + 1], flow[i : i + 1]
-            motion = moving[i : i + 1]
-            if past is not None:
-                motion = torch.maximum(motion, _MOTION_KEPT * warp(past.motion, to_past))
-            depth = still[i : i + 1] + _WEIGHTS["motion"] * motion
-            depth = guided_filter(depth, frame, radius=_RADIUS, epsilon=_EPSILON)
-            if past is not None:
-                kept = (1 - _NEW) * trust[i : i + 1]
-                depth = torch.lerp(depth, warp(past.inverse_depth, to_past), kept)
-            past = EmbeddedState(frame, depth, motion)
-            depths.append(depth)
-        assert past is not None
-        return torch.cat(depths), past
+        motion = _follow(_motion_against_camera(flow), flow, past)
+        depth = _pictorial(frames) + _WEIGHTS["motion"] * motion
+        depth = guided_filter(depth, frames, radius=_RADIUS, epsilon=_EPSILON)
+        surprise = (warp(before, flow) - frames).abs().mean(1, keepdim=True)
+        depth = _settle(depth, flow, (1 - _NEW) * _SURPRISE / (_SURPRISE + surprise), past)
+        return depth, EmbeddedState(frames[-1:], depth[-1:], motion[-1:])
+
+
+def _follow(motion: Tensor, flow: Tensor, past: EmbeddedState | None) -> Tensor:
+    """Carry the motion cue along, so that what has moved stays in front when it pauses."""
+    followed = []
+    before = None if past is None else past.motion
+    for now, to_past in zip(motion.split(1), flow.split(1), strict=True):
+        if before is not None:
+            now = torch.maximum(now, _MOTION_KEPT * warp(before, to_past))
+        followed.append(before := now)
+    return torch.cat(followed)
+
+
+def _settle(depth: Tensor, flow: Tensor, kept: Tensor, past: EmbeddedState | None) -> Tensor:
+    """Average over the past along the flow; `kept` is the past's share, ``[T, 1, h, w]``."""
+    settled = []
+    before = None if past is None else past.inverse_depth
+    for now, to_past, share in zip(depth.split(1), flow.split(1), kept.split(1), strict=True):
+        if before is not None:
+            now = torch.lerp(now, warp(before, to_past), share)
+        settled.append(before := now)
+    return torch.cat(settled)
 
 
 def _pictorial(frames: Video) -> Tensor:
@@ -84,9 +94,7 @@ def _pictorial(frames: Video) -> Tensor:
     detail = box_mean((grey - box_mean(grey, 3)).abs(), 15)
     focus = detail / (detail + detail.mean(dim=(2, 3), keepdim=True) + 1e-3)
     figure = _figure(frames)
-    return (
-        _WEIGHTS["ground"] * ground + _WEIGHTS["figure"] * figure + _WEIGHTS["focus"] * focus
-    )
+    return _WEIGHTS["ground"] * ground + _WEIGHTS["figure"] * figure + _WEIGHTS["focus"] * focus
 
 
 def _figure(frames: Video) -> Tensor:
@@ -120,16 +128,15 @@ def _motion_against_camera(flow: Tensor) -> Tensor:
         torch.linspace(-1, 1, w, device=flow.device),
         indexing="ij",
     )
-    basis = torch.stack((torch.ones_like(x), x, y)).flatten(1)[:, ::7]  # [3, points]
-    samples = flow.flatten(2)[:, :, ::7]  # [n, 2, points]
+    basis = torch.stack((torch.ones_like(x), x, y)).flatten(1)  # [3, pixels]
+    points = basis[:, ::11].contiguous()
+    samples = flow.flatten(2)[:, :, ::11].contiguous()
     # The camera's motion is looked for at the border: the subject is rather in the middle.
-    border = torch.maximum(x.abs(), -y).flatten()[::7].clamp(min=0.05) ** 2
+    border = torch.maximum(points[1].abs(), -points[2]).clamp(min=0.05).square()
     weight = border.expand(n, 1, -1)
     for _ in range(4):
-        gram = (weight * basis) @ basis.T + 1e-6 * torch.eye(3, device=flow.device)
-        fit = torch.linalg.solve(gram, (weight * samples) @ basis.T, left=False)
-        error = (samples - fit @ basis).norm(dim=1, keepdim=True)
-        weight = border / (error.square() + 0.04)
-    full = torch.stack((torch.ones_like(x), x, y)).flatten(1)
-    residual = (flow.flatten(2) - fit @ full).norm(dim=1).view(n, 1, h, w)
+        gram = (weight * points) @ points.T + 1e-6 * torch.eye(3, device=flow.device)
+        fit = torch.linalg.solve(gram, (weight * samples) @ points.T, left=False)
+        weight = border / ((samples - fit @ points).square().sum(1, keepdim=True) + 0.04)
+    residual = (flow.flatten(2) - fit @ basis).norm(dim=1).view(n, 1, h, w)
     return residual / (residual + _MOTION_HALF)

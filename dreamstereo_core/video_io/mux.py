@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import cast
 
 import av
-from av import Packet, VideoFrame
+from av import Packet
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
@@ -91,13 +91,11 @@ class VideoSink:
         self._bits = encode.bit_depth or info.bit_depth
         self._matrix = resolve_matrix(info.color.matrix, info.width, info.height)
         self._full = info.color.range == FULL
-        self._frame_duration = 1 / info.frame_rate
         self._time_base = _fine(info.time_base)
         self._audio: AudioCopy | None = None
         self._audio_range: tuple[Fraction | None, Fraction | None] = (None, None)
         self._origin: Fraction | None = None
-        self._waiting: VideoFrame | None = None
-        self._durations: dict[int, int] = {}
+        self._next_pts = 0
         self._path = path
         self._display_aspect = Fraction(1)
         """What Matroska's display size of one eye is stretched by; 1: as FFmpeg writes it."""
@@ -149,19 +147,13 @@ class VideoSink:
                 self._audio.start(time if start is None else start, stop)
         frame = rgb_to_frame(pixels, self._matrix, self._full, self._bits)
         frame.time_base = self._time_base
-        pts = round((time - self._origin) / self._time_base)
-        if self._waiting is not None and self._waiting.pts is not None:
-            pts = max(pts, self._waiting.pts + 1)
-        frame.pts = pts
-        # One frame is held back, since its duration is known only when the next one comes.
-        self._encode_waiting(pts)
-        self._waiting = frame
+        # Two times that differ may fall on one tick of a coarse clock.
+        frame.pts = max(round((time - self._origin) / self._time_base), self._next_pts)
+        self._next_pts = frame.pts + 1
+        self._mux(self._stream.encode(frame))
 
     def finish(self) -> None:
         """Encode what waits, write the rest of the audio and the trailer."""
-        if self._waiting is not None and self._waiting.pts is not None:
-            duration = max(1, round(self._frame_duration / self._time_base))
-            self._encode_waiting(self._waiting.pts + duration)
         self._mux(self._stream.encode(None))
         if self._audio is not None:
             self._audio.mux_until(None)
@@ -226,17 +218,9 @@ class VideoSink:
             self._display_aspect = info.pixel_aspect * squeeze.get(layout or "", 1)
         return stream
 
-    def _encode_waiting(self, next_pts: int) -> None:
-        if self._waiting is None or self._waiting.pts is None:
-            return
-        self._durations[self._waiting.pts] = next_pts - self._waiting.pts
-        self._mux(self._stream.encode(self._waiting))
-
     def _mux(self, packets: list[Packet]) -> None:
         """Write video packets, each after the audio that belongs before it."""
         for packet in packets:
-            if packet.pts is not None:
-                packet.duration = self._durations.pop(packet.pts, 0)
             if self._audio is not None and packet.dts is not None:
                 self._audio.mux_until(packet.dts * self._time_base)
             self._output.mux(packet)

@@ -155,12 +155,13 @@ def test_a_range_of_frames_takes_its_part_of_the_sound(tmp_path, name):
 
 
 def test_sound_and_picture_lie_side_by_side_in_the_file(tmp_path):
-    source = film(tmp_path / "a.mp4", seconds=8)
+    # Longer than the ten seconds for which FFmpeg's muxer itself waits for a late stream.
+    source = film(tmp_path / "a.mp4", seconds=30)
     with av.open(str(copy(source, tmp_path / "b.mp4"))) as file:
         kinds = [p.stream.type for p in sorted(file.demux(), key=lambda p: p.pos or 0) if p.size]
     first_half = kinds[: len(kinds) // 2]
     share = first_half.count("audio") / kinds.count("audio")
-    assert 0.3 < share < 0.7
+    assert 0.4 < share < 0.6
 
 
 def test_one_file_object_gives_both_picture_and_sound(tmp_path):

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 import torch
 
@@ -21,6 +22,7 @@ from dreamstereo_core.video_io import (
     probe,
     read_frames,
 )
+from dreamstereo_core.video_io.color import rgb_to_frame
 
 INFO = VideoInfo(
     source="synthetic",
@@ -94,6 +96,17 @@ def test_an_independent_decoder_sees_the_same_colours(tmp_path):
         rgb = frame.to_ndarray(format="rgb24", src_colorspace="itu709", dst_colorspace="itu601")
     seen = torch.from_numpy(rgb.copy()).permute(2, 0, 1)[:, :, 8::16] / 255
     assert (seen - bars()[:, :, 8::16]).abs().max() < 4 / 255
+
+
+def test_chroma_is_sited_on_the_even_columns():
+    """On a ramp of colour each sample of 4:2:0 is the colour of the pixel that it lies on."""
+    ramp_of_red = torch.linspace(0.1, 0.9, 64).expand(8, 64)
+    picture = torch.stack([ramp_of_red, torch.full((8, 64), 0.5), torch.full((8, 64), 0.5)])
+    frame = rgb_to_frame(picture, matrix=1, full=True, bits=10)
+    red_difference = np.frombuffer(frame.planes[2], np.uint16).reshape(4, -1)[:, :32]
+    luma = 0.2126 * ramp_of_red + (1 - 0.2126) * 0.5
+    expected = ((ramp_of_red - luma) / (2 - 2 * 0.2126) * 1023 + 512)[:4, ::2].numpy()
+    assert np.abs(red_difference - expected)[:, 1:].max() <= 0.51
 
 
 @pytest.mark.parametrize(("size", "matrix"), [((640, 480), 6), ((1280, 720), 1), ((720, 1280), 1)])

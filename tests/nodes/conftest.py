@@ -18,9 +18,9 @@ def pack() -> ModuleType:
     if not comfyui:
         pytest.fail("COMFYUI_PATH is not set; `nox -s comfyui` sets it", pytrace=False)
     sys.path.insert(0, comfyui)  # before any folder that has a `nodes` of its own
-    from comfy.cli_args import args
-
-    args.cpu = True
+    # As main.py does, before ComfyUI's nodes.py puts a folder with another `utils` on the path.
+    importlib.import_module("utils.install_util")
+    importlib.import_module("comfy.cli_args").args.cpu = True
     spec = importlib.util.spec_from_file_location(
         NAME, PACK / "__init__.py", submodule_search_locations=[str(PACK)]
     )

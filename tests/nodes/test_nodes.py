@@ -11,10 +11,9 @@ import torch
 from ..comfyui.media import describe, write_film
 
 
-def test_nothing_of_comfy_is_imported_at_the_top(pack):
+def test_the_root_holds_nothing_that_shadows_the_entrypoint(pack):
     assert not hasattr(pack, "NODE_CLASS_MAPPINGS")
-    names = {name for name in vars(pack) if not name.startswith("__")}
-    assert names == {"WEB_DIRECTORY", "comfy_entrypoint", "nodes", "dreamstereo_core"}
+    assert callable(pack.comfy_entrypoint)
 
 
 class TestSchema:
