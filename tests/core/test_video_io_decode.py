@@ -201,11 +201,11 @@ def corners(height=24, width=40):
     return picture
 
 
-def write_oriented(path, matrix):
+def write_oriented(path, matrix, **context):
     """Write `corners` with a display matrix (a b / c d) into the MP4 track header."""
     array = (corners().permute(1, 2, 0) * 255).byte().numpy()
     frame = av.VideoFrame.from_ndarray(array, format="rgb24").reformat(format="yuv444p")
-    write(path, [frame])
+    write(path, [frame], **context)
     data = bytearray(path.read_bytes())
     at = data.index(b"tkhd") + 4 + 40
     a, b, c, d = (int(v * 65536) for v in matrix)
@@ -237,9 +237,11 @@ def test_orientation_is_applied(tmp_path, matrix, expected):
 
 
 def test_pixel_aspect_turns_with_the_picture(tmp_path):
-    frame = grey_ramp(0)
-    path = write(tmp_path / "wide.mp4", [frame], sample_aspect_ratio=Fraction(4, 3))
+    path = tmp_path / "wide.mp4"
+    write_oriented(path, (1, 0, 0, 1), sample_aspect_ratio=Fraction(4, 3))
     assert probe(path).pixel_aspect == Fraction(4, 3)
+    write_oriented(path, (0, 1, -1, 0), sample_aspect_ratio=Fraction(4, 3))
+    assert probe(path).pixel_aspect == Fraction(3, 4)
 
 
 def test_odd_size_and_one_row(tmp_path):

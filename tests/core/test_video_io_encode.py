@@ -176,6 +176,13 @@ def test_variable_times_are_exact_and_start_at_zero(tmp_path, suffix):
     assert probe(path).duration == pytest.approx(float(at[-1] - at[0]) + 0.04, abs=1e-3)
 
 
+def test_times_closer_than_a_tick_stay_apart(tmp_path):
+    at = [Fraction(0), Fraction(1, 10**6), Fraction(2, 10**6), Fraction(1, 25)]
+    path = save(tmp_path / "dense.mp4", ramp(4), at=at)
+    ticks = [frame.time * 12800 for frame in read_frames(path)]
+    assert ticks == [0, 1, 2, 512]
+
+
 def test_matroska_times_are_rounded_to_milliseconds(tmp_path):
     at = times(8, rate=Fraction(30000, 1001))
     path = save(tmp_path / "ntsc.mkv", ramp(8), at=at)

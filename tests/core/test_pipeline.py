@@ -1,0 +1,189 @@
+"""The streaming pipeline: chunks, cuts, eyes, memory."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from dreamstereo_core import ClassicInpainter, ConvertOptions, StereoPipeline
+from dreamstereo_core.pipeline import FILE_LAYOUTS, show
+
+
+@dataclass
+class BrightIsNear:
+    """An estimator without surprises; tells how often a shot began."""
+
+    name: str = "bright is near"
+    normalized: bool = False
+    shots: int = 0
+
+    def predict(self, video, state=None, *, new_shot=False):
+        self.shots += new_shot
+        return F.avg_pool2d(video.mean(1, keepdim=True), 2), None
+
+    def estimate(self, video):
+        raise NotImplementedError
+
+
+def shot(frames, seed, height=32, width=64):
+    """A bright square that moves over its own dark texture."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, 4, 8, generator=generator)
+    background = F.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1) * 0.4
+    video = background.repeat(frames, 1, 1, 1)
+    for t in range(frames):
+        video[t, :, 8:24, 10 + 2 * t : 26 + 2 * t] = 0.9
+    return video
+
+
+def convert(video, depth=None, inpainter=None, **options):
+    pipeline = StereoPipeline(
+        depth or BrightIsNear(),
+        inpainter or ClassicInpainter(reach=(1, 2)),
+        ConvertOptions(max_disparity=12, **options),
+    )
+    return list(pipeline.convert(video))
+
+
+def joined(chunks, name):
+    return torch.cat([getattr(chunk, name) for chunk in chunks])
+
+
+@pytest.mark.parametrize(("eye", "source"), [("right", "left"), ("left", "right")])
+def test_one_eye_is_the_source_to_the_bit_and_the_other_has_its_known_pixels(eye, source):
+    video = shot(5, 0)
+    chunks = convert(video, eye=eye)
+    assert torch.equal(joined(chunks, source), video)
+    made, mask = joined(chunks, eye), joined(chunks, "occlusion_mask")
+    assert made.shape == video.shape
+    assert 0 < mask.mean() < 0.5
+    assert not torch.equal(made, video)
+
+
+def test_the_left_eye_is_the_mirrored_problem():
+    video = shot(4, 1)
+    right = convert(video, eye="right", convergence=0.5)
+    left = convert(video.flip(-1), eye="left", convergence=0.5)
+    assert torch.allclose(
+        joined(right, "occlusion_mask"), joined(left, "occlusion_mask").flip(-1), atol=1e-6
+    )
+    difference = (joined(right, "right") - joined(left, "left").flip(-1)).abs()
+    assert difference.mean() < 2e-3
+
+
+@pytest.mark.parametrize("chunk_frames", [1, 3, 50])
+def test_the_picture_does_not_depend_on_the_chunks(chunk_frames):
+    video = torch.cat([shot(7, 0), shot(4, 5).flip(2, 3)])
+    whole = convert(video, chunk_frames=4)
+    parts = convert(video, chunk_frames=chunk_frames)
+    for name in ("left", "right", "occlusion_mask", "inverse_depth"):
+        assert torch.equal(joined(whole, name), joined(parts, name)), name
+    assert [c.start for c in parts][:2] == [0, min(chunk_frames, 7)]
+    assert max(len(c.left) for c in parts) <= chunk_frames
+
+
+def test_nothing_leaks_across_a_cut():
+    first, second = shot(5, 2), shot(6, 9).flip(2, 3)
+    depth = BrightIsNear()
+    both = joined(convert(torch.cat([first, second]), depth), "right")
+    assert depth.shots == 2
+    assert torch.equal(both[:5], joined(convert(first), "right"))
+    assert torch.equal(both[5:], joined(convert(second), "right"))
+
+
+def test_memory_is_bounded_whatever_the_length():
+    pulled = given = ahead = 0
+
+    def frames():
+        nonlocal pulled
+        for _ in range(6):
+            for frame in shot(20, 3, 16, 32):
+                pulled += 1
+                yield frame
+
+    pipeline = StereoPipeline(
+        BrightIsNear(), ClassicInpainter(reach=(1, 4)), ConvertOptions(chunk_frames=4)
+    )
+    for chunk in pipeline.convert(frames()):
+        given += len(chunk.left)
+        ahead = max(ahead, pulled - given)
+    assert given == 120
+    assert ahead <= 16 + 4 + 4 + 4  # the depth's look-ahead, the fill's, a chunk being read and one written
+
+
+def test_automatic_convergence_puts_the_median_on_the_screen():
+    class TwoPlanes(BrightIsNear):
+        def predict(self, video, state=None, *, new_shot=False):
+            raw = torch.ones(len(video), 1, *video.shape[2:])
+            raw[..., :20] = 7.0  # less than half of the frame
+            return raw, None
+
+    video = shot(3, 4)
+    automatic = joined(convert(video, TwoPlanes()), "right")
+    assert torch.equal(automatic[..., 24:], video[..., 24:])
+    near = joined(convert(video, TwoPlanes(), convergence=1.0), "right")
+    assert torch.equal(near[..., :12], video[..., :12])
+    assert not torch.equal(near[..., 24:], video[..., 24:])
+
+
+def test_no_frames_give_no_chunks_and_one_gives_one():
+    assert convert([]) == []
+    assert joined(convert(shot(1, 0)), "right").shape == (1, 3, 32, 64)
+
+
+@pytest.mark.parametrize("size", [(1, 64), (33, 1), (17, 31)])
+def test_odd_sizes(size):
+    video = torch.rand(3, 3, *size)
+
+    class Ramp(BrightIsNear):
+        def predict(self, video, state=None, *, new_shot=False):
+            ramp = torch.linspace(0, 1, video.shape[-1]).expand(video.shape[2:])
+            return ramp.expand(len(video), 1, -1, -1), None
+
+    assert joined(convert(video, Ramp()), "right").shape == video.shape
+
+
+def test_frames_of_another_size_are_an_error():
+    with pytest.raises(ValueError, match="frames: expected the first frame's shape"):
+        convert([torch.rand(3, 8, 8), torch.rand(3, 8, 9)])
+
+
+def test_depth_that_is_not_finite_is_an_error():
+    class Broken(BrightIsNear):
+        def predict(self, video, state=None, *, new_shot=False):
+            return torch.full((len(video), 1, 4, 4), torch.nan), None
+
+    with pytest.raises(ValueError, match="frame 0: expected finite values"):
+        convert(shot(2, 0), Broken())
+
+
+def test_constant_depth_gives_a_flat_picture():
+    class Flat(BrightIsNear):
+        def predict(self, video, state=None, *, new_shot=False):
+            return torch.full((len(video), 1, 4, 4), 3.0), None
+
+    video = shot(2, 0)
+    assert torch.equal(joined(convert(video, Flat()), "right"), video)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_disparity": 101}, "max_disparity: expected a value in"),
+        ({"convergence": -0.1}, "convergence: expected a value in"),
+        ({"eye": "middle"}, "eye: expected one of right, left"),
+        ({"layout": "cube"}, "layout: expected one of full_sbs"),
+        ({"chunk_frames": 0}, "chunk_frames: expected at least 1"),
+    ],
+)
+def test_wrong_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        ConvertOptions(**options)
+
+
+@pytest.mark.parametrize("layout", [name for name in FILE_LAYOUTS if name != "separate"])
+def test_every_layout_can_be_shown(layout):
+    picture = show(convert(shot(2, 0))[0], layout)
+    assert picture.shape[:2] == (2, 3)
+    assert 0 <= picture.min() <= picture.max() <= 1
