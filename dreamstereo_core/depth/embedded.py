@@ -27,7 +27,8 @@ _SIZE = 256  # px, the longer side at work
 _HORIZON = 0.3  # of the height
 _WEIGHTS = {"ground": 0.5, "figure": 0.35, "motion": 0.4, "focus": 0.12}
 _MOTION_KEPT = 0.98  # per frame: a walker who stops sinks back within seconds
-_MOTION_HALF = 0.6  # px of motion against the camera's that count half
+_MOTION_NOISE = 0.25  # px of motion against the camera's that are the flow's own noise
+_MOTION_HALF = 0.5  # px above that that count half
 _RADIUS, _EPSILON = 10, 6e-3  # of the smoothing up to edges: px, and variance of the picture
 _NEW = 0.12  # share of a new frame in the temporal mean
 _SURPRISE = 0.06  # mean colour difference along the flow at which the past counts half
@@ -133,10 +134,13 @@ def _motion_against_camera(flow: Tensor) -> Tensor:
     samples = flow.flatten(2)[:, :, ::11].contiguous()
     # The camera's motion is looked for at the border: the subject is rather in the middle.
     border = torch.maximum(points[1].abs(), -points[2]).clamp(min=0.05).square()
-    weight = border.expand(n, 1, -1)
+    weight, fit = border.expand(n, 1, -1), flow.new_zeros(n, 2, 3)
+    ridge = 1e-4 * torch.eye(3, device=flow.device)
     for _ in range(4):
-        gram = (weight * points) @ points.T + 1e-6 * torch.eye(3, device=flow.device)
+        weight = weight / weight.sum(2, keepdim=True)
+        gram = (weight * points) @ points.T + ridge
         fit = torch.linalg.solve(gram, (weight * samples) @ points.T, left=False)
         weight = border / ((samples - fit @ points).square().sum(1, keepdim=True) + 0.04)
     residual = (flow.flatten(2) - fit @ basis).norm(dim=1).view(n, 1, h, w)
+    residual = (residual - _MOTION_NOISE).clamp(min=0)
     return residual / (residual + _MOTION_HALF)

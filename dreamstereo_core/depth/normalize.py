@@ -88,7 +88,7 @@ class ShotNormalizer:
         return values[index]
 
     def _add(self, quantiles: Tensor) -> None:
-        """Merge a frame into the pool: sort both, then pick `_RESOLUTION` values at even weights."""
+        """Merge a frame into the pool: sort both, pick `_RESOLUTION` values at even weights."""
         if self._pool is None:
             self._pool = quantiles
         else:
@@ -101,7 +101,7 @@ class ShotNormalizer:
 
 
 def normalize(raw: Tensor, low: float | Tensor, high: float | Tensor) -> InverseDepth:
-    """Map raw inverse depth to [0, 1]: `low` to 0, `high` to 1; a flat scale gives 0.5 everywhere."""
+    """Map raw inverse depth to [0, 1]: `low` to 0, `high` to 1; a flat scale gives 0.5."""
     low = torch.as_tensor(low, dtype=torch.float32, device=raw.device)
     high = torch.as_tensor(high, dtype=torch.float32, device=raw.device)
     extent = high - low

@@ -61,7 +61,7 @@ class TransformersDepth(DepthEstimator):
     def predict(
         self, video: Video, state: None = None, *, new_shot: bool = False
     ) -> tuple[Tensor, None]:
-        """Return raw inverse depth ``[T, 1, h, w]`` at the model's resolution; there is no state."""
+        """Return raw inverse depth ``[T, 1, h, w]`` at the model's resolution; no state."""
         batch = 4 if self.device.type == "cpu" else 16
         return torch.cat([self._predict_batch(part) for part in video.split(batch)]), None
 
@@ -103,10 +103,10 @@ def working_size(
     fallback = 14 if model_type.endswith("depth_anything") else 32
     multiple = preprocessor.get("ensure_multiple_of") or 1
     multiple = multiple if multiple > 1 else preprocessor.get("size_divisor", fallback)
-    scale = short / min(size)
     # A very long frame is squeezed: attention grows with the square of the area.
-    height, width = (min(4 * short, round(n * scale / multiple) * multiple) for n in size)
-    return max(multiple, height), max(multiple, width // multiple * multiple)
+    scale, longest = short / min(size), 4 * short // multiple * multiple
+    height, width = (round(n * scale / multiple) * multiple for n in size)
+    return max(multiple, min(height, longest)), max(multiple, min(width, longest))
 
 
 def is_cached(model: str = DEFAULT_MODEL) -> bool:

@@ -10,7 +10,7 @@ from ..checks import check_frames
 from ..types import InverseDepth, Video
 from .guided import guided_coefficients
 
-_RADIUS = 2  # px at low resolution: how far a depth edge may be off the picture's
+_RADIUS = 4  # px at low resolution: how far a depth edge may be off the picture's
 _EPSILON = 1e-3  # variance of the picture below which it guides nothing
 _STEEPNESS = 4.0  # how much shorter a ramp across a depth edge becomes
 _STEP = (0.05, 0.2)  # range of the surroundings: from which on, and up to which, it counts as edge
@@ -22,8 +22,8 @@ def upsample_inverse_depth(inverse_depth: Tensor, video: Video) -> InverseDepth:
 
     The fast guided filter (He and Sun 2015) puts depth edges on the picture's edges; then each
     value moves towards the nearer of its surroundings' least and greatest, which makes a step of a
-    ramp, leaves slopes alone and makes no more of small differences: a warp wants clean steps. No value leaves the range of its
-    surroundings. Depth of the video's size comes back as it is.
+    ramp (a warp wants clean steps), leaves slopes alone and makes no more of small differences. No
+    value leaves the range of its surroundings. Depth of the video's size comes back as it is.
 
     Raises:
         TypeError: an argument is no floating point tensor.
