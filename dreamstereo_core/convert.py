@@ -120,7 +120,7 @@ def convert_file(
                 width,
                 height,
                 encode or EncodeOptions(),
-                audio_from=source if info.has_audio else None,
+                audio_from=source,
                 audio_start=first.time,
                 audio_stop=audio_stop,
                 layout=view,
