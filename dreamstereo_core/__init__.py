@@ -1,4 +1,4 @@
-"""2D video to stereoscopic 3D: depth, parallax warp, stereo inpainting, packing. Pure torch, no ComfyUI."""
+"""2D video to stereoscopic 3D in plain torch: depth, warp, stereo inpainting, packing."""
 
 from .blend import blend
 from .convert import Progress, convert_file
@@ -19,8 +19,8 @@ __all__ = [
     "ConvertOptions",
     "DepthEstimator",
     "EncodeOptions",
-    "InpaintingPair",
     "Inpainter",
+    "InpaintingPair",
     "MaskedFrame",
     "Progress",
     "StereoPipeline",

@@ -13,13 +13,18 @@ DEFAULT_FEATHER = 4
 
 
 def blend(
-    inpainted: Video, warped: Video, occlusion_mask: OcclusionMask, *, feather: int = DEFAULT_FEATHER
+    inpainted: Video,
+    warped: Video,
+    occlusion_mask: OcclusionMask,
+    *,
+    feather: int = DEFAULT_FEATHER,
 ) -> Video:
     """Put the inpainted pixels into the holes and keep every known pixel as it is, to the bit.
 
-    The seam is feathered inside the hole only: what the inpainter got wrong on the known pixels around the hole is taken
-    off the hole's pixels too, less and less over `feather` pixels. So a colour shift has no edge, and no foreground is
-    mixed into the hole, as a cross-fade with the warped video would do.
+    The seam is feathered inside the hole only: what the inpainter got wrong on the known pixels
+    around the hole is taken off the hole's pixels too, less and less over `feather` pixels. So a
+    colour shift has no edge, and no foreground is mixed into the hole, as a cross-fade with the
+    warped video would do.
 
     Args:
         inpainted: `[T, 3, H, W]`, the inpainter's whole frames.

@@ -35,7 +35,8 @@ def check_finite(name: str, tensor: Tensor) -> None:
     Raises:
         ValueError: naming how many values are not finite.
     """
-    # One pass: a sum is finite unless a term is not (or it overflows, which the slow count settles).
+    # One pass: a sum is finite unless a term is not (or it overflows, which the slow count
+    # settles).
     if not torch.isfinite(tensor.sum()):
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:

@@ -25,7 +25,7 @@ DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code: 0 done, 1 could not, 2 wrong use, 130 interrupted."""
+    """Run the command; return 0 done, 1 could not, 2 wrong use, 130 interrupted."""
     logging.basicConfig(format="dreamstereo: %(message)s", level=logging.WARNING)
     try:
         options = _parser().parse_args(arguments)
@@ -130,9 +130,7 @@ def _models(options: argparse.Namespace) -> dict:
         )
     except ValueError as error:
         raise _WrongUse(error) from error
-    depth = load_depth(
-        options.depth, allow_download=options.download, invert=options.invert_depth
-    )
+    depth = load_depth(options.depth, allow_download=options.download, invert=options.invert_depth)
     return {"depth": depth, "inpainter": load_inpainter(options.fill), "options": geometry}
 
 

@@ -1,9 +1,10 @@
 """Spatial filling of one frame's holes from their background side.
 
-Two fills are made and mixed. Coherence transport (Bornemann and Maerz, "Fast Image Inpainting Based on Coherence Transport",
-J. Math. Imaging Vis. 2007) marches inwards from the background border, layer by layer, and carries edges on along their own
-direction; a pull-push pyramid (Gortler et al., "The Lumigraph", 1996) gives the smooth mean. Near the border the first is
-right; deeper inside nobody knows, and the mean is the better guess.
+Two fills are made and mixed. Coherence transport (Bornemann and Maerz, "Fast Image Inpainting Based
+on Coherence Transport", J. Math. Imaging Vis. 2007) marches inwards from the background border,
+layer by layer, and carries edges on along their own direction; a pull-push pyramid (Gortler et al.,
+"The Lumigraph", 1996) gives the smooth mean. Near the border the first is right; deeper inside
+nobody knows, and the mean is the better guess.
 """
 
 from __future__ import annotations
@@ -26,30 +27,34 @@ TENSOR_SIGMA = 2.0
 TRUST_DEPTH = 6.0
 """Depth inside the hole, in pixels, over which trust in coherence transport falls to a half."""
 JUMP_SHARE = 0.35
-"""A known pixel counts as background up to this share of the hole's disparity jump above the background's own."""
+"""A known pixel counts as background up to this share of the hole's disparity jump above the
+background's own."""
 INSET = 4
-"""Where the two ends of a hole are compared, in pixels from it: its border itself may be a mixture of both."""
+"""Where the two ends of a hole are compared, in pixels from it: its border itself may be a mixture
+of both."""
 ALIKE = 0.15
-"""Colour difference, as a mean over the channels, at which the two ends of a hole stop counting as one surface."""
+"""Colour difference, as a mean over the channels, at which the two ends of a hole stop counting as
+one surface."""
 MIN_MARGIN = 0.75
 """The least such margin, in pixels."""
 
 
 @dataclass(frozen=True)
 class Background:
-    """Which known pixels show the background of the nearest hole, and how near a pixel may be to count as such."""
+    """Which known pixels show the background of the holes beside them."""
 
     weight: Tensor
     """`[1, 1, H, W]` in [0, 1]; 0 in holes."""
     threshold: Tensor
-    """`[1, 1, H, W]` disparity below which a pixel is background, meaningful in and around holes."""
+    """`[1, 1, H, W]` disparity below which a pixel is background, in and around holes."""
 
 
 def find_background(video: Tensor, mask: Tensor, disparity: Tensor | None) -> Background:
     """Tell the background from the foreground around the holes.
 
-    Each row of a hole ends on two known pixels; the farther one is the background. Where both look alike, the hole was
-    opened inside one surface, by a depth edge that misses the true border, and both count.
+    Each row of a hole ends on two known pixels; the farther one is the background. Where both look
+    alike, the hole was opened inside one surface, by a depth edge that misses the true border, and
+    both count.
 
     Args:
         video: `[1, 3, H, W]`, read at known pixels only, like the disparity.
@@ -79,7 +84,7 @@ def find_background(video: Tensor, mask: Tensor, disparity: Tensor | None) -> Ba
 
 
 def spatial_fill(video: Tensor, mask: Tensor, background: Background) -> Tensor:
-    """Fill `[1, 3, H, W]` where `mask` `[1, 1, H, W]` is 1; every other pixel comes back as it is."""
+    """Fill `[1, 3, H, W]` where `mask` `[1, 1, H, W]` is 1; the rest comes back as it is."""
     hole = mask[0, 0] > 0
     if not hole.any():
         return video
@@ -89,7 +94,7 @@ def spatial_fill(video: Tensor, mask: Tensor, background: Background) -> Tensor:
 
 
 def pull_push(values: Tensor, weight: Tensor) -> Tensor:
-    """Interpolate `[T, C, H, W]` over the places where `weight` `[T, 1, H, W]` is low; 1 keeps a value as it is."""
+    """Interpolate `[T, C, H, W]` where `weight` `[T, 1, H, W]` is low; 1 keeps a value."""
     levels = [(values * weight, weight)]
     while max(weight.shape[-2:]) > 1:
         pad = (0, weight.shape[-1] % 2, 0, weight.shape[-2] % 2)
@@ -107,7 +112,7 @@ def pull_push(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def _row_ends(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return x `[1, 1, H, W]` of the nearest known pixel to the left, or -1, and to the right, or W."""
+    """Return x `[1, 1, H, W]` of the next known pixel to the left, or -1, and right, or W."""
     width = mask.shape[-1]
     x = torch.arange(width, device=mask.device).expand_as(mask)
     known = mask == 0
@@ -117,7 +122,7 @@ def _row_ends(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _spread(values: Tensor, mask: Tensor) -> Tensor:
-    """Carry the holes' values smoothly out to the pixels around them (at a quarter of the size: they vary slowly)."""
+    """Carry the holes' values smoothly to the pixels around them, at a quarter of the size."""
     height, width = mask.shape[-2:]
     size = (max(1, height // 4), max(1, width // 4))
     weight = F.adaptive_avg_pool2d(mask, size)
@@ -180,7 +185,7 @@ def _disc(radius: int, pitch: int, device: torch.device) -> tuple[Tensor, Tensor
 
 def _march(video: Tensor, hole: Tensor, source: Tensor, mean: Tensor, guide: Tensor) -> Tensor:
     """Fill layer after layer of the hole from `source`, mixing in `mean` with depth."""
-    height, width = hole.shape
+    width = hole.shape[1]
     pitch = width + 2 * RADIUS
 
     def padded(tensor: Tensor) -> Tensor:  # `[C, H, W]` to `[padded pixels, C]`

@@ -79,7 +79,8 @@ def convert_file(
 
     Args:
         source: path, folder of images, printf pattern or binary stream.
-        target: the file to write; None puts it beside the source under a name that players understand.
+        target: the file to write; None puts it beside the source under a name that players
+            understand.
         depth: from `load_depth`.
         inpainter: from `load_inpainter`.
         options: how deep, which eye, which layout.
@@ -93,7 +94,8 @@ def convert_file(
         The file written; left and right for the layout "separate".
 
     Raises:
-        VideoError: the source cannot be read or the target cannot be written. Nothing is left under the target's name.
+        VideoError: the source cannot be read or the target cannot be written. Nothing is left under
+            the target's name.
         ValueError: an option is wrong.
     """
     options = options or ConvertOptions()

@@ -11,7 +11,7 @@ from .types import Disparity, InverseDepth
 def inverse_depth_to_disparity(
     inverse_depth: InverseDepth, *, max_disparity: float = 3.0, convergence: float = 0.5
 ) -> Disparity:
-    """Scale inverse depth to signed pixels: (inverse_depth - convergence) * max_disparity / 100 * W.
+    """Return (inverse_depth - convergence) * max_disparity / 100 * W, signed pixels.
 
     Args:
         inverse_depth: `[T, 1, H, W]` in [0, 1], 1 = nearest.

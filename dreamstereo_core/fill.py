@@ -16,7 +16,7 @@ from .types import Disparity, OcclusionMask, Video
 
 @dataclass(frozen=True)
 class MaskedFrame:
-    """One warped frame: `video` `[1, 3, H, W]`, `occlusion_mask` and `disparity` `[1, 1, H, W]` in its own view."""
+    """One warped frame `[1, 3, H, W]`, its holes and its own disparity `[1, 1, H, W]`."""
 
     video: Video
     occlusion_mask: OcclusionMask
@@ -31,7 +31,7 @@ class Inpainter(Protocol):
     def stream(
         self, frames: Iterable[MaskedFrame], *, num_steps: int = 1, dilation: int = 5, seed: int = 0
     ) -> Iterator[Video]:
-        """Fill one shot of any length in bounded memory: `[1, 3, H, W]` for each frame, in order."""
+        """Fill one shot of any length in bounded memory; yield `[1, 3, H, W]` for each frame."""
         ...
 
     def inpaint(
@@ -50,12 +50,13 @@ class Inpainter(Protocol):
 
 @dataclass(frozen=True)
 class ClassicInpainter:
-    """Fill holes from their background: from neighbouring frames that reveal it, else by extending it.
+    """Fill holes with background that neighbouring frames reveal, else by extending it.
 
-    Each frame is filled by itself first (`coherence`). Then every hole pixel follows the background's motion to the frames
-    `reach` before and behind: where one of them shows the background, that is the truth and is taken; elsewhere the
-    neighbours' own fills are averaged in, so that the fill moves with the background and does not flicker. What a frame
-    becomes depends on the `reach[-1]` frames around it only, not on how the shot is cut into chunks.
+    Each frame is filled by itself first (`coherence`). Then every hole pixel follows the
+    background's motion to the frames `reach` before and behind: where one of them shows the
+    background, that is the truth and is taken; elsewhere the neighbours' own fills are averaged in,
+    so that the fill moves with the background and does not flicker. What a frame becomes depends on
+    the `reach[-1]` frames around it only, not on how the shot is cut into chunks.
     """
 
     reach: tuple[int, ...] = (1, 2, 4, 8)
@@ -76,8 +77,10 @@ class ClassicInpainter:
         Args:
             video: one shot; what its holes contain is ignored.
             occlusion_mask: > 0 where a pixel is missing.
-            disparity: `[T, 1, H, W]` in `video`'s view, to tell background from foreground; its holes are ignored.
-            num_steps: of no use here, like `dilation` and `seed`: they belong to the diffusion inpainters.
+            disparity: `[T, 1, H, W]` in `video`'s view, to tell background from foreground; its
+                holes are ignored.
+            num_steps: of no use here, like `dilation` and `seed`: they belong to the diffusion
+                inpainters.
             dilation: see `num_steps`.
             seed: see `num_steps`.
 

@@ -1,9 +1,10 @@
 """Gradient-Aware Parallax Warping (DreamStereo, Sec. 3.1).
 
-A scan-line is a continuous rubber sheet: source pixel x lands on x' = x - d(x) and neighbouring pixels stay connected.
-For each target pixel we look for the sheet's interval that covers it and sample the source there (Eq. 3 and 4). Since
-d = x - x', the nearest of several covering intervals is the one with the greatest x: the z-test is a maximum of x. The
-stretch of the winning interval is |dx'/dx|; where it exceeds the threshold the sheet spans a hole (Eq. 7).
+A scan-line is a continuous rubber sheet: source pixel x lands on x' = x - d(x) and neighbouring
+pixels stay connected. For each target pixel we look for the sheet's interval that covers it and
+sample the source there (Eq. 3 and 4). Since d = x - x', the nearest of several covering intervals
+is the one with the greatest x: the z-test is a maximum of x. The stretch of the winning interval is
+|dx'/dx|; where it exceeds the threshold the sheet spans a hole (Eq. 7).
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ def gapw_warp(
         stretch_threshold: delta of Eq. 7, in target pixels per source pixel, at least 1.
 
     Returns:
-        The target view. Holes (mask 1) hold the stretched sheet, pixels beyond the frame its edge: neither is known.
+        The target view. Holes (mask 1) hold the stretched sheet, pixels beyond the frame its edge:
+        neither is known.
 
     Raises:
         TypeError: an argument is no floating point tensor.
@@ -70,11 +72,12 @@ def _mirror(result: WarpResult) -> WarpResult:
 
 
 def cover(landing: Tensor, stretch: Tensor, threshold: float) -> Tensor:
-    """Find the interval that each target pixel shows (Eq. 3): the nearest solid one, else the nearest stretched one.
+    """Find the interval that each target pixel shows (Eq. 3): solid ones first, then the nearest.
 
     Args:
         landing: `[H, W]` target position of each source pixel.
-        stretch: `[H, W-1]` its step from pixel to pixel; interval x lies between the source pixels x and x + 1.
+        stretch: `[H, W-1]` its step from pixel to pixel; interval x lies between the source pixels
+            x and x + 1.
         threshold: intervals up to this long are solid.
 
     Returns:
@@ -91,7 +94,8 @@ def cover(landing: Tensor, stretch: Tensor, threshold: float) -> Tensor:
     column = first.clamp(-1, width).add_(1).mul_(inside).long()
     owner.scatter_reduce_(1, column, x, "amax")
 
-    # Few intervals hold a second pixel. Of two that meet on a pixel the next one has it already, if it is solid.
+    # Few intervals hold a second pixel. Of two that meet on a pixel the next one has it already, if
+    # it is solid.
     several = inside & (first + 1 <= end)
     several[:, :-1] &= ~((first[:, :-1] + 1 == end[:, :-1]) & solid[:, 1:])
     wide = stretch > threshold
@@ -110,7 +114,7 @@ def cover(landing: Tensor, stretch: Tensor, threshold: float) -> Tensor:
 
 
 def _warp_rows(video: Tensor, disparity: Tensor, threshold: float, out: Tensor) -> None:
-    """Warp rows `[3, h, W]` by `[h, W]` into `out` `[6, h, W]`: video, disparity, coord_map, stretch."""
+    """Warp `[3, h, W]` by `[h, W]` into `out` `[6, h, W]`: video, disparity, coord, stretch."""
     height, width = disparity.shape
     x = torch.arange(width, dtype=torch.float32, device=disparity.device)
     landing = x - disparity  # x' of each source pixel

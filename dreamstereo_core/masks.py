@@ -24,7 +24,7 @@ def erode(mask: OcclusionMask, radius: int) -> OcclusionMask:
 
 
 def depth_inside(mask: OcclusionMask, limit: int) -> Tensor:
-    """Return for each hole pixel of `[T, 1, H, W]` its chessboard distance to a known one, up to `limit`; 0 outside."""
+    """Return each hole pixel's chessboard distance to a known one, up to `limit`; 0 outside."""
     hole = (mask > 0).float()
     distance = hole.clone()
     for _ in range(limit - 1):

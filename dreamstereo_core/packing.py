@@ -10,7 +10,8 @@ from .checks import check_choice, check_frames
 from .types import Video
 
 # Rows give R, G, B of the result; columns 0-2 weigh the left view's RGB, 3-5 the right one's.
-# "anaglyph": the red-cyan least-squares matrices of Dubois (ICASSP 2001) as FFmpeg's stereo3d filter has them, on
+# "anaglyph": the red-cyan least-squares matrices of Dubois (ICASSP 2001) as FFmpeg's stereo3d
+# filter has them, on
 # display-encoded values. "optimized": Wimmer. The others are the classical channel mixes.
 _LUMA = (0.299, 0.587, 0.114)
 _NONE = (0.0, 0.0, 0.0)
@@ -35,7 +36,8 @@ LAYOUTS: tuple[str, ...] = (
     "left",
     "right",
 )
-"""What `pack_stereo` makes. The left view comes first: left in a side by side, on top in a top-bottom."""
+"""What `pack_stereo` makes. The left view comes first: left in a side by side, on top in a
+top-bottom."""
 
 
 def pack_stereo(left: Video, right: Video, layout: str) -> Video:
@@ -44,10 +46,12 @@ def pack_stereo(left: Video, right: Video, layout: str) -> Video:
     Args:
         left: `[T, 3, H, W]`.
         right: `[T, 3, H, W]`.
-        layout: one of `LAYOUTS`. The half layouts squeeze each view to half its width (height), rounded up.
+        layout: one of `LAYOUTS`. The half layouts squeeze each view to half its width (height),
+            rounded up.
 
     Returns:
-        `[T, 3, H, 2W]` for "full_sbs", `[T, 3, 2H, W]` for "full_tb", `[T, 3, H, W]` for the others (even W or H).
+        `[T, 3, H, 2W]` for "full_sbs", `[T, 3, 2H, W]` for "full_tb", `[T, 3, H, W]` for the others
+        (even W or H).
 
     Raises:
         TypeError: a view is no floating point tensor.

@@ -1,4 +1,4 @@
-"""Parallax-Based Dual Projection: training pairs from one monocular video (DreamStereo, Sec. 3.2)."""
+"""Parallax-Based Dual Projection: training pairs from one video (DreamStereo, Sec. 3.2)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .types import Disparity, InpaintingPair, Video
 def build_pair(
     video: Video, disparity: Disparity, *, stretch_threshold: float = 1.5
 ) -> InpaintingPair:
-    """Project a right view to the left and back: the second projection's holes mask the first view's own pixels.
+    """Mask a right view with the holes that projecting it to the left and back opens.
 
     Args:
-        video: `[T, 3, H, W]`, taken for the right eye, so that the holes lie right of near objects, as when a right eye
-            is made.
+        video: `[T, 3, H, W]`, taken for the right eye, so that the holes lie right of near objects,
+            as when a right eye is made.
         disparity: `[T, 1, H, W]` in pixels of `video`.
         stretch_threshold: delta of Eq. 7.
 
@@ -25,6 +25,8 @@ def build_pair(
         ValueError: a shape or the threshold is wrong, or the disparity is not finite.
     """
     left = gapw_warp(video, disparity, toward="left", stretch_threshold=stretch_threshold)
-    back = gapw_warp(left.video, left.disparity, toward="right", stretch_threshold=stretch_threshold)
+    back = gapw_warp(
+        left.video, left.disparity, toward="right", stretch_threshold=stretch_threshold
+    )
     mask = back.occlusion_mask
     return InpaintingPair(target=video, masked=video * (1 - mask), occlusion_mask=mask)

@@ -30,7 +30,8 @@ from .types import Eye, InverseDepth, StereoVideo, Video, WarpResult
 CHUNK_PIXELS = 8 * 1280 * 720
 """Frames are worked on in chunks of about this many pixels."""
 FILE_LAYOUTS = (*LAYOUTS, "separate", "depth", "mask")
-"""What a conversion writes: `pack_stereo`'s layouts, a file for each eye, the inverse depth, the occlusion mask."""
+"""What a conversion writes: `pack_stereo`'s layouts, a file for each eye, the inverse depth, the
+occlusion mask."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class ConvertOptions:
     seed: int = 0
     """Of a diffusion inpainter's noise."""
     chunk_frames: int | None = None
-    """Frames worked on at once; None chooses by the frame's size. It changes memory and speed, not the picture."""
+    """Frames worked on at once; None chooses by the frame's size. It changes memory and speed, not
+    the picture."""
 
     def __post_init__(self) -> None:
         check_range("max_disparity", self.max_disparity, 0, 100)
@@ -86,8 +88,8 @@ class _DeepFrame:
 class StereoPipeline:
     """Depth, warp, fill and blend for video of any length.
 
-    Shots are found on the way; nothing leaks across a cut. Memory holds the depth's look-ahead, the inpainter's window
-    and one chunk, whatever the length of the video.
+    Shots are found on the way; nothing leaks across a cut. Memory holds the depth's look-ahead, the
+    inpainter's window and one chunk, whatever the length of the video.
     """
 
     depth: DepthEstimator
@@ -95,7 +97,7 @@ class StereoPipeline:
     options: ConvertOptions = ConvertOptions()
 
     def convert(self, frames: Iterable[Tensor]) -> Iterator[StereoVideo]:
-        """Convert frames `[3, H, W]` in order and yield them in chunks, the source's own pixels as one eye.
+        """Convert frames `[3, H, W]` in order; one eye has the source's own pixels.
 
         Raises:
             TypeError: a frame is no floating point tensor.
@@ -221,7 +223,7 @@ def _until_cut(frames: Iterator[_DeepFrame], following: list[_DeepFrame]) -> Ite
 
 
 def _split(video: Tensor, cuts: Tensor) -> Iterator[tuple[Tensor, bool]]:
-    """Cut `[T, 3, H, W]` before each True of `cuts` `[T]`: parts, and whether each starts a shot."""
+    """Yield the parts of `[T, 3, H, W]` between the cuts, and whether each starts a shot."""
     starts = sorted({0, *cuts.nonzero()[:, 0].tolist()})
     for start, stop in zip(starts, [*starts[1:], len(video)], strict=True):
         yield video[start:stop], bool(cuts[start])

@@ -28,7 +28,7 @@ def preview_sheet(
     count: int = 4,
     overwrite: bool = False,
 ) -> Path:
-    """Write a PNG with `count` evenly spaced frames, each converted by itself: anaglyph, inverse depth, mask below.
+    """Write a PNG of evenly spaced frames, each by itself: anaglyph, inverse depth, mask.
 
     Args:
         source: path, folder of images or printf pattern.

@@ -1,4 +1,4 @@
-"""Temporal filling: background that neighbouring frames reveal, carried along the background's motion."""
+"""Temporal filling: background that other frames reveal, along the background's motion."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .coherence import find_background, pull_push, spatial_fill
 from .flow import bidirectional_flow, consistency, warp
 
 REVEALED = 50.0
-"""Weight of a background pixel that a neighbouring frame shows, against 1 for a frame's own guess."""
+"""Weight of a background pixel that another frame shows; a frame's own guess has 1."""
 GUESSED = 0.5
 """Weight of a neighbour's guess."""
 COLOUR_TOLERANCE = 0.04
-"""Mean difference, on the background around a hole, at which a neighbour loses most of its trust."""
+"""Mean difference on the background around a hole at which a neighbour loses its trust."""
 FLOW_WIDTH = 256
 """Width of the grid on which motion is estimated, in pixels."""
 
@@ -44,7 +44,7 @@ class FilledFrame:
 
 @dataclass(frozen=True)
 class BackgroundMotion:
-    """Flow `[1, 2, h, w]` of the background between two frames, carried on under the foreground and the holes."""
+    """Flow `[1, 2, h, w]` of the background, carried on under the foreground and the holes."""
 
     forward: Tensor
     backward: Tensor
@@ -118,7 +118,7 @@ def propagate(
 def _paths(
     motions: Sequence[BackgroundMotion], centre: int, reach: Sequence[int], like: Tensor
 ) -> dict[int, Tensor]:
-    """Chain the motions from `centre` outwards: frame index -> flow `[1, 2, h, w]` on the centre's grid."""
+    """Chain the motions outwards: frame index -> flow `[1, 2, h, w]` on the centre's grid."""
     paths: dict[int, Tensor] = {}
     for direction in (1, -1):
         path = torch.zeros_like(like[:, :2])
@@ -134,7 +134,7 @@ def _paths(
 
 
 def _disagreement(here: FilledFrame, others: Sequence[FilledFrame], paths: Tensor) -> Tensor:
-    """Return `[K, 1, h, w]`: how far the background differs after the motion, carried on into the holes."""
+    """Return how far the background differs after the motion, `[K, 1, h, w]`, also in holes."""
     pictures = torch.cat([torch.cat([o.thumbnail, o.background], dim=1) for o in others])
     moved = warp(pictures, paths)
     difference = (moved[:, :3] - here.thumbnail).abs().mean(1, keepdim=True)
@@ -142,7 +142,7 @@ def _disagreement(here: FilledFrame, others: Sequence[FilledFrame], paths: Tenso
 
 
 def _look_up(here: FilledFrame, there: FilledFrame, guide: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what `there` holds for the hole pixels of `here` `[3, N]`, and how far to trust it `[1, N]`.
+    """Return what `there` holds for `here`'s hole pixels `[3, N]`, and its trust `[1, N]`.
 
     `guide` `[1, 3, h, w]` holds the path and the disagreement.
     """

@@ -1,6 +1,7 @@
 """The data that travels between the stages: layouts, ranges, units and signs, stated once.
 
-Pixel stages work frame by frame, so time is the batch: ``[T, C, H, W]``. Model space is ``[B, C, T, H, W]``.
+Pixel stages work frame by frame, so time is the batch: ``[T, C, H, W]``. Model space is ``[B, C, T,
+H, W]``.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ InverseDepth: TypeAlias = Tensor
 """``[T, 1, H, W]`` float32 in [0, 1], 1 = nearest, one scale per shot."""
 
 Disparity: TypeAlias = Tensor
-"""``[T, 1, H, W]`` float32, signed pixels at this tensor's own width, x_left - x_right; > 0 in front of the screen."""
+"""``[T, 1, H, W]`` float32, signed pixels at this tensor's own width, x_left - x_right; > 0 in
+front of the screen."""
 
 CoordMap: TypeAlias = Tensor
-"""``[T, 1, H, W]`` float32, source x in pixels for each target pixel; 0 = centre of the first pixel."""
+"""``[T, 1, H, W]`` float32, source x in pixels for each target pixel; 0 = centre of the first
+pixel."""
 
 OcclusionMask: TypeAlias = Tensor
 """``[T, 1, H, W]`` float32 in [0, 1], 1 = missing, to be inpainted."""
@@ -29,7 +32,8 @@ LatentMask: TypeAlias = Tensor
 """``[B, 1, T', H', W']``, 1 = inpaint; max-pooled from the pixels (T' = 1 + (T-1)/4, H' = H/8)."""
 
 TokenIndex: TypeAlias = Tensor
-"""``[B, K]`` int64, kept tokens in ascending order; a token is 1x2x2 latents = 4 frames x 16x16 pixels."""
+"""``[B, K]`` int64, kept tokens in ascending order; a token is 1x2x2 latents = 4 frames x 16x16
+pixels."""
 
 Eye: TypeAlias = Literal["right", "left"]
 """The synthetic eye: the source video is the other one."""
@@ -44,12 +48,13 @@ class WarpResult:
     occlusion_mask: OcclusionMask
     coord_map: CoordMap
     stretch: Tensor
-    """``[T, 1, H, W]`` |dx'/dx| in target pixels per source pixel; inf where the source does not reach."""
+    """``[T, 1, H, W]`` |dx'/dx| in target pixels per source pixel; inf where the source does not
+    reach."""
 
 
 @dataclass(frozen=True)
 class InpaintingPair:
-    """A training pair from one monocular video: the original pixels and the holes of a second projection."""
+    """A training pair: a video's own pixels and the holes of a second projection."""
 
     target: Video
     masked: Video

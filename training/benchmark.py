@@ -1,7 +1,8 @@
 """Speed and memory, as ratios within one run.
 
-    python training/benchmark.py                      # the warp, and every stage of the pipeline
-    python training/benchmark.py --memory 300 3000    # peak memory of a 720p conversion of so many frames
+python training/benchmark.py                      # the warp, and every stage of the pipeline
+python training/benchmark.py --memory 300 3000    # peak memory of a 720p conversion of so many
+frames
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ DEMO = Path(__file__).parent.parent / "docs" / "demo.mp4"
 
 def main() -> None:
     """Print the tables asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Speed and memory, as ratios within one run.")
     parser.add_argument("--memory", type=int, nargs="+", metavar="FRAMES", help="measure memory")
     parser.add_argument("--convert", type=Path, help=argparse.SUPPRESS)  # a child of --memory
     parser.add_argument("--video", type=Path, default=DEMO, help="clip for the stages")
@@ -57,10 +58,13 @@ def main() -> None:
         stage_table(options.video)
 
 
-def scatter_sheet(video: Tensor, disparity: Tensor, threshold: float = 1.5) -> tuple[Tensor, Tensor]:
-    """The rubber sheet written as a plain chain of scatters: one for every pixel that the longest interval spans.
+def scatter_sheet(
+    video: Tensor, disparity: Tensor, threshold: float = 1.5
+) -> tuple[Tensor, Tensor]:
+    """The rubber sheet as a chain of scatters: one for every pixel of the longest interval.
 
-    Takes `[T, 3, H, W]` and `[T, 1, H, W]`; returns the warped video and the coordinate map, as `gapw_warp` does.
+    Takes `[T, 3, H, W]` and `[T, 1, H, W]`; returns the warped video and the coordinate map, as
+    `gapw_warp` does.
     """
     frames, _, height, width = video.shape
     x = torch.arange(width, dtype=torch.float32)
@@ -86,7 +90,7 @@ def scatter_sheet(video: Tensor, disparity: Tensor, threshold: float = 1.5) -> t
 
 
 def scatter_splat(video: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor]:
-    """Forward warping as most converters do it: a z-buffer, then bilinear splats; no coordinate map comes of it.
+    """Forward warping as most converters do it: a z-buffer, then bilinear splats.
 
     Takes `[T, 3, H, W]` and `[T, 1, H, W]`; returns the warped video and its holes.
     """
@@ -116,7 +120,8 @@ def scatter_splat(video: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor]:
 
 def warp_table() -> None:
     """Compare the warp with both chains, and its cost a pixel over sizes."""
-    print("| warp, ms | the same by scatters | splats | gapw_warp | to the same | to splats | ns a pixel |")
+    columns = ("warp", "by scatters, ms", "splats, ms", "gapw_warp, ms")
+    print("| " + " | ".join((*columns, "to scatters", "to splats", "ns a pixel")) + " |")
     print("|---|---|---|---|---|---|---|")
     for width, height in ((640, 360), (1280, 720), (1920, 1080), (3840, 2160)):
         scene = warp_scene(width, height)
@@ -132,7 +137,9 @@ def warp_scene(width: int, height: int) -> tuple[Tensor, Tensor]:
     """Return one frame of noise and a piecewise smooth disparity up to 3 % of the width."""
     generator = torch.Generator().manual_seed(0)
     video = torch.rand(1, 3, height, width, generator=generator)
-    smooth = F.interpolate(torch.rand(1, 1, 6, 9, generator=generator), (height, width), mode="bicubic")
+    smooth = F.interpolate(
+        torch.rand(1, 1, 6, 9, generator=generator), (height, width), mode="bicubic"
+    )
     blocks = (torch.rand(1, 1, 7, 12, generator=generator) > 0.7).float()
     steps = F.interpolate(blocks, (height, width), mode="nearest")
     inverse_depth = ((smooth + steps) / 2).clamp(0, 1)
@@ -169,7 +176,9 @@ def stage_table(path: Path, count: int = 48) -> None:
         "upsample", lambda: upsample_inverse_depth(normalize(raw, *_range(raw)), video)
     )
     disparity = inverse_depth_to_disparity(inverse_depth)
-    parts = timed("warp", lambda: [gapw_warp(v[None], d[None]) for v, d in zip(video, disparity, strict=True)])
+    parts = timed(
+        "warp", lambda: [gapw_warp(v[None], d[None]) for v, d in zip(video, disparity, strict=True)]
+    )
     frames = [MaskedFrame(p.video, p.occlusion_mask, p.disparity) for p in parts]
     filled = timed("fill", lambda: list(ClassicInpainter().stream(frames)))
     timed(
@@ -226,7 +235,9 @@ def convert_once(path: Path) -> None:
 def synthetic_clip(path: Path, count: int) -> None:
     """Write a 1280x720 clip: a disc that crosses a panning texture, with a cut every 100 frames."""
     generator = torch.Generator().manual_seed(0)
-    texture = F.interpolate(torch.rand(1, 3, 45, 120, generator=generator), (720, 1920), mode="bicubic")
+    texture = F.interpolate(
+        torch.rand(1, 3, 45, 120, generator=generator), (720, 1920), mode="bicubic"
+    )
     texture = texture[0].clamp(0, 1)
     y, x = torch.meshgrid(torch.arange(720.0), torch.arange(1280.0), indexing="ij")
     info = probe(DEMO)

@@ -1,6 +1,7 @@
-"""Layered composites with exact truth: a soft-edged cut-out of one photograph moves in front of another.
+"""Layered composites with exact truth: a cut-out of a photograph moves before another one.
 
-Both layers have their own depth and motion, so the disparity, and what the cut-out hides, are known in every frame.
+Both layers have their own depth and motion, so the disparity, and what the cut-out hides, are known
+in every frame.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class Composite:
-    """One clip: `video` `[T, 3, H, W]`, `disparity` `[T, 1, H, W]` in pixels, `background` `[T, 3, H, W]` alone."""
+    """A clip `[T, 3, H, W]`, its disparity `[T, 1, H, W]` and its background alone."""
 
     video: Tensor
     disparity: Tensor
@@ -52,7 +53,10 @@ def layered_composite(
     jump = max_disparity / 100 * width
     ramp = torch.linspace(-1, 1, height)[:, None].expand(height, width) * uniform(0, 0.1) * jump
     shape = _blob(generator)
-    centre, speed = (uniform(-0.5, 0.3), uniform(-0.4, 0.4)), (uniform(-0.03, 0.03), uniform(-0.01, 0.01))
+    centre, speed = (
+        (uniform(-0.5, 0.3), uniform(-0.4, 0.4)),
+        (uniform(-0.03, 0.03), uniform(-0.01, 0.01)),
+    )
     size = uniform(0.25, 0.6)
     pan = (uniform(-0.004, 0.004), uniform(-0.002, 0.002))
     clips: list[tuple[Tensor, Tensor, Tensor]] = []
@@ -79,15 +83,17 @@ def _blob(generator: torch.Generator) -> Tensor:
 
 
 def _look(image: Tensor, at: tuple[float, float], size: float, height: int, width: int) -> Tensor:
-    """Sample `image`, which spans [-2, 2] shape units, so that its centre lies at `at` (frame = [-1, 1])."""
+    """Sample `image`, [-2, 2] shape units wide, with its centre at `at` (frame = [-1, 1])."""
     aspect = width / height
     grid = _grid(height, width)
     grid = torch.stack([(grid[..., 0] - at[0]) * aspect, grid[..., 1] - at[1]], dim=-1) / (2 * size)
     return F.grid_sample(image[None], grid[None], align_corners=False, padding_mode="border")[0]
 
 
-def _view(image: Tensor, shift: tuple[float, float], zoom: float, height: int, width: int) -> Tensor:
-    """Crop the centre of `image` at the frame's aspect, moved by `shift`, mirrored beyond the photo's border."""
+def _view(
+    image: Tensor, shift: tuple[float, float], zoom: float, height: int, width: int
+) -> Tensor:
+    """Crop the centre of `image` at the frame's aspect, moved by `shift`; borders mirror."""
     h, w = image.shape[-2:]
     fit = min(w / width, h / height) * zoom
     scale = torch.tensor([fit * width / w, fit * height / h])

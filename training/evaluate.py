@@ -1,9 +1,10 @@
 """Measure fills against known truth, inside the holes only.
 
-    python training/evaluate.py --videos FOLDER --photos FOLDER [--json OUT.json] [--pictures OUT.png]
+    python training/evaluate.py --videos FOLDER --photos FOLDER [--json OUT.json] [--pictures
+    OUT.png]
 
-Two kinds of holes: those that PBDP opens in real clips, whose depth is estimated and misses the true borders by some
-pixels, and those of layered composites of photographs, whose depth is exact.
+Two kinds of holes: those that PBDP opens in real clips, whose depth is estimated and misses the
+true borders by some pixels, and those of layered composites of photographs, whose depth is exact.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ HEIGHT, WIDTH = 480, 854
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description="Measure fills against known truth.")
     parser.add_argument("--videos", type=Path, help="folder of clips, for PBDP holes")
     parser.add_argument("--photos", type=Path, help="folder of photographs, for composites")
     parser.add_argument("--depth", default="embedded", help="estimator for the clips")
@@ -77,13 +78,15 @@ def main() -> None:
 
 
 def project_back(video: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the holes and the disparity that a fill is given (`build_pair`, and its second projection's disparity)."""
+    """Return the holes as `build_pair` makes them, and their view's disparity for the fill."""
     left = gapw_warp(video, disparity, toward="left")
     back = gapw_warp(left.video, left.disparity, toward="right")
     return back.occlusion_mask, back.disparity
 
 
-def composite_clips(options: argparse.Namespace) -> Iterator[tuple[str, str, Tensor, Tensor, Tensor]]:
+def composite_clips(
+    options: argparse.Namespace,
+) -> Iterator[tuple[str, str, Tensor, Tensor, Tensor]]:
     """Yield kind, name, truth, holes and disparity of layered composites."""
     generator = torch.Generator().manual_seed(options.seed)
     photos = sorted(p for p in options.photos.iterdir() if p.suffix in (".jpg", ".jpeg", ".png"))
@@ -98,13 +101,18 @@ def composite_clips(options: argparse.Namespace) -> Iterator[tuple[str, str, Ten
             max_disparity=options.max_disparity,
             generator=generator,
         )
-        yield "composites", f"composite {index}", clip.video, *project_back(clip.video, clip.disparity)
+        yield (
+            "composites",
+            f"composite {index}",
+            clip.video,
+            *project_back(clip.video, clip.disparity),
+        )
 
 
 def pbdp_clips(
     options: argparse.Namespace, depth: DepthEstimator
 ) -> Iterator[tuple[str, str, Tensor, Tensor, Tensor]]:
-    """Yield the same of real clips: the first frames of each file up to a cut, at `WIDTH` x `HEIGHT`."""
+    """Yield the same of real clips: some frames of each file, up to a cut."""
     for path in sorted(p for p in options.videos.iterdir() if p.is_file()):
         try:
             frames = [f.pixels for f in islice(read_frames(path), 30, 30 + options.frames)]
@@ -136,7 +144,9 @@ def measure(
         row = [masked[window]]
         for name, fill in FILLS.items():
             filled = torch.where(mask > 0, fill(masked, mask, disparity), truth)
-            entry = sums.setdefault(kind, {}).setdefault(name, {"psnr": 0, "temporal": 0, "clips": 0})
+            entry = sums.setdefault(kind, {}).setdefault(
+                name, {"psnr": 0, "temporal": 0, "clips": 0}
+            )
             entry["psnr"] += masked_psnr(filled, truth, mask)
             entry["temporal"] += temporal_error(filled, truth, mask)
             entry["clips"] += 1
@@ -151,7 +161,7 @@ def measure(
 
 
 def busiest_window(mask: Tensor, size: int = 160) -> tuple:
-    """Return the index of the square of the middle frame with the most holes, away from the frame's border."""
+    """Return the index of the square with the most holes, away from the frame's border."""
     middle = len(mask) // 2
     inner = mask[middle : middle + 1, :, :, 64:-64]
     count = F.avg_pool2d(inner, size, 16)[0, 0]
@@ -162,10 +172,14 @@ def busiest_window(mask: Tensor, size: int = 160) -> tuple:
 def table(figures: dict[str, dict[str, dict[str, float]]]) -> str:
     """Return the figures as Markdown."""
     kinds = list(figures)
-    lines = ["| fill | " + " | ".join(f"{k}: hole PSNR, dB | {k}: temporal error" for k in kinds) + " |"]
+    lines = [
+        "| fill | " + " | ".join(f"{k}: hole PSNR, dB | {k}: temporal error" for k in kinds) + " |"
+    ]
     lines.append("|---" * (1 + 2 * len(kinds)) + "|")
     for name in FILLS:
-        cells = [f"{figures[k][name]['psnr']:.2f} | {figures[k][name]['temporal']:.2f}" for k in kinds]
+        cells = [
+            f"{figures[k][name]['psnr']:.2f} | {figures[k][name]['temporal']:.2f}" for k in kinds
+        ]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -22,9 +22,10 @@ def masked_psnr(video: Tensor, truth: Tensor, mask: Tensor) -> float:
 
 
 def temporal_error(video: Tensor, truth: Tensor, mask: Tensor) -> float:
-    """Return the mean absolute difference of neighbouring frames along the truth's motion, inside both holes, x 255.
+    """Return how much a fill changes along the truth's motion, in levels of 255.
 
-    `video` and `truth` are `[T, 3, H, W]`, `mask` is `[T, 1, H, W]`; the motion is the truth's optical flow.
+    `video` and `truth` are `[T, 3, H, W]`, `mask` is `[T, 1, H, W]`; the motion is the truth's
+    optical flow.
     """
     flow = resize_flow(optical_flow(truth[:-1], truth[1:]), truth.shape[-2:])
     hole = (mask[:-1] > 0) & (warp(mask[1:], flow) > 0.99)

@@ -20,7 +20,8 @@ _REACH = 3  # px at low resolution, over which a ramp may stretch
 def upsample_inverse_depth(inverse_depth: Tensor, video: Video) -> InverseDepth:
     """Resize inverse depth ``[T, 1, h, w]`` to the video's ``[T, 3, H, W]``, edges sharp.
 
-    The fast guided filter (He and Sun 2015) puts depth edges on the picture's edges; then each
+    The fast guided filter (He and Sun 2015) puts depth edges on the picture's edges (where the
+    picture has none, the depth stays as it is); then each
     value moves towards the nearer of its surroundings' least and greatest, which makes a step of a
     ramp (a warp wants clean steps), leaves slopes alone and makes no more of small differences. No
     value leaves the range of its surroundings. Depth of the video's size comes back as it is.
@@ -47,7 +48,9 @@ def upsample_inverse_depth(inverse_depth: Tensor, video: Video) -> InverseDepth:
 
 def _upsample(depth: Tensor, frame: Tensor) -> Tensor:
     guide = F.interpolate(frame, depth.shape[2:], mode="area")
-    slope, offset = guided_coefficients(depth, guide, radius=_RADIUS, epsilon=_EPSILON)
+    slope, offset = guided_coefficients(
+        depth, guide, radius=_RADIUS, epsilon=_EPSILON, keep_unexplained=True
+    )
     window = 2 * _REACH + 1
     high = F.max_pool2d(depth, window, 1, _REACH)
     low = -F.max_pool2d(-depth, window, 1, _REACH)

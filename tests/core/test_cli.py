@@ -35,7 +35,16 @@ def test_convert_writes_beside_the_input_and_names_the_file(run, image):
 
 def test_options_reach_the_conversion(run, image, tmp_path):
     target = tmp_path / "out.png"
-    arguments = ["--max-disparity", "5", "--convergence", "0.3", "--eye", "left", "--depth", "embedded"]
+    arguments = [
+        "--max-disparity",
+        "5",
+        "--convergence",
+        "0.3",
+        "--eye",
+        "left",
+        "--depth",
+        "embedded",
+    ]
     code, *_ = run("convert", image, target, "--layout", "anaglyph", *arguments, "--quiet")
     assert code == 0
     assert target.exists()

@@ -101,7 +101,9 @@ def test_an_image_becomes_an_image(tmp_path):
     assert target.name == "one_LRF_Full_SBS.png"
     picture = next(read_frames(target)).pixels
     assert picture.shape == (3, frame.shape[1], 2 * frame.shape[2])
-    assert torch.equal(picture[:, :, : frame.shape[2]], next(read_frames(tmp_path / "one.png")).pixels)
+    assert torch.equal(
+        picture[:, :, : frame.shape[2]], next(read_frames(tmp_path / "one.png")).pixels
+    )
 
 
 def test_progress_counts_to_the_end(clip, tmp_path):

@@ -54,9 +54,10 @@ class TestShotNormalizer:
         frames = ramp(40)
         frames[20] *= 3  # one frame's estimate jumps
         highs = [scale.high for scale in stream(frames, lookahead=16)[0]]
-        assert stream(frames[20:21])[0][0].high > 2.9
+        assert stream(frames[20:21])[0][0].high > 2.9  # its own would be
         assert max(highs) < 1.8
-        assert all(b / a < 1.8 and a / b < 1.05 for a, b in pairwise(highs))
+        assert max(b / a for a, b in pairwise(highs)) < 1.8
+        assert max(a / b for a, b in pairwise(highs)) < 1.05
 
     def test_nothing_leaks_across_a_cut(self):
         frames = torch.cat((ramp(6, 0, 9), ramp(6, 100, 200)))
@@ -109,8 +110,8 @@ class TestUpsample:
         low = torch.full((1, 1, 18, 32), 0.1)
         low[..., start:] = 0.9
         depth = upsample_inverse_depth(low, video)[0, 0, 45]
-        assert depth[:75].max() < 0.15
-        assert depth[75:].min() > 0.85
+        assert depth[:75].max() < 0.2
+        assert depth[75:].min() > 0.8
 
     def test_a_flat_depth_takes_nothing_from_the_picture(self):
         video = torch.rand(2, 3, 60, 100, generator=torch.Generator().manual_seed(0))
@@ -125,11 +126,18 @@ class TestUpsample:
         assert depth.max() <= low.max() + 1e-6
 
     def test_a_slope_stays_a_slope(self):
-        video = torch.full((1, 3, 60, 100), 0.5)
-        low = torch.linspace(0, 1, 20).view(1, 1, 1, 20).expand(1, 1, 12, 20)
-        depth = upsample_inverse_depth(low, video)[0, 0, 30]
-        expected = (torch.arange(100) + 0.5) / 5 - 0.5
-        assert (depth - expected / 19)[20:80].abs().max() < 0.02
+        video = torch.full((1, 3, 60, 320), 0.5)
+        low = torch.linspace(0, 1, 64).view(1, 1, 1, 64).expand(1, 1, 12, 64)
+        depth = upsample_inverse_depth(low, video)
+        bilinear = torch.nn.functional.interpolate(low, (60, 320), mode="bilinear")
+        assert (depth - bilinear).abs()[..., 20:-20].max() < 0.005
+
+    def test_an_edge_where_the_picture_has_none_is_kept(self):
+        low = torch.full((1, 1, 12, 20), 0.2)
+        low[..., 8:] = 0.8
+        depth = upsample_inverse_depth(low, torch.full((1, 3, 60, 100), 0.5))[0, 0, 30]
+        assert depth[:37].max() < 0.25
+        assert depth[43:].min() > 0.75
 
     def test_the_videos_own_size_is_left_alone_and_larger_is_averaged(self):
         video, depth = torch.rand(1, 3, 6, 8), torch.rand(1, 1, 6, 8)

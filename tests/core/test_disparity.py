@@ -20,7 +20,9 @@ def test_resizing_scales_the_values():
 def test_resizing_keeps_the_relative_shift():
     disparity = torch.linspace(-8, 8, 64).expand(1, 1, 16, 64)
     small = resize_disparity(disparity, 8, 32)
-    assert torch.allclose(small[0, 0, 0, 1:-1], disparity[0, 0, 0].view(32, 2).mean(1)[1:-1] / 2, atol=0.02)
+    assert torch.allclose(
+        small[0, 0, 0, 1:-1], disparity[0, 0, 0].view(32, 2).mean(1)[1:-1] / 2, atol=0.02
+    )
 
 
 @pytest.mark.parametrize(

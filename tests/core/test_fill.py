@@ -101,7 +101,9 @@ def test_a_frame_depends_on_its_window_only_not_on_the_chunks():
 def test_streaming_equals_the_whole_clip():
     warp, _ = moving_square(frames=7)
     inpainter = ClassicInpainter(reach=(1, 2))
-    parts = zip(*(x.split(1) for x in (masked(warp), warp.occlusion_mask, warp.disparity)), strict=True)
+    parts = zip(
+        *(x.split(1) for x in (masked(warp), warp.occlusion_mask, warp.disparity)), strict=True
+    )
     streamed = list(inpainter.stream(MaskedFrame(*part) for part in parts))
     whole = inpainter.inpaint(masked(warp), warp.occlusion_mask, disparity=warp.disparity)
     assert len(streamed) == 7

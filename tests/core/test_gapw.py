@@ -62,7 +62,8 @@ def test_two_planes_open_a_hole_as_wide_as_the_step_right_of_the_near_one():
     video, disparity = two_planes()
     result = gapw_warp(video, disparity)
     hole = result.occlusion_mask[0, 0, 0].nonzero()[:, 0].tolist()
-    # The near plane ends at 39 - 9 = 30, the far one goes on at 40 - 2 = 38; 62 and 63 lie beyond the frame.
+    # The near plane ends at 39 - 9 = 30, the far one goes on at 40 - 2 = 38; 62 and 63 lie beyond
+    # the frame.
     assert hole == [*range(31, 38), 62, 63]
     assert torch.equal(result.video[..., 11:31], video[..., 20:40])
     assert torch.equal(result.video[..., 38:62], video[..., 40:64])
@@ -92,7 +93,8 @@ def test_background_shows_on_both_sides_of_a_pole_thinner_than_its_shift():
     disparity = torch.zeros(1, 1, 1, 40)
     disparity[..., 20:23] = 12
     result = gapw_warp(noise(1, 3, 1, 40), disparity)
-    # Only where the pole stood is nothing known; the sheet behind the pole loses to the solid background.
+    # Only where the pole stood is nothing known; the sheet behind the pole loses to the solid
+    # background.
     assert result.occlusion_mask[0, 0, 0].nonzero()[:, 0].tolist() == [20, 21, 22]
     assert (result.disparity[0, 0, 0, 8:11] == 12).all()
 
@@ -176,13 +178,14 @@ class TestBuildPair:
         video, disparity = two_planes()
         pair = build_pair(video, disparity)
         assert torch.equal(pair.target, video)
-        # Projected left and back, the far plane right of the near one is what the left view cannot see.
+        # Projected left and back, the far plane right of the near one is what the left view cannot
+        # see.
         assert pair.occlusion_mask[0, 0, 0].nonzero()[:, 0].tolist() == [*range(40, 47), 62, 63]
         assert torch.equal(pair.masked, video * (1 - pair.occlusion_mask))
 
     @pytest.mark.parametrize("seed", range(8))
     def test_the_mask_is_what_the_left_view_cannot_see(self, seed):
-        """The oracle of nearest-pixel rendering: a pixel is hidden where a nearer one lands on the same place."""
+        """Nearest-pixel rendering: a pixel is hidden where a nearer one lands on its place."""
         generator = torch.Generator().manual_seed(seed)
         blocks = torch.randint(-2, 3, (1, 1, 6, 8), generator=generator) * 3.0
         disparity = blocks.repeat_interleave(10, dim=-1)  # whole pixels

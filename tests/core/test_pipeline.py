@@ -109,7 +109,9 @@ def test_memory_is_bounded_whatever_the_length():
         given += len(chunk.left)
         ahead = max(ahead, pulled - given)
     assert given == 120
-    assert ahead <= 16 + 4 + 4 + 4  # the depth's look-ahead, the fill's, a chunk being read and one written
+    assert (
+        ahead <= 16 + 4 + 4 + 4
+    )  # the depth's look-ahead, the fill's, a chunk being read and one written
 
 
 def test_automatic_convergence_puts_the_median_on_the_screen():
