@@ -132,8 +132,8 @@ def _spread(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def _halve(tensor: Tensor) -> Tensor:
-    size = [max(1, n // 2) for n in tensor.shape[-2:]]
-    return F.adaptive_avg_pool2d(tensor, size)
+    height, width = tensor.shape[-2:]
+    return F.adaptive_avg_pool2d(tensor, (max(1, height // 2), max(1, width // 2)))
 
 
 def _smooth_mean(video: Tensor, weight: Tensor) -> Tensor:

@@ -132,11 +132,11 @@ def convert_file(
             writers.append(stack.enter_context(writer))
         for chunk in pipeline.convert(clock.pixels()):
             times = clock.take(len(chunk.left))
-            for view, writer in zip(views, writers, strict=True):
-                picture = show(chunk, view)
+            pictures = [show(chunk, view) for view in views]
+            for writer, picture in zip(writers, pictures, strict=True):
                 writer.write(picture, times)
             if on_progress:
-                on_progress(_progress(chunk, info, frames, begin, picture[-1]))
+                on_progress(_progress(chunk, info, frames, begin, pictures[0][-1]))
     return targets
 
 

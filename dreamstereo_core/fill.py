@@ -48,7 +48,7 @@ class Inpainter(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class ClassicInpainter:
     """Fill holes with background that neighbouring frames reveal, else by extending it.
 

@@ -14,10 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -39,6 +40,7 @@ from dreamstereo_core import (
 from dreamstereo_core.depth import normalize, upsample_inverse_depth
 from dreamstereo_core.video_io import VideoWriter
 
+Timed = TypeVar("Timed", bound=Sized)
 DEMO = Path(__file__).parent.parent / "docs" / "demo.mp4"
 
 
@@ -162,7 +164,7 @@ def stage_table(path: Path, count: int = 48) -> None:
     info = probe(path)
     rows: dict[str, float] = {}
 
-    def timed(name: str, function: Callable[[], Tensor | list]) -> Tensor | list:
+    def timed(name: str, function: Callable[[], Timed]) -> Timed:
         begin = time.perf_counter()
         result = function()
         rows[name] = (time.perf_counter() - begin) / len(result) * 1e3

@@ -41,7 +41,7 @@ def guided_coefficients(
     if keep_unexplained:
         variance = box_mean(values.square(), size) - mean_value.square()
         explained = (slope * cross).sum(1, keepdim=True) / (variance + 1e-5)
-        explained = (1.5 * explained).clamp(0, 1)  # an edge that is a pixel off: explained by 2/3
+        explained = (3 * explained).clamp(0, 1)  # an edge that is a pixel off still counts fully
         planes = box_mean(torch.cat((slope * explained, offset * explained, explained), 1), size)
         slope, offset, explained = planes.split((3, 1, 1), dim=1)
         return slope, offset + (1 - explained) * values

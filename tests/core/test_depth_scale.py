@@ -57,7 +57,7 @@ class TestShotNormalizer:
         assert stream(frames[20:21])[0][0].high > 2.9  # its own would be
         assert max(highs) < 1.8
         assert max(b / a for a, b in pairwise(highs)) < 1.8
-        assert max(a / b for a, b in pairwise(highs)) < 1.05
+        assert max(a / b for a, b in pairwise(highs)) < 1.1
 
     def test_nothing_leaks_across_a_cut(self):
         frames = torch.cat((ramp(6, 0, 9), ramp(6, 100, 200)))
@@ -110,8 +110,8 @@ class TestUpsample:
         low = torch.full((1, 1, 18, 32), 0.1)
         low[..., start:] = 0.9
         depth = upsample_inverse_depth(low, video)[0, 0, 45]
-        assert depth[:75].max() < 0.2
-        assert depth[75:].min() > 0.8
+        assert depth[:75].max() < 0.25
+        assert depth[75:].min() > 0.75
 
     def test_a_flat_depth_takes_nothing_from_the_picture(self):
         video = torch.rand(2, 3, 60, 100, generator=torch.Generator().manual_seed(0))
