@@ -64,20 +64,26 @@ def find_background(video: Tensor, mask: Tensor, disparity: Tensor | None) -> Ba
     known = 1 - mask
     if disparity is None:
         return Background(known, torch.full_like(mask, math.inf))
-    left, right = _row_ends(mask)
     width = mask.shape[-1]
-    at_left, at_right = (disparity.gather(-1, x.clamp(0, width - 1)) for x in (left, right))
+    row, column = mask[0, 0].nonzero(as_tuple=True)
+    left, right = (x[0, 0, row, column] for x in _row_ends(mask))
+    has_left, has_right = left >= 0, right < width
+
+    def at(values: Tensor, x: Tensor) -> Tensor:  # `[1, C, H, W]`, `[N]` to `[C, N]`
+        return values[0][:, row, x.clamp(0, width - 1)]
+
+    at_left, at_right = at(disparity, left)[0], at(disparity, right)[0]
     at_left, at_right = (
-        torch.where(left >= 0, at_left, at_right),
-        torch.where(right < width, at_right, at_left),
+        torch.where(has_left, at_left, at_right),
+        torch.where(has_right, at_right, at_left),
     )
     margin = ((at_left - at_right).abs() * JUMP_SHARE).clamp_(min=MIN_MARGIN)
-    threshold = torch.minimum(at_left, at_right) + margin
-    ends = (left - INSET, right + INSET)
-    a, b = (video.gather(-1, x.clamp(0, width - 1).expand_as(video)) for x in ends)
-    contrast = (a - b).abs().mean(1, keepdim=True)
-    alike = torch.exp(-((contrast / ALIKE) ** 2)) * ((left >= 0) & (right < width))
-    threshold, alike = _spread(torch.cat([threshold, alike], dim=1), mask).split(1, dim=1)
+    contrast = (at(video, left - INSET) - at(video, right + INSET)).abs().mean(0)
+    alike = torch.exp(-((contrast / ALIKE) ** 2)) * (has_left & has_right)
+    in_holes = mask.new_zeros(1, 2, *mask.shape[2:])
+    in_holes[0, 0, row, column] = torch.minimum(at_left, at_right) + margin
+    in_holes[0, 1, row, column] = alike
+    threshold, alike = _spread(in_holes, mask).split(1, dim=1)
     alike = ((alike - 0.3) * 1.5).clamp(0, 1)  # neighbouring rows must agree
     weight = torch.sigmoid((threshold - disparity) * 4)
     return Background(torch.maximum(weight, alike) * known, threshold)
@@ -122,11 +128,11 @@ def _row_ends(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _spread(values: Tensor, mask: Tensor) -> Tensor:
-    """Carry the holes' values smoothly to the pixels around them, at a quarter of the size."""
+    """Carry values that are 0 outside the holes smoothly to the pixels around, at a quarter size."""
     height, width = mask.shape[-2:]
     size = (max(1, height // 4), max(1, width // 4))
     weight = F.adaptive_avg_pool2d(mask, size)
-    small = F.adaptive_avg_pool2d(values * mask, size) / weight.clamp(min=1e-6)
+    small = F.adaptive_avg_pool2d(values, size) / weight.clamp(min=1e-6)
     spread = pull_push(small, weight.clamp(max=1e-2) * 100)
     return F.interpolate(spread, (height, width), mode="bilinear")
 
@@ -195,8 +201,9 @@ def _march(video: Tensor, hole: Tensor, source: Tensor, mean: Tensor, guide: Ten
         row, column = pixel // pitch - RADIUS, pixel % pitch - RADIUS
         return tensor.flatten(2)[0][:, row * width + column]
 
-    marched = padded(video[0])
-    todo, done = padded(hole[None])[:, 0], padded(source[None])[:, 0]
+    todo = padded(hole[None])[:, 0]
+    # Colour and 1 where a pixel may be taken from, else zeros: one weighted sum gives both.
+    marched = padded(torch.cat([video[0], torch.ones_like(video[0, :1])]) * source)
     rank = torch.empty_like(todo, dtype=torch.int64)
     dx, dy, offset = _disc(RADIUS, pitch, hole.device)
     nearness = 1 / torch.hypot(dx, dy)
@@ -208,10 +215,10 @@ def _march(video: Tensor, hole: Tensor, source: Tensor, mean: Tensor, guide: Ten
         around = front[:, None] + offset
         nx, ny, strict = pick(guide, front)[:, :, None]
         across = (nx * dx + ny * dy) * strict / RADIUS
-        weight = (torch.exp(-0.5 * across**2) * nearness + 1e-6) * done[around]
-        total = weight.sum(1, keepdim=True)
-        colour = torch.bmm(weight[:, None], marched[around])[:, 0] / total
-        marched[front], done[front], todo[front] = colour, True, False
+        weight = torch.exp(-0.5 * across**2) * nearness + 1e-6
+        total = F.embedding_bag(around, marched, per_sample_weights=weight, mode="sum")
+        colour = total[:, :3] / total[:, 3:]
+        marched[front, :3], marched[front, 3], todo[front] = colour, 1.0, False
         trust = 0.5 + 0.5 * math.exp(-len(pixels) / TRUST_DEPTH)
         colours.append(torch.lerp(pick(mean, front).T, colour, trust))
         pixels.append(front)
