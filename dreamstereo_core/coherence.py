@@ -128,7 +128,7 @@ def _row_ends(mask: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _spread(values: Tensor, mask: Tensor) -> Tensor:
-    """Carry values that are 0 outside the holes smoothly to the pixels around, at a quarter size."""
+    """Carry values, 0 outside the holes, smoothly to the pixels around (at a quarter size)."""
     height, width = mask.shape[-2:]
     size = (max(1, height // 4), max(1, width // 4))
     weight = F.adaptive_avg_pool2d(mask, size)
