@@ -25,6 +25,7 @@ class NodeProgress:
     def __init__(self, node_id: str):
         self.node_id = node_id
         self.bar = comfy.utils.ProgressBar(1, node_id=node_id)
+        self.say("looking ahead ...")  # The first frames come out after a look at what follows.
 
     def __call__(self, progress: Progress) -> None:
         """Report one step.
@@ -36,8 +37,12 @@ class NodeProgress:
         total = progress.total or progress.done + 1
         picture = preview_picture(progress.preview(PREVIEW_SIZE))
         self.bar.update_absolute(progress.done, total, picture)
+        self.say(progress_text(progress))
+
+    def say(self, text: str) -> None:
+        """Show `text` on the node."""
         server = PromptServer.instance
-        server.send_progress_text(progress_text(progress), self.node_id, server.client_id)
+        server.send_progress_text(text, self.node_id, server.client_id)
 
 
 def progress_text(progress: Progress) -> str:

@@ -73,6 +73,7 @@ def test_drop_run_and_see_the_result(page: Page, pictures: Path):
         "() => [...document.querySelectorAll('video')]"
         ".some(v => v.readyState >= 2 && v.videoWidth > 3 * v.videoHeight)"
     )
+    page.wait_for_timeout(1000)  # for the picture only: the player grows into its place
     page.screenshot(path=pictures / "2d_to_3d_done.png")
 
 
