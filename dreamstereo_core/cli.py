@@ -130,7 +130,12 @@ def _models(options: argparse.Namespace) -> dict:
         )
     except ValueError as error:
         raise _WrongUse(error) from error
-    depth = load_depth(options.depth, allow_download=options.download, invert=options.invert_depth)
+    depth = load_depth(
+        options.depth,
+        allow_download=options.download,
+        invert=options.invert_depth,
+        start=getattr(options, "frames", (0, None))[0],
+    )
     return {"depth": depth, "inpainter": load_inpainter(options.fill), "options": geometry}
 
 

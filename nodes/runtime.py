@@ -1,7 +1,7 @@
 """What a running node owes its user: a bar, a picture, the time left, and an end when asked for."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import comfy.model_management
 import comfy.utils
@@ -15,6 +15,7 @@ from ..dreamstereo_core.convert import Progress
 from ..dreamstereo_core.depth import DepthEstimator
 from ..dreamstereo_core.types import OcclusionMask, Video
 
+Item = TypeVar("Item")
 PREVIEW_SIZE = 512
 CHUNK_FRAMES = 8
 
@@ -95,17 +96,17 @@ class StoppableInpainter(Inpainter):
         Raises:
             InterruptProcessingException: the user pressed the stop button.
         """
-        return self.inpainter.stream(self._checked(frames), **options)
+        return _stoppable(self.inpainter.stream(_stoppable(frames), **options))
 
     def inpaint(self, video: Video, occlusion_mask: OcclusionMask, **options: Any) -> Video:
         """Fill a whole shot as the inpainter does."""
         return self.inpainter.inpaint(video, occlusion_mask, **options)
 
-    @staticmethod
-    def _checked(frames: Iterable[MaskedFrame]) -> Iterator[MaskedFrame]:
-        for frame in frames:
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            yield frame
+
+def _stoppable(items: Iterable[Item]) -> Iterator[Item]:
+    for item in items:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        yield item
 
 
 def chunks(frames: int, size: int = CHUNK_FRAMES) -> Iterator[slice]:

@@ -56,20 +56,20 @@ def load_depth(
         dtype: of a transformers model; None is float16 on CUDA, else float32.
         allow_download: fetch a hub model that is not in the local cache.
         invert: a depth file has 0 = near.
-        start: a depth file's frame that belongs to the video's first one.
+        start: a depth file's frame that belongs to the video's first one; models need none.
 
     Raises:
         DepthError: the model or file is not there, or cannot be used.
         VideoError: the depth file cannot be read.
-        ValueError: `invert` or `start` was given for something else than a depth file.
+        ValueError: `invert` was given for something else than a depth file.
     """
     path = Path(spec)
     named = str(spec) in ("auto", "embedded")
     is_model = path.is_dir() and (path / "config.json").exists()
     if not named and not is_model and (path.exists() or "%" in path.name):
         return SuppliedDepth(spec, invert=invert, start=start)
-    if invert or start:
-        raise ValueError(f"invert, start: expected a depth file to go with them, got {spec}")
+    if invert:
+        raise ValueError(f"invert: expected a depth file to go with it, got {spec}")
     if spec == "auto":
         spec = DEFAULT_MODEL if allow_download or is_cached() else "embedded"
     if spec == "embedded":

@@ -30,6 +30,7 @@ _MOTION_KEPT = 0.98  # per frame: a walker who stops sinks back within seconds
 _MOTION_NOISE = 0.25  # px of motion against the camera's that are the flow's own noise
 _MOTION_HALF = 0.5  # px above that that count half
 _RADIUS, _EPSILON = 10, 6e-3  # of the smoothing up to edges: px, and variance of the picture
+_MEDIAN = 5  # px: specks smaller than that would tear holes into surfaces
 _NEW = 0.12  # share of a new frame in the temporal mean
 _SURPRISE = 0.06  # mean colour difference along the flow at which the past counts half
 
@@ -62,7 +63,15 @@ class EmbeddedDepth(DepthEstimator):
         depth = guided_filter(depth, frames, radius=_RADIUS, epsilon=_EPSILON)
         surprise = (warp(before, flow) - frames).abs().mean(1, keepdim=True)
         depth = _settle(depth, flow, (1 - _NEW) * _SURPRISE / (_SURPRISE + surprise), past)
-        return depth, EmbeddedState(frames[-1:], depth[-1:], motion[-1:])
+        state = EmbeddedState(frames[-1:], depth[-1:], motion[-1:])
+        return _median(depth, _MEDIAN), state
+
+
+def _median(depth: Tensor, size: int) -> Tensor:
+    """Return the median over size x size pixels of ``[T, 1, h, w]``, edges repeated."""
+    padded = F.pad(depth, (size // 2,) * 4, mode="replicate")
+    windows = padded.unfold(2, size, 1).unfold(3, size, 1)
+    return windows.flatten(4).median(dim=-1).values
 
 
 def _follow(motion: Tensor, flow: Tensor, past: EmbeddedState | None) -> Tensor:

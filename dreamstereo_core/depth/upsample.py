@@ -13,7 +13,7 @@ from .guided import guided_coefficients
 _RADIUS = 4  # px at low resolution: how far a depth edge may be off the picture's
 _EPSILON = 1e-3  # variance of the picture below which it guides nothing
 _STEEPNESS = 4.0  # how much shorter a ramp across a depth edge becomes
-_STEP = (0.05, 0.2)  # range of the surroundings: from which on, and up to which, it counts as edge
+_STEP = (0.1, 0.3)  # range of the surroundings: from which on, and up to which, it counts as edge
 _REACH = 3  # px at low resolution, over which a ramp may stretch
 
 

@@ -111,3 +111,16 @@ def test_an_interrupt_exits_with_130(run, image, monkeypatch):
     code, _, error = run("convert", image)
     assert code == 130
     assert error == "dreamstereo: interrupted; nothing was written\n"
+
+
+def test_a_supplied_depth_skips_the_same_frames(run, image, monkeypatch):
+    asked = {}
+
+    def remember(spec, **keywords):
+        asked.update(keywords, spec=spec)
+        raise cli.DepthError("enough")
+
+    monkeypatch.setattr(cli, "load_depth", remember)
+    arguments = ["--frames", "7:9", "--depth", "depth.mkv", "--invert-depth"]
+    assert run("convert", image, *arguments)[0] == 1
+    assert (asked["spec"], asked["start"], asked["invert"]) == ("depth.mkv", 7, True)
