@@ -97,6 +97,8 @@ def _add_input(parser: argparse.ArgumentParser, output: str) -> None:
                         metavar="PERCENT", help="depth, in percent of the width")  # fmt: skip
     parser.add_argument("--convergence", type=_convergence, default="auto", metavar="auto|0..1",
                         help="what lies on the screen: 0 the farthest, 1 the nearest")  # fmt: skip
+    parser.add_argument("--foreground-dilation", type=int, metavar="PIXELS",
+                        help="let near things grow (default: 1 for 640 of width)")  # fmt: skip
     parser.add_argument("--eye", choices=("right", "left"), default="right",
                         help="the eye to make; the other one is the source")  # fmt: skip
     parser.add_argument("--fill", choices=INPAINTERS, default="classic", help="inpainter")
@@ -127,6 +129,7 @@ def _models(options: argparse.Namespace) -> dict:
             eye=options.eye,
             layout=getattr(options, "layout", "anaglyph"),
             feather=getattr(options, "feather", ConvertOptions.feather),
+            foreground_dilation=options.foreground_dilation,
         )
     except ValueError as error:
         raise _WrongUse(error) from error

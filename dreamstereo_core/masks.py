@@ -1,4 +1,4 @@
-"""Morphology on `[T, 1, H, W]` masks; beyond the frame nothing is known and nothing is missing."""
+"""Morphology on `[T, 1, H, W]` masks and depths; what lies beyond the frame does not count."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from .depth import (
 from .disparity import inverse_depth_to_disparity
 from .fill import Inpainter, MaskedFrame
 from .gapw import gapw_warp
+from .masks import dilate
 from .packing import LAYOUTS, pack_stereo
 from .scenes import ShotDetector
 from .types import Eye, InverseDepth, StereoVideo, Video, WarpResult
@@ -50,6 +51,9 @@ class ConvertOptions:
     """The eye that is made; the source is the other one."""
     layout: str = "full_sbs"
     """The picture that `show` makes of the two eyes, one of `FILE_LAYOUTS`."""
+    foreground_dilation: int | None = None
+    """Pixels by which near things grow in the depth, so that their blended borders move with them;
+    None: 1 for every 640 pixels of width. An exact depth wants 0."""
     feather: int = DEFAULT_FEATHER
     """Width of the seam's ramp inside a hole, in pixels."""
     stretch_threshold: float = 1.5
@@ -70,6 +74,9 @@ class ConvertOptions:
             check_range("convergence", self.convergence, 0, 1)
         check_choice("eye", self.eye, ("right", "left"))
         check_choice("layout", self.layout, FILE_LAYOUTS)
+        for name in ("foreground_dilation", "feather"):
+            if (getattr(self, name) or 0) < 0:
+                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
         if self.chunk_frames is not None and self.chunk_frames < 1:
             raise ValueError(f"chunk_frames: expected at least 1, got {self.chunk_frames}")
 
@@ -117,6 +124,10 @@ class StereoPipeline:
     def _chunk_frames(self, frame: Tensor) -> int:
         pixels = frame.shape[-1] * frame.shape[-2]
         return self.options.chunk_frames or max(1, min(16, CHUNK_PIXELS // pixels))
+
+    def _dilation(self, frame: Tensor) -> int:
+        chosen = self.options.foreground_dilation
+        return round(frame.shape[-1] / 640) if chosen is None else chosen
 
     def _estimate(self, frames: Iterable[Tensor]) -> Iterator[_DeepFrame]:
         """Give each frame its inverse depth, on one scale per shot."""
@@ -176,6 +187,7 @@ class StereoPipeline:
         def warped() -> Iterator[MaskedFrame]:
             for frame in frames:
                 inverse_depth = upsample_inverse_depth(frame.inverse_depth, frame.video)
+                inverse_depth = dilate(inverse_depth, self._dilation(frame.video))
                 disparity = inverse_depth_to_disparity(
                     inverse_depth,
                     max_disparity=options.max_disparity,

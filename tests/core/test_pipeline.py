@@ -129,6 +129,12 @@ def test_automatic_convergence_puts_the_median_on_the_screen():
     assert not torch.equal(near[..., 24:], video[..., 24:])
 
 
+def test_near_things_grow_by_the_dilation():
+    chunks = [convert(shot(1, 4), foreground_dilation=n, layout="depth")[0] for n in (0, 2)]
+    tight, grown = (chunk.inverse_depth[0, 0, 16] > 0.8 for chunk in chunks)
+    assert grown.sum() == tight.sum() + 4
+
+
 def test_no_frames_give_no_chunks_and_one_gives_one():
     assert convert([]) == []
     assert joined(convert(shot(1, 0)), "right").shape == (1, 3, 32, 64)
@@ -176,6 +182,8 @@ def test_constant_depth_gives_a_flat_picture():
         ({"convergence": -0.1}, "convergence: expected a value in"),
         ({"eye": "middle"}, "eye: expected one of right, left"),
         ({"layout": "cube"}, "layout: expected one of full_sbs"),
+        ({"foreground_dilation": -1}, "foreground_dilation: expected at least 0"),
+        ({"feather": -1}, "feather: expected at least 0"),
         ({"chunk_frames": 0}, "chunk_frames: expected at least 1"),
     ],
 )
