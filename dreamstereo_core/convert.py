@@ -137,6 +137,7 @@ def convert_file(
                 writer.write(picture, times)
             if on_progress:
                 on_progress(_progress(chunk, info, frames, begin, pictures[0][-1]))
+            del chunk, pictures  # or they would stay while the next chunk is made
     return targets
 
 

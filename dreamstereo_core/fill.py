@@ -16,7 +16,7 @@ from .types import Disparity, OcclusionMask, Video
 
 @dataclass(frozen=True)
 class MaskedFrame:
-    """One warped frame `[1, 3, H, W]`, its holes and its own disparity `[1, 1, H, W]`."""
+    """One warped frame `[1, 3, H, W]`, holes (1, else 0) and disparity `[1, 1, H, W]`."""
 
     video: Video
     occlusion_mask: OcclusionMask
@@ -59,7 +59,7 @@ class ClassicInpainter:
     the `reach[-1]` frames around it only, not on how the shot is cut into chunks.
     """
 
-    reach: tuple[int, ...] = (1, 2, 4, 8)
+    reach: tuple[int, ...] = (1, 2, 4, 6)
     name: str = "classic"
 
     def inpaint(
@@ -93,10 +93,11 @@ class ClassicInpainter:
         if disparity is not None:
             check_frames("disparity", disparity, channels=1, like=video)
             check_finite("disparity", disparity)
+        mask = (occlusion_mask > 0).float()
         frames = (
             MaskedFrame(
                 video[t : t + 1],
-                occlusion_mask[t : t + 1],
+                mask[t : t + 1],
                 None if disparity is None else disparity[t : t + 1],
             )
             for t in range(len(video))

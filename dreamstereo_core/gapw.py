@@ -50,12 +50,15 @@ def gapw_warp(
         flipped = gapw_warp(video.flip(-1), disparity.flip(-1), stretch_threshold=stretch_threshold)
         return _mirror(flipped)
 
-    out = torch.empty((video.shape[0], 6, *video.shape[2:]), device=video.device)
-    for source, shift, result in zip(video.float(), disparity[:, 0].float(), out, strict=True):
+    video, disparity = video.float(), disparity.float()
+    warped = torch.empty_like(video, memory_format=torch.contiguous_format)
+    planes = [torch.empty_like(disparity) for _ in range(3)]
+    for t in range(len(video)):
         for top in range(0, video.shape[2], _BLOCK_ROWS):
-            rows = slice(top, top + _BLOCK_ROWS)
-            _warp_rows(source[:, rows], shift[rows], stretch_threshold, result[:, rows])
-    warped, target_disparity, coord_map, stretch = out.split((3, 1, 1, 1), dim=1)
+            at = (t, slice(None), slice(top, top + _BLOCK_ROWS))
+            out = (warped[at], *(plane[at][0] for plane in planes))
+            _warp_rows(video[at], disparity[at][0], stretch_threshold, out)
+    target_disparity, coord_map, stretch = planes
     mask = (stretch > stretch_threshold).float()
     return WarpResult(warped, target_disparity, mask, coord_map, stretch)
 
@@ -113,8 +116,8 @@ def cover(landing: Tensor, stretch: Tensor, threshold: float) -> Tensor:
     return owner[:, 1:-1]
 
 
-def _warp_rows(video: Tensor, disparity: Tensor, threshold: float, out: Tensor) -> None:
-    """Warp `[3, h, W]` by `[h, W]` into `out` `[6, h, W]`: video, disparity, coord, stretch."""
+def _warp_rows(video: Tensor, disparity: Tensor, threshold: float, out: tuple[Tensor, ...]) -> None:
+    """Warp `[3, h, W]` by `[h, W]` into `out`: video, and disparity, coord and stretch `[h, W]`."""
     height, width = disparity.shape
     x = torch.arange(width, dtype=torch.float32, device=disparity.device)
     landing = x - disparity  # x' of each source pixel
@@ -124,7 +127,7 @@ def _warp_rows(video: Tensor, disparity: Tensor, threshold: float, out: Tensor) 
     stretch = landing[:, 1:] - landing[:, :-1]  # <= 0 is a fold, which never wins
     owner = cover(landing, stretch, threshold)[:, :width]
     cell = owner.clamp(min=0)
-    warped, target_disparity, coord, target_stretch = out[:3], out[3], out[4], out[5]
+    warped, target_disparity, coord, target_stretch = out
     torch.gather(stretch, 1, cell, out=target_stretch)
     fraction = (x - landing.gather(1, cell)).div_(target_stretch)
     torch.add(cell, fraction, out=coord)

@@ -26,9 +26,9 @@ from .gapw import gapw_warp
 from .masks import dilate
 from .packing import LAYOUTS, pack_stereo
 from .scenes import ShotDetector
-from .types import Eye, InverseDepth, StereoVideo, Video, WarpResult
+from .types import Eye, InverseDepth, StereoVideo, Video
 
-CHUNK_PIXELS = 8 * 1280 * 720
+CHUNK_PIXELS = 4 * 1280 * 720
 """Frames are worked on in chunks of about this many pixels."""
 FILE_LAYOUTS = (*LAYOUTS, "separate", "depth", "mask")
 """What a conversion writes: `pack_stereo`'s layouts, a file for each eye, the inverse depth, the
@@ -117,8 +117,11 @@ class StereoPipeline:
             following: list[_DeepFrame] = []  # the next shot's first frame, once this one has ended
             shot = self._convert_shot(chain([first], _until_cut(deep, following)))
             while chunk := list(islice(shot, self._chunk_frames(first.video))):
-                yield _join(chunk, start)
+                stereo = _join(chunk, start)
                 start += len(chunk)
+                chunk.clear()  # what is named here would stay in memory while the next is made
+                yield stereo
+                del stereo
             first = following[0] if following else None
 
     def _chunk_frames(self, frame: Tensor) -> int:
@@ -146,8 +149,7 @@ class StereoPipeline:
                 raw, state = self.depth.predict(part, state, new_shot=new_shot)
                 for i in range(len(part)):
                     cut = new_shot and i == 0
-                    # Cloned: a view would keep the whole batch alive.
-                    waiting.append((part[i : i + 1].clone(), raw[i : i + 1], cut))
+                    waiting.append((part[i : i + 1], raw[i : i + 1], cut))
                     yield from release(normalizer.push(raw[i], new_shot=cut))
         yield from release(normalizer.flush())
 
@@ -165,7 +167,10 @@ class StereoPipeline:
                         f"frames: expected the first frame's shape {list(first.shape)}, "
                         f"got {list(frame.shape)}"
                     )
-            yield torch.stack(batch)
+            video = torch.stack(batch)
+            batch.clear()
+            yield video
+            del video
 
     def _deep_frame(
         self, video: Tensor, raw: Tensor, scale: ShotScale, new_shot: bool
@@ -182,7 +187,7 @@ class StereoPipeline:
     def _convert_shot(self, frames: Iterable[_DeepFrame]) -> Iterator[StereoVideo]:
         """Warp, fill and blend one shot, frame by frame."""
         options = self.options
-        waiting: deque[tuple[_DeepFrame, InverseDepth, WarpResult]] = deque()
+        waiting: deque[tuple[Tensor, InverseDepth, Tensor, Tensor]] = deque()
 
         def warped() -> Iterator[MaskedFrame]:
             for frame in frames:
@@ -199,17 +204,17 @@ class StereoPipeline:
                     toward=options.eye,
                     stretch_threshold=options.stretch_threshold,
                 )
-                waiting.append((frame, inverse_depth, warp))
+                waiting.append((frame.video, inverse_depth, warp.video, warp.occlusion_mask))
                 yield MaskedFrame(warp.video, warp.occlusion_mask, warp.disparity)
 
         filled = self.inpainter.stream(
             warped(), num_steps=options.num_steps, dilation=options.dilation, seed=options.seed
         )
         for video in filled:
-            frame, inverse_depth, warp = waiting.popleft()
-            made = blend(video, warp.video, warp.occlusion_mask, feather=options.feather)
-            left, right = (frame.video, made) if options.eye == "right" else (made, frame.video)
-            yield StereoVideo(left, right, inverse_depth, warp.occlusion_mask, start=0)
+            source, inverse_depth, warped_video, mask = waiting.popleft()
+            made = blend(video, warped_video, mask, feather=options.feather)
+            left, right = (source, made) if options.eye == "right" else (made, source)
+            yield StereoVideo(left, right, inverse_depth, mask, start=0)
 
 
 def show(stereo: StereoVideo, layout: str) -> Video:

@@ -50,9 +50,8 @@ class BackgroundMotion:
     backward: Tensor
 
 
-def fill_frame(video: Tensor, occlusion_mask: Tensor, disparity: Tensor | None) -> FilledFrame:
-    """Fill `[1, 3, H, W]` by itself alone."""
-    mask = (occlusion_mask > 0).float()
+def fill_frame(video: Tensor, mask: Tensor, disparity: Tensor | None) -> FilledFrame:
+    """Fill `[1, 3, H, W]` by itself alone where `mask` `[1, 1, H, W]` is 1, else 0."""
     background = find_background(video, mask, disparity)
     filled = spatial_fill(video, mask, background)
     height, width = mask.shape[-2:]

@@ -4,6 +4,7 @@ import comfy.model_management
 from comfy_api.latest import io
 
 from ..dreamstereo_core import load_depth, load_inpainter
+from ..dreamstereo_core.depth import DepthEstimator
 from ..dreamstereo_core.fill import INPAINTERS
 from .wire_types import Depth, Inpainter, schema
 
@@ -106,6 +107,9 @@ class LoadInpainter(io.ComfyNode):
         return io.NodeOutput(load_inpainter(inpainter))
 
 
-def depth_on_device(spec: str, **options: bool):
+def depth_on_device(
+    spec: str, *, allow_download: bool = False, invert: bool = False
+) -> DepthEstimator:
     """Load a depth estimator for the device that ComfyUI computes on."""
-    return load_depth(spec, device=comfy.model_management.get_torch_device(), **options)
+    device = comfy.model_management.get_torch_device()
+    return load_depth(spec, device=device, allow_download=allow_download, invert=invert)

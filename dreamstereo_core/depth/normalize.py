@@ -32,7 +32,7 @@ class ShotNormalizer:
     1,024 values.
     """
 
-    def __init__(self, lookahead: int = 16) -> None:
+    def __init__(self, lookahead: int = 8) -> None:
         if lookahead < 0:
             raise ValueError(f"lookahead: expected 0 or more frames, got {lookahead}")
         self.lookahead = lookahead
