@@ -28,7 +28,7 @@ def lint(session: nox.Session) -> None:
     session.install("-e", ".[test]", "ruff", "pyright[nodejs]")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
-    session.run("pyright")
+    session.run("pyright", "--level", "error")
 
 
 @nox.session

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -112,7 +114,7 @@ def convert_file(
     pipeline = StereoPipeline(depth, inpainter, options)
     clock = _Clock(chain([first], source_frames))
     begin = time.monotonic()
-    with ExitStack() as stack:
+    with ExitStack() as stack, _a_core_for_the_codecs():
         writers = []
         for view, path in zip(views, targets, strict=True):
             width, height = _size(info, view)
@@ -139,6 +141,17 @@ def convert_file(
                 on_progress(_progress(chunk, info, frames, begin, pictures[0][-1]))
             del chunk, pictures  # or they would stay while the next chunk is made
     return targets
+
+
+@contextmanager
+def _a_core_for_the_codecs() -> Iterator[None]:
+    """Keep torch off one core: its idle threads spin, against the decoder's and the encoder's."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, min(threads, (os.cpu_count() or 2) - 1)))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class _Clock:

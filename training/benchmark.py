@@ -228,7 +228,6 @@ def convert_once(path: Path) -> None:
         path.with_name("out.mp4"),
         depth=load_depth("embedded"),
         inpainter=load_inpainter("classic"),
-        encode=EncodeOptions(preset="ultrafast"),
         overwrite=True,
     )
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)

@@ -40,6 +40,7 @@ def describe(path: Path) -> dict:
         video = container.streams.video[0]
         seen = {
             "size": (video.width, video.height),
+            "codec": video.codec.canonical_name,
             "rate": video.average_rate,
             "audio": [stream.codec.name for stream in container.streams.audio],
             "metadata": dict(container.metadata),

@@ -57,6 +57,11 @@ def test_layouts_keep_frames_and_sound(comfy, film, layout, size):
     assert made["audio"] == ["aac"]
 
 
+@pytest.mark.parametrize("codec", ["hevc", "av1"])
+def test_save_video_keeps_the_codec(comfy, film, codec):
+    assert saved(comfy, comfy.run(prompt_for(film, codec=codec, crf=30)))["codec"] == codec
+
+
 def test_the_user_sees_progress_a_picture_and_the_time_left(comfy, film):
     run = comfy.run(prompt_for(film, crf=20))
     saved(comfy, run)

@@ -1,5 +1,6 @@
 """Files in, stereo files out."""
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -143,6 +144,14 @@ def test_an_interrupt_leaves_an_existing_file_as_it_was(clip, tmp_path):
     with pytest.raises(Stop):
         run(clip, target, overwrite=True, on_progress=stop)
     assert target.read_bytes() == b"precious"
+
+
+def test_the_number_of_torch_threads_is_given_back(clip, tmp_path):
+    torch.set_num_threads(2)
+    inside = []
+    run(clip, tmp_path / "out.mp4", on_progress=lambda _: inside.append(torch.get_num_threads()))
+    assert torch.get_num_threads() == 2
+    assert max(inside) <= max(1, (os.cpu_count() or 2) - 1)
 
 
 def test_a_range_beyond_the_end_is_an_error(clip, tmp_path):
