@@ -4,6 +4,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dreamstereo_core import inverse_depth_to_disparity
+from ..dreamstereo_core.masks import dilate
 from .layout import to_inverse_depth
 from .wire_types import Disparity, schema
 
@@ -49,6 +50,16 @@ class DepthToDisparity(io.ComfyNode):
                     step=0.01,
                     tooltip=CONVERGENCE_TOOLTIP,
                 ),
+                io.Int.Input(
+                    "foreground_dilation",
+                    default=1,
+                    min=0,
+                    max=32,
+                    tooltip=(
+                        "Pixels by which near things grow, so that their blended borders move "
+                        "with them. About 1 for 640 of width; 0 for an exact depth."
+                    ),
+                ),
             ],
             outputs=[
                 Disparity.Output(
@@ -59,10 +70,15 @@ class DepthToDisparity(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, inverse_depth: Tensor, max_disparity: float, convergence: float
+        cls,
+        inverse_depth: Tensor,
+        max_disparity: float,
+        convergence: float,
+        foreground_dilation: int,
     ) -> io.NodeOutput:
         """Scale to pixels of the picture's own width."""
+        grown = dilate(to_inverse_depth(inverse_depth), foreground_dilation)
         disparity = inverse_depth_to_disparity(
-            to_inverse_depth(inverse_depth), max_disparity=max_disparity, convergence=convergence
+            grown, max_disparity=max_disparity, convergence=convergence
         )
         return io.NodeOutput(disparity)

@@ -163,7 +163,12 @@ class TestBadInput:
             "4": {"class_type": "GetVideoComponents", "inputs": {"video": ["1", 0]}},
             "2": {
                 "class_type": "DreamStereoDisparity",
-                "inputs": {"inverse_depth": ["4", 0], "max_disparity": 3.0, "convergence": 0.5},
+                "inputs": {
+                    "inverse_depth": ["4", 0],
+                    "max_disparity": 3.0,
+                    "convergence": 0.5,
+                    "foreground_dilation": 1,
+                },
             },
             "5": {
                 "class_type": "DreamStereoWarp",
