@@ -1,10 +1,11 @@
 """Spatial filling of one frame's holes from their background side.
 
-Two fills are made and mixed. Coherence transport (Bornemann and Maerz, "Fast Image Inpainting Based
-on Coherence Transport", J. Math. Imaging Vis. 2007) marches inwards from the background border,
-layer by layer, and carries edges on along their own direction; a pull-push pyramid (Gortler et al.,
-"The Lumigraph", 1996) gives the smooth mean. Near the border the first is right; deeper inside
-nobody knows, and the mean is the better guess.
+Three fills are made and mixed. Coherence transport (Bornemann and Maerz, "Fast Image Inpainting
+Based on Coherence Transport", J. Math. Imaging Vis. 2007) marches inwards from the background
+border, layer by layer, and carries edges on along their own direction; a pull-push pyramid (Gortler
+et al., "The Lumigraph", 1996) gives the smooth mean. Near the border the first is right; deeper
+inside nobody knows, and the mean is the better guess. The third repeats the known pixel at the
+background's end of the row: poor alone, but wrong in other places than the other two.
 """
 
 from __future__ import annotations
@@ -18,17 +19,19 @@ from torch.nn import functional as F
 
 RADIUS = 3
 """Of the neighbourhood that a pixel is filled from."""
-SHARPNESS = 50.0
+SHARPNESS = 15.0
 """How strictly a coherent neighbourhood follows its direction (kappa in the paper)."""
 CONTRAST = 0.005
 """Gradient contrast from which a direction is trusted (delta in the paper), per pixel."""
 TENSOR_SIGMA = 2.0
 """Smoothing of the structure tensor, in half-resolution pixels."""
-TRUST_DEPTH = 6.0
+TRUST_DEPTH = 3.0
 """Depth inside the hole, in pixels, over which trust in coherence transport falls to a half."""
-JUMP_SHARE = 0.35
+JUMP_SHARE = 0.7
 """A known pixel counts as background up to this share of the hole's disparity jump above the
 background's own."""
+ROW_SHARE = 0.3
+"""Share in the fill of the known pixel at the background's end of a hole's row."""
 INSET = 4
 """Where the two ends of a hole are compared, in pixels from it: its border itself may be a mixture
 of both."""
@@ -47,6 +50,8 @@ class Background:
     """`[1, 1, H, W]` in [0, 1]; 0 in holes."""
     threshold: Tensor
     """`[1, 1, H, W]` disparity below which a pixel is background, in and around holes."""
+    row_end: Tensor
+    """`[N]` x of the known pixel at the background's end of each hole pixel's row, or -1."""
 
 
 def find_background(video: Tensor, mask: Tensor, disparity: Tensor | None) -> Background:
@@ -61,24 +66,26 @@ def find_background(video: Tensor, mask: Tensor, disparity: Tensor | None) -> Ba
         mask: `[1, 1, H, W]`, 1 in holes.
         disparity: `[1, 1, H, W]` of the same view; None takes every known pixel.
     """
-    known = 1 - mask
-    if disparity is None:
-        return Background(known, torch.full_like(mask, math.inf))
     width = mask.shape[-1]
     row, column = mask[0, 0].nonzero(as_tuple=True)
     left, right = (x[0, 0, row, column] for x in _row_ends(mask))
     has_left, has_right = left >= 0, right < width
-
-    def at(values: Tensor, x: Tensor) -> Tensor:  # `[1, C, H, W]`, `[N]` to `[C, N]`
-        return values[0][:, row, x.clamp(0, width - 1)]
-
-    at_left, at_right = at(disparity, left)[0], at(disparity, right)[0]
+    if disparity is None:
+        at_left, at_right = column - left, right - column  # the nearer end counts as background
+    else:
+        at_left = disparity[0, 0, row, left.clamp(min=0)]
+        at_right = disparity[0, 0, row, right.clamp(max=width - 1)]
+    take_left = has_left & ((at_left < at_right) | ~has_right)
+    row_end = torch.where(take_left, left, torch.where(has_right, right, -1))
+    if disparity is None:
+        return Background(1 - mask, torch.full_like(mask, math.inf), row_end)
     at_left, at_right = (
         torch.where(has_left, at_left, at_right),
         torch.where(has_right, at_right, at_left),
     )
     margin = ((at_left - at_right).abs() * JUMP_SHARE).clamp_(min=MIN_MARGIN)
-    contrast = (at(video, left - INSET) - at(video, right + INSET)).abs().mean(0)
+    inner_left, inner_right = (left - INSET).clamp(min=0), (right + INSET).clamp(max=width - 1)
+    contrast = (video[0][:, row, inner_left] - video[0][:, row, inner_right]).abs().mean(0)
     alike = torch.exp(-((contrast / ALIKE) ** 2)) * (has_left & has_right)
     in_holes = mask.new_zeros(1, 2, *mask.shape[2:])
     in_holes[0, 0, row, column] = torch.minimum(at_left, at_right) + margin
@@ -86,7 +93,7 @@ def find_background(video: Tensor, mask: Tensor, disparity: Tensor | None) -> Ba
     threshold, alike = _spread(in_holes, mask).split(1, dim=1)
     alike = ((alike - 0.3) * 1.5).clamp(0, 1)  # neighbouring rows must agree
     weight = torch.sigmoid((threshold - disparity) * 4)
-    return Background(torch.maximum(weight, alike) * known, threshold)
+    return Background(torch.maximum(weight, alike) * (1 - mask), threshold, row_end)
 
 
 def spatial_fill(video: Tensor, mask: Tensor, background: Background) -> Tensor:
@@ -96,7 +103,12 @@ def spatial_fill(video: Tensor, mask: Tensor, background: Background) -> Tensor:
         return video
     weight = background.weight
     mean = _smooth_mean(video, weight.clamp(min=1e-4) * (1 - mask))
-    return _march(video, hole, weight[0, 0] > 0.3, mean, _coherence(video, weight))
+    filled = _march(video, hole, weight[0, 0] > 0.3, mean, _coherence(video, weight))
+    row, column = hole.nonzero(as_tuple=True)
+    repeated = video[0][:, row, background.row_end.clamp(min=0)]
+    share = ROW_SHARE * (background.row_end >= 0)
+    filled[0][:, row, column] = torch.lerp(filled[0][:, row, column], repeated, share)
+    return filled
 
 
 def pull_push(values: Tensor, weight: Tensor) -> Tensor:

@@ -156,7 +156,8 @@ class ConvertVideo(io.ComfyNode):
                 depth=StoppableDepth(depth_model or depth_on_device(depth)),
                 inpainter=StoppableInpainter(inpainter or load_inpainter(fill)),
                 options=options,
-                encode=EncodeOptions(codec=codec, crf=crf),
+                # Save Video writes .mp4, which does not hold a camera's PCM sound.
+                encode=EncodeOptions(codec=codec, crf=crf, audio="copy_or_aac"),
                 on_progress=NodeProgress(cls.hidden.unique_id),
             )
         return io.NodeOutput(InputImpl.VideoFromFile(str(path)))

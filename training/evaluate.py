@@ -32,6 +32,7 @@ from dreamstereo_core import (
     load_depth,
     read_frames,
 )
+from dreamstereo_core.masks import dilate
 from dreamstereo_core.scenes import ShotDetector
 
 Fill = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -125,7 +126,7 @@ def pbdp_clips(
         video = F.interpolate(torch.stack(frames), (HEIGHT, WIDTH), mode="bilinear", antialias=True)
         cuts = ShotDetector().cuts(video)[0].nonzero()[1:]
         video = video[: int(cuts[0])] if len(cuts) else video
-        inverse_depth = depth.estimate(video)
+        inverse_depth = dilate(depth.estimate(video), 1)  # as the pipeline does
         disparity = inverse_depth_to_disparity(
             inverse_depth, max_disparity=options.max_disparity, convergence=0.5
         )

@@ -54,8 +54,8 @@ class VideoWriter:
             info: the source, for its rate, tags and depth.
             width: of the frames that will come, in pixels.
             height: of the frames that will come, in pixels.
-            encode: codec, quality, depth.
-            audio_from: where audio packets and titles are copied from.
+            encode: codec, quality, depth, and what becomes of audio that does not fit the target.
+            audio_from: where audio and titles are taken from; packets are copied, but see `encode`.
             audio_start: seconds of that source's clock that become 0; None: the first frame's time.
             audio_stop: seconds of that source's clock where the sound ends; None: at its end.
             layout: for stereo tags; a layout other than side by side and top-bottom has none.

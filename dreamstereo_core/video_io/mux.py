@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from torch import Tensor
 
 from ..checks import check_choice, check_range
-from .audio import AudioCopy
+from .audio import SourceAudio
 from .color import FULL, LIMITED, resolve_matrix, rgb_to_frame
 from .containers import FORMATS
 from .hdr import encoder_options
@@ -58,6 +58,8 @@ class EncodeOptions:
     crf: int | None = None
     preset: str | None = None
     bit_depth: int | None = None
+    audio: str = "copy"
+    """"copy": packets as they are. "copy_or_aac": AAC where the container cannot hold the codec."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -66,6 +68,7 @@ class EncodeOptions:
             ValueError: naming the one that is wrong.
         """
         check_choice("codec", self.codec, tuple(CODECS))
+        check_choice("audio", self.audio, ("copy", "copy_or_aac"))
         if self.crf is not None:
             check_range("crf", self.crf, 0, CODECS[self.codec].crf_max)
         if self.bit_depth not in (None, 8, 10):
@@ -88,11 +91,12 @@ class VideoSink:
         self._target = target
         self._codec = CODECS[encode.codec]
         self._container_name = FORMATS[target.suffix.lower()]
+        self._encode_audio = encode.audio == "copy_or_aac"
         self._bits = encode.bit_depth or info.bit_depth
         self._matrix = resolve_matrix(info.color.matrix, info.width, info.height)
         self._full = info.color.range == FULL
         self._time_base = _fine(info.time_base)
-        self._audio: AudioCopy | None = None
+        self._audio: SourceAudio | None = None
         self._audio_range: tuple[Fraction | None, Fraction | None] = (None, None)
         self._origin: Fraction | None = None
         self._next_pts = 0
@@ -107,10 +111,12 @@ class VideoSink:
             raise
 
     def add_audio(self, source: Source, start: Fraction | None, stop: Fraction | None) -> None:
-        """Copy a source's audio between two times of its own clock; None: from the first frame."""
+        """Take a source's audio between two times of its own clock; None: from the first frame."""
         if image_paths(source) is not None:
             return
-        self._audio = AudioCopy(source, self._output, str(self._target))
+        self._audio = SourceAudio(
+            source, self._output, str(self._target), encode=self._encode_audio
+        )
         self._audio_range = (start, stop)
 
     def open(self, metadata: dict[str, str]) -> None:

@@ -8,16 +8,22 @@ import numpy as np
 
 
 def write_film(
-    path: Path, *, frames: int = 12, width: int = 96, height: int = 64, rate: int = 12, sound=True
+    path: Path,
+    *,
+    frames: int = 12,
+    width: int = 96,
+    height: int = 64,
+    rate: int = 12,
+    sound: str | None = "aac",
 ) -> Path:
-    """Write a near disc that moves over a far pattern, with a tone."""
+    """Write a near disc that moves over a far pattern, with a tone in the codec `sound`."""
     y, x = np.mgrid[:height, :width]
     pattern = np.stack([x * 255 // width, y * 255 // height, (x // 8 + y // 8) % 2 * 200], -1)
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=rate, options={"preset": "ultrafast"})
         video.width, video.height, video.pix_fmt = width, height, "yuv420p"
         if sound:
-            audio = container.add_stream("aac", rate=48000, layout="mono")
+            audio = container.add_stream(sound, rate=48000, layout="mono")
             samples = np.arange(round(Fraction(frames, rate) * 48000))
             tone = (0.2 * np.sin(samples * 0.05)).astype(np.float32)[None]
             frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")

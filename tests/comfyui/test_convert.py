@@ -2,6 +2,8 @@
 
 import re
 
+import av
+import numpy as np
 import pytest
 
 from .media import describe, write_film
@@ -55,6 +57,18 @@ def test_layouts_keep_frames_and_sound(comfy, film, layout, size):
     assert made["frames"] == 12
     assert made["rate"] == 12
     assert made["audio"] == ["aac"]
+
+
+def test_a_cameras_pcm_sound_becomes_aac(comfy):
+    camera = write_film(comfy.base / "input" / "camera.mov", sound="pcm_s16le")
+    assert describe(camera)["audio"] == ["pcm_s16le"]
+    run = comfy.run(prompt_for(camera.name))
+    assert saved(comfy, run)["audio"] == ["aac"]
+    path = comfy.output_path(run.outputs["3"]["images"][0])
+    with av.open(str(path)) as container:
+        sound = np.concatenate([f.to_ndarray()[0] for f in container.decode(audio=0)])
+    assert len(sound) / 48000 == pytest.approx(1, abs=0.03)
+    assert np.abs(sound[4800:43200]).max() == pytest.approx(0.2, abs=0.05)
 
 
 @pytest.mark.parametrize("codec", ["hevc", "av1"])
@@ -186,8 +200,6 @@ class TestBadInput:
 
 def sound_only(film, target) -> None:
     """Copy a film's sound into a file without pictures."""
-    import av
-
     with av.open(str(film)) as given, av.open(str(target), "w") as made:
         sound = given.streams.audio[0]
         stream = made.add_stream_from_template(sound)
