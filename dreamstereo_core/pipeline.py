@@ -28,7 +28,7 @@ from .packing import LAYOUTS, pack_stereo
 from .scenes import ShotDetector
 from .types import Eye, InverseDepth, StereoVideo, Video
 
-CHUNK_PIXELS = 4 * 1280 * 720
+CHUNK_PIXELS = 2 * 1280 * 720
 """Frames are worked on in chunks of about this many pixels."""
 FILE_LAYOUTS = (*LAYOUTS, "separate", "depth", "mask")
 """What a conversion writes: `pack_stereo`'s layouts, a file for each eye, the inverse depth, the

@@ -1,8 +1,7 @@
 """Speed and memory, as ratios within one run.
 
-python training/benchmark.py                      # the warp, and every stage of the pipeline
-python training/benchmark.py --memory 300 3000    # peak memory of a 720p conversion of so many
-frames
+python training/benchmark.py                  # the warp, and every stage of the pipeline
+python training/benchmark.py --memory 3000    # peak memory while a 720p clip is converted
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from dreamstereo_core import (
     ClassicInpainter,
     EncodeOptions,
     MaskedFrame,
+    Progress,
     blend,
     convert_file,
     gapw_warp,
@@ -47,7 +47,7 @@ DEMO = Path(__file__).parent.parent / "docs" / "demo.mp4"
 def main() -> None:
     """Print the tables asked for."""
     parser = argparse.ArgumentParser(description="Speed and memory, as ratios within one run.")
-    parser.add_argument("--memory", type=int, nargs="+", metavar="FRAMES", help="measure memory")
+    parser.add_argument("--memory", type=int, metavar="FRAMES", help="measure memory")
     parser.add_argument("--convert", type=Path, help=argparse.SUPPRESS)  # a child of --memory
     parser.add_argument("--video", type=Path, default=DEMO, help="clip for the stages")
     options = parser.parse_args()
@@ -207,30 +207,37 @@ def _range(raw: Tensor) -> tuple[float, float]:
     return float(raw.min()), float(raw.max())
 
 
-def memory_table(counts: list[int]) -> None:
-    """Convert synthetic 720p clips, each in a process of its own, and print the peak memory."""
-    print("| frames, 1280x720 | peak memory, MB | frames a second |\n|---|---|---|")
+def memory_table(count: int) -> None:
+    """Convert a synthetic 720p clip and print the process's peak memory as the frames go by."""
     with tempfile.TemporaryDirectory() as folder:
-        for count in counts:
-            clip = Path(folder) / f"{count}.mp4"
-            synthetic_clip(clip, count)
-            begin = time.perf_counter()
-            child = [sys.executable, __file__, "--convert", str(clip)]
-            peak = subprocess.run(child, check=True, capture_output=True, text=True).stdout
-            speed = count / (time.perf_counter() - begin)
-            print(f"| {count} | {int(peak) / 1024:.0f} | {speed:.2f} |", flush=True)
+        clip = Path(folder) / "clip.mp4"
+        synthetic_clip(clip, count)
+        # In a process of its own: this one's peak is the encoder's.
+        subprocess.run([sys.executable, __file__, "--convert", str(clip)], check=True)
 
 
 def convert_once(path: Path) -> None:
-    """Convert and print this process's peak memory in KB."""
+    """Convert a clip; print a row every 300 frames."""
+    reported = 0
+
+    def report(progress: Progress) -> None:
+        nonlocal reported
+        if progress.done // 300 > reported or progress.done == progress.total:
+            reported = progress.done // 300
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            speed = progress.done / progress.seconds
+            print(f"| {progress.done} | {peak:.0f} | {speed:.2f} |", flush=True)
+
+    print(
+        "| frames done, 1280x720 | peak memory, MiB | frames a second |\n|---|---|---|", flush=True
+    )
     convert_file(
         path,
         path.with_name("out.mp4"),
         depth=load_depth("embedded"),
         inpainter=load_inpainter("classic"),
-        overwrite=True,
+        on_progress=report,
     )
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def synthetic_clip(path: Path, count: int) -> None:
