@@ -6,6 +6,7 @@ parameters have the original files' names.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 from ..types import TokenIndex
 from .attention import Attention, rope_rotation, sdpa
 from .conditioning import Conditioning, EncodedContext
-from .config import PATCH, TransformerConfig
+from .config import INPAINTING_CHANNELS, PATCH, TransformerConfig
 from .layers import Block, Head, ImageEmbedding, timestep_embedding
 from .sparse import gather_tokens, patchify, scatter_tokens, token_grid, unpatchify
 
@@ -98,11 +99,10 @@ class Transformer(nn.Module):
         text = self.text_embedding(self._context(context).to(self.dtype))
         image_tokens = None
         if config.image_dim is not None:
-            if image is None:
-                # Attention to any number of equal tokens is the token itself: one stands for 257.
-                image = text.new_zeros(1, 1, config.image_dim)
-            _check_width("image", image, config.image_dim)
-            image_tokens = self.img_emb(image.to(text))
+            # Attention to any number of equal tokens is the token itself: one stands for 257.
+            features = text.new_zeros(1, 1, config.image_dim) if image is None else image.to(text)
+            _check_width("image", features, config.image_dim)
+            image_tokens = self.img_emb(features)
         elif image is not None:
             raise ValueError("image: expected None, since this model has no image branch")
         return EncodedContext(
@@ -130,7 +130,7 @@ class Transformer(nn.Module):
             raise ValueError(f"timestep: expected shape [B], got {list(timestep.shape)}")
         if not isinstance(context, EncodedContext):
             context = self.encode_context(context, image)
-        weight = self.time_embedding[0].weight
+        weight: Tensor = self.time_embedding[0].weight  # pyright: ignore[reportAssignmentType]
         dtype = weight.dtype if weight.dtype.itemsize > 1 else torch.float32
         sinusoid = timestep_embedding(timestep, self.config.freq_dim).to(weight.device, dtype)
         embedding = self.time_embedding(sinusoid)  # [B, dim]
@@ -227,6 +227,33 @@ class Transformer(nn.Module):
                 f"{tokens.dtype}"
             )
         return grid
+
+
+def widen_for_inpainting(model: Transformer) -> Transformer:
+    """Turn a T2V base into a DreamStereo model to be trained (paper, Sec. 3.3).
+
+    The new input channels start at zero and the context is one of zeros, so that at first the model
+    predicts what the base does. The two share all other weights.
+
+    Raises:
+        ValueError: the model already has other input channels than the noise.
+    """
+    config = model.config
+    if config.in_dim != config.out_dim:
+        raise ValueError(
+            f"model: expected {config.out_dim} input channels (a T2V model), got {config.in_dim}"
+        )
+    config = replace(config, in_dim=INPAINTING_CHANNELS, learned_context=config.cross_attention)
+    with torch.device("meta"):
+        wide = Transformer(config)
+    state = model.state_dict()
+    weight = state["patch_embedding.weight"]  # [dim, 16, 1, 2, 2]
+    extra = INPAINTING_CHANNELS - weight.shape[1]
+    state["patch_embedding.weight"] = F.pad(weight, (0, 0, 0, 0, 0, 0, 0, extra))
+    if config.learned_context:
+        state["context"] = weight.new_zeros(1, config.text_len, config.text_dim)
+    wide.load_state_dict(state, strict=True, assign=True)
+    return wide
 
 
 def _check_width(name: str, tokens: Tensor, width: int) -> None:
