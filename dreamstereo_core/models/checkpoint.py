@@ -140,7 +140,7 @@ def _check_names(
         if shape != expected[name]
     ]
     problems = [
-        f"{what}: {_list(items)}"
+        f"{what}: {list_some(items)}"
         for what, items in (
             ("missing", missing),
             ("unexpected", unexpected),
@@ -152,7 +152,8 @@ def _check_names(
         raise CheckpointError(f"{file.path}: tensors do not fit the model; {'; '.join(problems)}")
 
 
-def _list(items: Iterable[str]) -> str:
+def list_some(items: Iterable[str]) -> str:
+    """Join the first names, and count the rest."""
     items = list(items)
     rest = len(items) - LISTED
     return ", ".join(items[:LISTED]) + (f" and {rest} more" if rest > 0 else "")

@@ -36,6 +36,8 @@ class Transformer(nn.Module):
     ):
         super().__init__()
         self.config = config
+        self.applied_loras: list[Any] = []
+        """In the order in which they came."""
         dim = config.dim
         self.patch_embedding = operations.Conv3d(
             config.in_dim, dim, kernel_size=PATCH, stride=PATCH
