@@ -27,7 +27,7 @@ def select_tokens(
         temporal_stride: keep each such latent frame whole, from the first on; None = none.
 
     Returns:
-        `[B, K]` int64; K = 0 where the mask is empty.
+        `[B, K]` int64; K = 0 where the mask is empty, whatever the stride.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -47,7 +47,6 @@ def select_tokens(
     touched = F.max_pool2d((latent_mask[:, 0] > 0).float(), PATCH[1:])  # [B, T', H'/2, W'/2]
     keep = F.max_pool2d(touched, dilation, stride=1, padding=dilation // 2) > 0
     if temporal_stride is not None:
-        # An empty mask needs no tokens, not even whole frames.
         keep[:, ::temporal_stride] |= keep.any(dim=(1, 2, 3), keepdim=True)
     keep = keep.flatten(1)  # [B, N]
     count = int(keep.sum(1).max())

@@ -216,10 +216,12 @@ class Transformer(nn.Module):
         batch, channels = latent.shape[:2]
         if channels != self.config.in_dim:
             raise ValueError(f"latent: expected {self.config.in_dim} channels, got {channels}")
-        if conditioning.head_modulation.shape[0] not in (1, batch):
+        keys_values = conditioning.context.keys_values[:1]
+        clips = {conditioning.head_modulation.shape[0]}
+        clips |= {key.shape[0] for pairs in keys_values for key, _ in pairs}
+        if not clips <= {1, batch}:
             raise ValueError(
-                f"conditioning: expected one for 1 or {batch} clips, got one for "
-                f"{conditioning.head_modulation.shape[0]}"
+                f"conditioning: expected one for 1 or {batch} clips, got one for {max(clips)}"
             )
         if tokens is not None and (
             tokens.ndim != 2 or tokens.shape[0] != batch or tokens.dtype != torch.int64

@@ -247,6 +247,10 @@ def test_a_fresh_model_predicts_zero_and_can_learn():
         (lambda m, z, c: m(z, c, torch.zeros(1, 4).long()), r"tokens: expected shape \[2, K\]"),
         (lambda m, z, c: m(z, c, torch.zeros(2, 4)), "tokens: .* int64, got .* torch.float32"),
         (lambda m, z, c: m(z, m.prepare(torch.ones(3))), "conditioning: .* got one for 3"),
+        (
+            lambda m, z, c: m(z, m.prepare(torch.ones(1), torch.zeros(3, 8, 24))),
+            "conditioning: .* got one for 3",
+        ),
         (lambda m, z, c: m.prepare(torch.tensor(1.0)), "timestep: expected shape"),
         (lambda m, z, c: m.prepare(torch.ones(1), torch.zeros(1, 9, 24)), "at most 8 tokens"),
         (lambda m, z, c: m.prepare(torch.ones(1), torch.zeros(1, 8, 20)), r"\[B, L, 24\]"),
