@@ -6,6 +6,7 @@ from .depth import DepthEstimator, load_depth
 from .disparity import inverse_depth_to_disparity, resize_disparity
 from .fill import ClassicInpainter, Inpainter, MaskedFrame, load_inpainter
 from .gapw import gapw_warp
+from .models.sparse import select_tokens
 from .packing import LAYOUTS, pack_stereo
 from .pbdp import build_pair
 from .pipeline import FILE_LAYOUTS, ConvertOptions, StereoPipeline
@@ -39,4 +40,5 @@ __all__ = [
     "probe",
     "read_frames",
     "resize_disparity",
+    "select_tokens",
 ]

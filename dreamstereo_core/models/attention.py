@@ -1,0 +1,140 @@
+"""Attention over tokens, with rotary positions in three axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+Attention: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(query, key, value) -> result, each `[B, heads, L, head_dim]`."""
+KeyValue: TypeAlias = tuple[Tensor, Tensor]
+"""Key and value, each `[B, heads, L, head_dim]`."""
+Rotation: TypeAlias = tuple[Tensor, Tensor]
+"""Cosine and sine of each token's angles, each `[B, 1, K, head_dim / 2]` float32."""
+Grid: TypeAlias = tuple[int, int, int]
+"""Tokens along time, height and width."""
+
+THETA = 10000.0
+
+
+def sdpa(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """Return torch's own attention, `[B, heads, L, head_dim]`."""
+    return F.scaled_dot_product_attention(query, key, value)
+
+
+def rope_axes(head_dim: int) -> Grid:
+    """Split a head's complex pairs over time, height and width as Wan does: 128 -> 22, 21, 21."""
+    space = head_dim // 6
+    return head_dim // 2 - 2 * space, space, space
+
+
+def rope_rotation(tokens: Tensor, grid: Grid, head_dim: int) -> Rotation:
+    """Return the rotations of tokens at their absolute positions in the grid.
+
+    Args:
+        tokens: `[B, K]` int64, indices into the grid, width fastest.
+        grid: tokens along time, height and width.
+        head_dim: width of one attention head.
+    """
+    _, height, width = grid
+    positions = (tokens // (height * width), tokens // width % height, tokens % width)
+    angles = [
+        _axis_angles(length, pairs)  # [length, pairs], on the CPU: not every device has float64
+        for length, pairs in zip(grid, rope_axes(head_dim), strict=True)
+    ]
+    cosine, sine = (
+        torch.cat(
+            [
+                function(angle).float().to(tokens.device)[position]
+                for angle, position in zip(angles, positions, strict=True)
+            ],
+            dim=-1,
+        ).unsqueeze(1)  # [B, 1, K, head_dim / 2]
+        for function in (torch.cos, torch.sin)
+    )
+    return cosine, sine
+
+
+def _axis_angles(length: int, pairs: int) -> Tensor:
+    cpu = torch.device("cpu")
+    frequencies = THETA ** -(torch.arange(pairs, dtype=torch.float64, device=cpu) / pairs)
+    return torch.outer(torch.arange(length, dtype=torch.float64, device=cpu), frequencies)
+
+
+def rotate(x: Tensor, rotation: Rotation) -> Tensor:
+    """Rotate neighbouring channels of `[B, heads, K, head_dim]` as complex numbers, in float32."""
+    cosine, sine = rotation
+    real, imaginary = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    turned = (real * cosine - imaginary * sine, real * sine + imaginary * cosine)
+    return torch.stack(turned, dim=-1).flatten(-2).to(x.dtype)
+
+
+class SelfAttention(nn.Module):
+    """Attention of every token to every token, queries and keys normalised over all heads."""
+
+    def __init__(
+        self, dim: int, num_heads: int, eps: float, *, operations: Any = nn, attention: Attention
+    ):
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention = attention
+        self.q = operations.Linear(dim, dim)
+        self.k = operations.Linear(dim, dim)
+        self.v = operations.Linear(dim, dim)
+        self.o = operations.Linear(dim, dim)
+        self.norm_q = operations.RMSNorm(dim, eps=eps)
+        self.norm_k = operations.RMSNorm(dim, eps=eps)
+
+    def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
+        """Attend within `[B, K, dim]`."""
+        query = rotate(self._heads(self.norm_q(self.q(x))), rotation)
+        key = rotate(self._heads(self.norm_k(self.k(x))), rotation)
+        return self._merge(self.attention(query, key, self._heads(self.v(x))))
+
+    def _heads(self, x: Tensor) -> Tensor:
+        return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+
+    def _merge(self, x: Tensor) -> Tensor:
+        return self.o(x.transpose(1, 2).flatten(2))
+
+
+class CrossAttention(SelfAttention):
+    """Attention to a context, and to image tokens where the model has that branch."""
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        eps: float,
+        *,
+        image: bool,
+        operations: Any = nn,
+        attention: Attention,
+    ):
+        super().__init__(dim, num_heads, eps, operations=operations, attention=attention)
+        self.image = image
+        if image:
+            self.k_img = operations.Linear(dim, dim)
+            self.v_img = operations.Linear(dim, dim)
+            self.norm_k_img = operations.RMSNorm(dim, eps=eps)
+
+    def keys_values(self, context: Tensor, image: Tensor | None) -> tuple[KeyValue, ...]:
+        """Project a context `[B, L, dim]` and image tokens `[B, I, dim]` once for many calls."""
+        pairs = [(self.norm_k(self.k(context)), self.v(context))]
+        if self.image:
+            pairs.append((self.norm_k_img(self.k_img(image)), self.v_img(image)))
+        return tuple((self._heads(key), self._heads(value)) for key, value in pairs)
+
+    def forward(self, x: Tensor, keys_values: tuple[KeyValue, ...]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Attend from `[B, K, dim]`; the branches' results are added."""
+        query = self._heads(self.norm_q(self.q(x)))
+        batch = query.shape[0]
+        first, *others = (
+            self.attention(query, key.expand(batch, -1, -1, -1), value.expand(batch, -1, -1, -1))
+            for key, value in keys_values
+        )
+        return self._merge(sum(others, first))

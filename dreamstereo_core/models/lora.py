@@ -1,0 +1,271 @@
+"""LoRA files on a transformer: PEFT's, ComfyUI's and kohya's names, merged or live.
+
+"LoRA: Low-Rank Adaptation of Large Language Models" (2021): W + strength * alpha / rank * B A.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .checkpoint import list_some
+from .checkpoint_file import CheckpointError, CheckpointFile, open_checkpoint
+from .names import to_diffusers
+from .transformer import Transformer
+
+PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.")
+KOHYA = "lora_unet_"
+
+_LOW_RANK = re.compile(r"(.+)\.lora[_.](A|B|down|up)(?:\.default)?(?:\.weight)?")
+_WHOLE = re.compile(r"(.+)\.(alpha|diff|diff_b|set_weight|reshape_weight)")
+_PARTS = {"A": "down", "B": "up"}
+
+
+@dataclass(frozen=True)
+class Patch:
+    """What a LoRA does to one parameter."""
+
+    down: Tensor | None = None
+    """`[rank, in, ...]`, A."""
+    up: Tensor | None = None
+    """`[out, rank, ...]`, B."""
+    scale: float = 1.0
+    """alpha / rank."""
+    diff: Tensor | None = None
+    """To be added; where it is larger than the weight, the weight is padded with zeros."""
+    value: Tensor | None = None
+    """The whole new weight, whatever the strength."""
+    shape: tuple[int, ...] | None = None
+    """The weight is padded to it with zeros."""
+
+    def apply(self, weight: Tensor, strength: float) -> Tensor:
+        """Return the patched weight in float32."""
+        result = (weight if self.value is None else self.value.to(weight.device)).float()
+        result = _pad(result, self.target_shape(result.shape))
+        if self.diff is not None:
+            result = result + strength * self.diff.to(result)
+        if self.up is not None and self.down is not None:
+            delta = self.up.to(result).flatten(1) @ self.down.to(result).flatten(1)
+            result = result + strength * self.scale * delta.reshape(result.shape)
+        return result
+
+    def target_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape that a weight of this shape comes to have."""
+        if self.shape is not None:
+            return self.shape
+        return tuple(shape if self.diff is None else self.diff.shape)
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Whether it can patch a parameter of this shape."""
+        if self.value is not None:
+            shape = self.value.shape
+        target = self.target_shape(shape)
+        larger = len(target) == len(shape) and all(
+            a >= b for a, b in zip(target, shape, strict=True)
+        )
+        if self.diff is not None and tuple(self.diff.shape) != target:
+            return False
+        if self.up is None or self.down is None:
+            return larger and self.up is self.down
+        rank = self.down.shape[0]
+        return (
+            larger
+            and self.up.numel() == target[0] * rank
+            and self.down.numel() == rank * math.prod(target[1:])
+        )
+
+
+@dataclass(frozen=True)
+class Lora:
+    """A LoRA file, read for one kind of model."""
+
+    path: Path
+    patches: Mapping[str, Patch]
+    """By the name of the parameter."""
+
+
+def load_lora(path: str | Path, model: Transformer) -> Lora:
+    """Read a LoRA for a model: a file, or a PEFT folder with its adapter_config.json.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: it is no LoRA, or names and shapes do not fit the model; they are listed.
+    """
+    file = open_checkpoint(path)
+    parts, unmatched = _collect(file, _targets(model))
+    if unmatched or not parts:
+        raise CheckpointError(
+            f"{file.path}: expected a LoRA for this model; unmatched names: "
+            f"{list_some(unmatched) or 'none, and no others'}"
+        )
+    default_scale = _peft_scale(file)
+    shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
+    patches = {name: _patch(values, default_scale) for name, values in parts.items()}
+    wrong = [name for name, patch in patches.items() if not patch.fits(shapes[name])]
+    if wrong:
+        raise CheckpointError(
+            f"{file.path}: expected a LoRA of this model's shapes; others, or half a pair: "
+            f"{list_some(wrong)}"
+        )
+    return Lora(file.path, patches)
+
+
+class AppliedLoras:
+    """LoRAs in place on a model, until `remove`; the last one applied goes first."""
+
+    def __init__(self, model: Transformer):
+        self.model = model
+        self.config = model.config
+        self.originals: dict[str, Tensor] = {}
+        self.hooks: list[torch.utils.hooks.RemovableHandle] = []
+        model.applied_loras.append(self)
+
+    def remove(self) -> None:
+        """Restore the model's weights bit by bit.
+
+        Raises:
+            RuntimeError: these are not in place, or others were applied after them.
+        """
+        if not self.model.applied_loras or self.model.applied_loras[-1] is not self:
+            raise RuntimeError("remove: expected the LoRAs that were applied last and are in place")
+        self.model.applied_loras.pop()
+        for hook in self.hooks:
+            hook.remove()
+        for name, original in self.originals.items():
+            parameter = self.model.get_parameter(name)
+            parameter.data = original.to(parameter.device)
+        self.model.config = self.config
+
+
+def merge_loras(model: Transformer, loras: Sequence[tuple[Lora, float]]) -> AppliedLoras:
+    """Add LoRAs, each with its strength, to the weights; the originals are kept for `remove`."""
+    applied = AppliedLoras(model)
+    for lora, strength in loras:
+        for name, patch in lora.patches.items():
+            if strength:
+                _merge(applied, name, patch, strength)
+    return applied
+
+
+def attach_loras(model: Transformer, loras: Sequence[tuple[Lora, float]]) -> AppliedLoras:
+    """Add LoRAs beside the weights, which stay as they are; slower to run, quick to change.
+
+    Only the low-rank part of linear layers runs beside them; anything else is merged.
+    """
+    applied = AppliedLoras(model)
+    for lora, strength in loras:
+        for name, patch in lora.patches.items():
+            module = model.get_submodule(name.rpartition(".")[0])
+            live = (
+                isinstance(module, nn.Linear) and name.endswith(".weight") and patch.shape is None
+            )
+            if strength and live and patch.up is not None:
+                applied.hooks.append(module.register_forward_hook(_live(patch, strength)))
+                patch = replace(patch, up=None, down=None)
+            if strength and (patch.up, patch.diff, patch.value) != (None, None, None):
+                _merge(applied, name, patch, strength)
+    return applied
+
+
+def _merge(applied: AppliedLoras, name: str, patch: Patch, strength: float) -> None:
+    parameter = applied.model.get_parameter(name)
+    applied.originals.setdefault(name, parameter.data)
+    with torch.no_grad():
+        parameter.data = patch.apply(parameter.data, strength).to(parameter.dtype)
+    if name == "patch_embedding.weight":
+        config = applied.model.config
+        applied.model.config = replace(config, in_dim=parameter.shape[1])
+
+
+def _live(
+    patch: Patch, strength: float
+) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+    assert patch.up is not None and patch.down is not None
+    up, down = patch.up, patch.down * (strength * patch.scale)
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return output + F.linear(F.linear(inputs[0], down.to(output)), up.to(output))
+
+    return hook
+
+
+def _pad(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
+    extra = [
+        amount
+        for size, wanted in zip(reversed(weight.shape), reversed(shape), strict=True)
+        for amount in (0, wanted - size)
+    ]
+    return F.pad(weight, extra) if any(extra) else weight
+
+
+def _targets(model: Transformer) -> dict[str, str]:
+    """Map every name that a LoRA may give a module or a parameter to the parameter's."""
+    targets = {}
+    for parameter, _ in model.named_parameters():
+        module = parameter.removesuffix(".weight")
+        for name in (to_diffusers(module), module):
+            targets[name] = parameter
+            targets[KOHYA + name.replace(".", "_")] = parameter
+    return targets
+
+
+def _collect(
+    file: CheckpointFile, targets: Mapping[str, str]
+) -> tuple[dict[str, dict[str, Tensor]], list[str]]:
+    """Sort a file's tensors by parameter and part; return them and the names that fit nowhere."""
+    parts: dict[str, dict[str, Tensor]] = {}
+    unmatched = []
+    for name in file.shapes:
+        match = _LOW_RANK.fullmatch(name) or _WHOLE.fullmatch(name)
+        target, part = (match[1], _PARTS.get(match[2], match[2])) if match else (name, "")
+        for prefix in PREFIXES:
+            target = target.removeprefix(prefix)
+        parameter = targets.get(target)
+        if part == "diff_b" and parameter is not None:
+            part = "diff"
+            parameter = targets.get(f"{target}.bias") or targets.get(f"{target}_bias")
+        if match is None or parameter is None:
+            unmatched.append(name)
+        else:
+            parts.setdefault(parameter, {})[part] = file.read(name)
+    return parts, unmatched
+
+
+def _patch(values: Mapping[str, Tensor], default_scale: Callable[[int], float]) -> Patch:
+    down, shape = values.get("down"), values.get("reshape_weight")
+    scale = 1.0
+    if down is not None:
+        rank = down.shape[0]
+        scale = float(values["alpha"]) / rank if "alpha" in values else default_scale(rank)
+    return Patch(
+        down=down,
+        up=values.get("up"),
+        scale=scale,
+        diff=values.get("diff"),
+        value=values.get("set_weight"),
+        shape=None if shape is None else tuple(int(size) for size in shape),
+    )
+
+
+def _peft_scale(file: CheckpointFile) -> Callable[[int], float]:
+    """Return the scale by rank where no `.alpha` tells it: PEFT's config, else 1."""
+    path = file.path.with_name("adapter_config.json")
+    if not path.exists():
+        return lambda rank: 1.0
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        alpha, power = float(config["lora_alpha"]), 0.5 if config.get("use_rslora") else 1.0
+        special = [key for key in ("use_dora", "alpha_pattern") if config.get(key)]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: expected PEFT's config with lora_alpha") from error
+    if special:
+        raise CheckpointError(f"{path}: expected a plain LoRA, got {', '.join(special)}")
+    return lambda rank: alpha / rank**power

@@ -1,0 +1,225 @@
+import json
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from dreamstereo_core.models.checkpoint_file import CheckpointError
+from dreamstereo_core.models.config import TransformerConfig
+from dreamstereo_core.models.lora import attach_loras, load_lora, merge_loras
+from dreamstereo_core.models.names import to_diffusers
+from dreamstereo_core.models.transformer import Transformer
+
+CONFIG = TransformerConfig(
+    in_dim=16, dim=48, ffn_dim=96, num_heads=2, num_layers=2, freq_dim=32, text_dim=24, text_len=8
+)
+MODULES = ("blocks.0.self_attn.q", "blocks.1.cross_attn.o", "blocks.1.ffn.0")
+RANK = 3
+NAMES = {
+    "comfyui": ("diffusion_model.{}.lora_A.weight", "diffusion_model.{}.lora_B.weight"),
+    "peft": ("base_model.model.{}.lora_A.weight", "base_model.model.{}.lora_B.weight"),
+    "peft in memory": ("{}.lora_A.default.weight", "{}.lora_B.default.weight"),
+    "diffusers": ("transformer.{}.lora_A.weight", "transformer.{}.lora_B.weight"),
+    "kohya": ("lora_unet_{}.lora_down.weight", "lora_unet_{}.lora_up.weight"),
+}
+
+
+def make(dtype=torch.float32):
+    torch.manual_seed(0)
+    return Transformer(CONFIG).requires_grad_(False).eval().to(dtype)
+
+
+def factors(model, seed=1):
+    """Random A and B for each of the modules."""
+    generator = torch.Generator().manual_seed(seed)
+    pairs = {}
+    for module in MODULES:
+        out, inside = model.get_submodule(module).weight.shape
+        down = torch.randn((RANK, inside), generator=generator)
+        pairs[module] = down, torch.randn((out, RANK), generator=generator)
+    return pairs
+
+
+def write(path, tensors):
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    return path
+
+
+def write_lora(path, pairs, style="comfyui", alpha=None):
+    tensors = {}
+    for module, (down, up) in pairs.items():
+        if style == "diffusers":
+            module = to_diffusers(module)
+        if style == "kohya":
+            module = module.replace(".", "_")
+        for template, tensor in zip(NAMES[style], (down, up), strict=True):
+            tensors[template.format(module)] = tensor
+        if alpha is not None:
+            tensors[NAMES[style][0].format(module).split(".lora_")[0] + ".alpha"] = alpha.clone()
+    return write(path, tensors)
+
+
+def state_of(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def velocity(model):
+    generator = torch.Generator().manual_seed(2)
+    latent = torch.randn((1, model.config.in_dim, 2, 4, 6), generator=generator)
+    text = torch.randn((1, 8, 24), generator=generator)
+    return model(latent, model.prepare(torch.ones(1), text))
+
+
+@pytest.mark.parametrize("style", NAMES)
+@pytest.mark.parametrize("alpha", [None, 6.0])
+def test_every_style_of_names(tmp_path, style, alpha):
+    model = make()
+    before, pairs = state_of(model), factors(model)
+    path = write_lora(
+        tmp_path / "lora.safetensors", pairs, style, None if alpha is None else torch.tensor(alpha)
+    )
+    merge_loras(model, [(load_lora(path, model), 0.5)])
+    scale = 0.5 * (1 if alpha is None else alpha / RANK)
+    for name, value in model.state_dict().items():
+        expected = before[name]
+        if name.removesuffix(".weight") in pairs:
+            down, up = pairs[name.removesuffix(".weight")]
+            expected = expected + scale * up @ down
+        assert torch.allclose(value, expected, atol=1e-5), name
+
+
+@pytest.mark.parametrize("rslora", [False, True])
+def test_a_peft_folder_tells_alpha(tmp_path, rslora):
+    model = make()
+    before, pairs = state_of(model), factors(model)
+    write_lora(tmp_path / "adapter_model.safetensors", pairs, "peft")
+    config = tmp_path / "adapter_config.json"
+    config.write_text(json.dumps({"lora_alpha": 6, "r": RANK, "use_rslora": rslora}))
+    merge_loras(model, [(load_lora(tmp_path, model), 1.0)])
+    (module, (down, up)), *_ = pairs.items()
+    expected = before[module + ".weight"] + 6 / (RANK**0.5 if rslora else RANK) * up @ down
+    assert torch.allclose(model.get_submodule(module).weight, expected, atol=1e-5)
+    for text, message in (
+        ("{}", "with lora_alpha"),
+        ('{"lora_alpha": 1, "use_dora": 1}', "use_dora"),
+    ):
+        config.write_text(text)
+        with pytest.raises(CheckpointError, match=message):
+            load_lora(tmp_path, model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("apply", [merge_loras, attach_loras])
+def test_removing_restores_every_bit(tmp_path, apply, dtype):
+    model = make(dtype)
+    before, expected = state_of(model), velocity(model)
+    path = write_lora(tmp_path / "lora.safetensors", factors(model))
+    applied = apply(model, [(load_lora(path, model), 0.7)])
+    assert not torch.allclose(velocity(model), expected, atol=1e-2)
+    applied.remove()
+    assert torch.equal(velocity(model), expected)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    with pytest.raises(RuntimeError, match="applied last"):
+        applied.remove()
+
+
+def test_live_is_merged_for_several_with_their_strengths(tmp_path):
+    merged, live = make(), make()
+    loras = []
+    for seed, strength in ((1, 0.5), (2, -0.3), (3, 0.0)):
+        path = write_lora(tmp_path / f"{seed}.safetensors", factors(merged, seed))
+        loras.append((load_lora(path, merged), strength))
+    merge_loras(merged, loras)
+    attach_loras(live, loras)
+    assert torch.allclose(velocity(live), velocity(merged), atol=1e-4)
+    assert all(torch.equal(v, make().state_dict()[k]) for k, v in live.state_dict().items())
+    one = make()
+    merge_loras(one, loras[:1])
+    assert not torch.allclose(velocity(one), velocity(merged), atol=1e-2)
+
+
+def test_the_last_goes_first(tmp_path):
+    model = make()
+    lora = load_lora(write_lora(tmp_path / "lora.safetensors", factors(model)), model)
+    first, second = merge_loras(model, [(lora, 1.0)]), merge_loras(model, [(lora, 1.0)])
+    with pytest.raises(RuntimeError, match="applied last"):
+        first.remove()
+    second.remove()
+    first.remove()
+    assert torch.equal(velocity(model), velocity(make()))
+
+
+@pytest.mark.parametrize("apply", [merge_loras, attach_loras])
+def test_whole_weights_and_biases(tmp_path, apply):
+    model = make()
+    before = state_of(model)
+    tensors = {
+        "diffusion_model.blocks.0.ffn.2.diff": torch.ones(48, 96),
+        "diffusion_model.blocks.0.ffn.2.diff_b": torch.ones(48),
+        "diffusion_model.blocks.1.modulation.diff": torch.ones(1, 6, 48),
+        "diffusion_model.blocks.0.norm3.set_weight": torch.full((48,), 7.0),
+        "lora_unet_blocks_1_norm3.diff_b": torch.ones(48),
+    }
+    lora = load_lora(write(tmp_path / "lora.safetensors", tensors), model)
+    applied = apply(model, [(lora, 0.5)])
+    state = model.state_dict()
+    for name in (
+        "blocks.0.ffn.2.weight",
+        "blocks.0.ffn.2.bias",
+        "blocks.1.modulation",
+        "blocks.1.norm3.bias",
+    ):
+        assert torch.equal(state[name], before[name] + 0.5)
+    assert torch.equal(state["blocks.0.norm3.weight"], torch.full((48,), 7.0))
+    applied.remove()
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("apply", [merge_loras, attach_loras])
+@pytest.mark.parametrize("part", ["low rank", "diff"])
+def test_a_lora_can_widen_the_patch_embedding(tmp_path, apply, part):
+    model = make()
+    base = model.patch_embedding.weight.clone()
+    name = "diffusion_model.patch_embedding."
+    down, up = torch.randn(5, 36 * 4), torch.randn(48, 5)
+    delta = (up @ down).reshape(48, 36, 1, 2, 2)
+    tensors = {name + "diff": delta}
+    if part == "low rank":
+        tensors = {
+            name + "reshape_weight": torch.tensor([48, 36, 1, 2, 2]),
+            name + "lora_A.weight": down,
+            name + "lora_B.weight": up,
+        }
+    lora = load_lora(write(tmp_path / "lora.safetensors", tensors), model)
+    applied = apply(model, [(lora, 1.0)])
+    assert torch.allclose(model.patch_embedding.weight[:, :16], base + delta[:, :16], atol=1e-5)
+    assert torch.allclose(model.patch_embedding.weight[:, 16:], delta[:, 16:], atol=1e-5)
+    assert velocity(model).shape == (1, 16, 2, 4, 6)
+    assert model.config.in_dim == 36
+    applied.remove()
+    assert model.config.in_dim == 16
+    assert torch.equal(velocity(model), velocity(make()))
+
+
+Q = "diffusion_model.blocks.0.self_attn.q."
+
+
+@pytest.mark.parametrize(
+    "tensors, message",
+    [
+        ({Q.replace("0", "7") + "lora_A.weight": (3, 48)}, r"unmatched names: .*blocks\.7\.self"),
+        ({Q + "lora_A.weight": (3, 48), "other": (1,)}, "unmatched names: other"),
+        ({Q + "hada_w1_a": (3, 48)}, "unmatched names: .*hada_w1_a"),
+        ({"diffusion_model.blocks.0.modulation.diff_b": (48,)}, "unmatched names: .*diff_b"),
+        ({Q + "lora_A.weight": (3, 48)}, r"half a pair: blocks\.0\.self_attn\.q\.weight"),
+        ({Q + "lora_A.weight": (3, 40), Q + "lora_B.weight": (48, 3)}, "this model's shapes"),
+        ({Q + "lora_A.weight": (3, 48), Q + "lora_B.weight": (48, 4)}, "this model's shapes"),
+        ({Q + "diff": (48, 40)}, "this model's shapes"),
+        ({Q + "diff": (48,)}, "this model's shapes"),
+        ({}, "no others"),
+    ],
+)
+def test_what_does_not_fit_is_listed(tmp_path, tensors, message):
+    path = write(tmp_path / "lora.safetensors", {k: torch.ones(v) for k, v in tensors.items()})
+    with pytest.raises(CheckpointError, match=message):
+        load_lora(path, make())
