@@ -47,7 +47,12 @@ def comfyui(session: nox.Session) -> None:
     tools = ("pytest", "pytest-timeout", "requests", "websocket-client", "playwright")
     session.install("-r", str(tree / "requirements.txt"), *COMFY_TORCH, *tools)
     need_chromium(session)
-    folders = session.posargs or ("tests/nodes", "tests/comfyui", "tests/browser")
+    folders = session.posargs or (
+        "tests/nodes",
+        "tests/parity_comfyui",
+        "tests/comfyui",
+        "tests/browser",
+    )
     session.run("pytest", *folders, env=QUIET | {"COMFYUI_PATH": str(tree)})
 
 

@@ -264,15 +264,16 @@ class WanVAE(VideoVAE):
 
     def decoder_steps(self) -> list[Step]:
         """Return the decoder's layers."""
-        return [_conv_step(self.conv2), *self.decoder.steps()]
+        to_unit = Step(lambda x, past: (x * 0.5 + 0.5, past))  # [-1, 1] to [0, 1]
+        return [_conv_step(self.conv2), *self.decoder.steps(), to_unit]
 
     def to_network(self, video: Tensor) -> Tensor:
         """[0, 1] to [-1, 1], channels innermost."""
         return (video * 2 - 1).contiguous(memory_format=torch.channels_last_3d)
 
     def from_network(self, video: Tensor) -> Tensor:
-        """[-1, 1] to [0, 1]."""
-        return video * 0.5 + 0.5
+        """Nothing is left to do."""
+        return video
 
     def latent_to_network(self, latent: Tensor) -> Tensor:
         """Channels innermost."""

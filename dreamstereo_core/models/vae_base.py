@@ -59,7 +59,7 @@ class VideoVAE(nn.Module):
 
     @abstractmethod
     def decoder_steps(self) -> list[Step]:
-        """Return the decoder's layers."""
+        """Return the decoder's layers; the last one gives pixels in [0, 1]."""
 
     @abstractmethod
     def to_network(self, video: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ class VideoVAE(nn.Module):
 
     @abstractmethod
     def from_network(self, video: Tensor) -> Tensor:
-        """Bring the decoder's output back to [0, 1] pixels ``[B, 3, T, H, W]``."""
+        """Bring the decoder's output, in [0, 1], back to ``[B, 3, T, H, W]``."""
 
     @abstractmethod
     def latent_to_network(self, latent: Tensor) -> Tensor:
@@ -137,11 +137,10 @@ class VideoVAE(nn.Module):
     def _encode(self, video: Tensor, memory: Memory, tile: int | None) -> tuple[Tensor, Memory]:
         parameter = next(self.parameters())
         bottom, right = (-n % STRIDE for n in video.shape[3:])
-        video = F.pad(
-            video.to(parameter.device, parameter.dtype).flatten(0, 1),
-            (0, right, 0, bottom),
-            mode="replicate",
-        ).unflatten(0, video.shape[:2])
+        video = video.to(parameter.device, parameter.dtype)
+        if bottom or right:
+            padded = F.pad(video.flatten(0, 1), (0, right, 0, bottom), mode="replicate")
+            video = padded.unflatten(0, video.shape[:2])
         x, steps = self.to_network(video), self.encoder_steps()
         if tile is None:
             x, memory = run_steps(steps, x, memory)

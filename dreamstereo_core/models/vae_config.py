@@ -64,16 +64,20 @@ VAEConfig: TypeAlias = WanVAEConfig | TinyVAEConfig
 WAN = WanVAEConfig()
 LIGHTVAE = WanVAEConfig(widths=(24, 48, 96, 96))
 """lightx2v's lightvaew2_1: Wan at a quarter of its width."""
-DISTILLED = WanVAEConfig(widths=(48, 96, 384, 384), flat=True)
+DISTILLED = WanVAEConfig(
+    widths=(48, 96, 256, 448), encoder_blocks=(2, 2, 1, 2), decoder_blocks=(2, 2, 2, 3), flat=True
+)
+"""76.3 M parameters, 5.2 times fewer operations than `WAN`: narrow and shallow where pixels are
+many, wide where they are few."""
 TAEW = TinyVAEConfig()
 """madebyollin's taew2_1: its latents are normalised already."""
 LIGHTTAE = TinyVAEConfig(mean=WAN_MEAN, std=WAN_STD)
 """lightx2v's lighttaew2_1: taew2_1's layout on Wan's raw latents."""
 MINI = TinyVAEConfig(
     patch=4,
-    encoder=(Stage(40, 1, 1, 2), Stage(96, 2, 2, 2)),
-    decoder=(Stage(96, 2, 2, 2), Stage(40, 1, 1, 2)),
-    stem=40,
+    encoder=(Stage(48, 1, 1, 2), Stage(128, 2, 2, 2)),
+    decoder=(Stage(128, 3, 2, 2), Stage(48, 2, 1, 2)),
+    stem=48,
     causal=True,
 )
 
