@@ -25,8 +25,10 @@ def _frames(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     return y.unflatten(0, x.shape[:2])
 
 
-def _pictures(layer: Callable[[Tensor], Tensor], **reach: int) -> Step:
-    return Step(lambda x, past: (_frames(layer, x), past), **reach)
+def _pictures(
+    layer: Callable[[Tensor], Tensor], radius: int = 0, up: int = 1, down: int = 1
+) -> Step:
+    return Step(lambda x, past: (_frames(layer, x), past), radius, up, down)
 
 
 class MemBlock(nn.Module):

@@ -1,8 +1,8 @@
-"""Wan 2.1's causal 3-D autoencoder (Apache-2.0, Wan-Video/Wan2.1), written anew around explicit
-memories: each layer takes what it remembers of the frames before and returns what it will need.
+"""Wan 2.1's causal 3-D autoencoder (Apache-2.0, Wan-Video/Wan2.1), written anew.
 
-Parameter names are those of the original checkpoint. Time is causal: the first frame makes the
-first latent alone, then every four frames make one.
+Memory is explicit: each layer takes what it remembers of the frames before and returns what the
+next ones will need. Parameter names are those of the original checkpoint. Time is causal: the
+first frame makes the first latent alone, then every four frames make one.
 """
 
 from __future__ import annotations

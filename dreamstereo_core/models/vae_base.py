@@ -17,7 +17,16 @@ from torch.nn import functional as F
 
 from ..checks import check_finite
 from .vae_config import VAEConfig
-from .vae_tiles import Memory, Region, Step, grid, masked_regions, run_regions, run_steps
+from .vae_tiles import (
+    Memory,
+    Region,
+    Step,
+    grid,
+    masked_regions,
+    relative_cost,
+    run_regions,
+    run_steps,
+)
 
 STRIDE = 8  # px of a latent
 GROUP = 4  # frames of a latent, but for the first
@@ -77,7 +86,7 @@ class VideoVAE(nn.Module):
     def latent_from_network(self, moments: Tensor) -> Tensor:
         """Bring the encoder's output back to raw latents ``[B, 16, T', h, w]``."""
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def encode(self, video: Tensor, *, tile: int | None = None) -> Tensor:
         """Return the normalised latents ``[B, 16, T', h, w]`` of ``[B, 3, T, H, W]`` in [0, 1].
 
@@ -152,15 +161,16 @@ class VideoVAE(nn.Module):
     def _encode_tiles(
         self, steps: list[Step], x: Tensor, memory: Memory, tile: int
     ) -> tuple[Tensor, Memory]:
-        # Up to the first layer that needs the whole picture; from there it is small.
-        border = next((i for i, step in enumerate(steps) if step.dense), len(steps))
+        # Tile by tile as long as the picture shrinks; then it is small, and attention needs it all.
+        border = max(i + 1 for i, step in enumerate(steps) if step.down > 1)
         tiled, whole = memory or (None, None)
-        regions = grid(*(n // STRIDE for n in x.shape[-2:]), tile // STRIDE)
+        height, width = (n // STRIDE for n in x.shape[-2:])
+        regions = grid(height, width, tile // STRIDE)
         x, tiled = run_regions(steps[:border], x, tiled, regions)
         x, whole = run_steps(steps[border:], x, whole)
         return x, (tiled, whole)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def decode(
         self,
         latent: Tensor,
@@ -177,8 +187,9 @@ class VideoVAE(nn.Module):
             frames: keep this many; the default keeps 4 T' - 3.
             size: (H, W) to keep; the default keeps (8 h, 8 w).
             tile: work on tiles of this many pixels, to need less memory. The result is the same.
-            mask: ``[..., H, W]``: decode only the tiles (64 px unless `tile` says) that touch it.
-                There the result is that of the full decode; pixels of no tile are 0.
+            mask: ``[..., H, W]``: decode only the tiles (64 px unless `tile` says) that touch it in
+                any frame. There the result is that of the full decode; pixels of no tile are 0.
+                Where the tiles with their margins are more work than the whole, that is decoded.
 
         Raises:
             ValueError: an argument has another shape, or the latents are not finite.
@@ -187,7 +198,7 @@ class VideoVAE(nn.Module):
         _check_latent(latent, len(self.config.mean))
         if mask is not None:
             regions = self._wanted(latent, mask, tile or 64)
-            if not regions:
+            if not bool(mask.any()):
                 h, w = size or (latent.shape[3] * STRIDE, latent.shape[4] * STRIDE)
                 count = frames or GROUP * (latent.shape[2] - 1) + 1
                 return torch.zeros(len(latent), 3, count, h, w, device=self.device)
@@ -210,7 +221,12 @@ class VideoVAE(nn.Module):
                 f"mask: expected the video's size, about [..., {height}, {width}], "
                 f"got {list(mask.shape)}"
             )
-        return masked_regions(mask, _check_tile(tile))
+        regions = masked_regions(mask, _check_tile(tile))
+        steps = self.decoder_steps()
+        steps = steps[_first_growing(steps) :]
+        if relative_cost(steps, height // STRIDE, width // STRIDE, regions) < 1:
+            return regions
+        return ()
 
     def decode_chunk(
         self,
@@ -235,7 +251,7 @@ class VideoVAE(nn.Module):
         """
         _check_latent(latent, len(self.config.mean))
         height, width = (n * STRIDE for n in latent.shape[3:])
-        if regions is None:
+        if not regions:
             regions = () if tile is None else grid(height, width, _check_tile(tile))
         shape = (len(latent), *latent.shape[3:])
         if cache is not None and (cache.shape != shape or cache.regions != tuple(regions)):
@@ -250,8 +266,8 @@ class VideoVAE(nn.Module):
         if not regions:
             x, memory = run_steps(steps, x, memory)
         else:
-            # From the last layer that needs the whole picture on, tile by tile.
-            border = max((i + 1 for i, step in enumerate(steps) if step.dense), default=0)
+            # The small picture at once, as attention needs it all; from where it grows, by tiles.
+            border = _first_growing(steps)
             whole, tiled = memory or (None, None)
             x, whole = run_steps(steps[:border], x, whole)
             x, tiled = run_regions(steps[border:], x, tiled, regions)
@@ -268,6 +284,10 @@ class VideoVAE(nn.Module):
             for values in (self.config.mean, self.config.std)
         )
         return mean, std
+
+
+def _first_growing(steps: Sequence[Step]) -> int:
+    return next(i for i, step in enumerate(steps) if step.up > 1)
 
 
 def channels_innermost(module: nn.Module) -> None:

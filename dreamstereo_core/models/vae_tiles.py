@@ -112,6 +112,23 @@ def run_regions(
     return canvas, tuple(after)
 
 
+def relative_cost(
+    steps: Sequence[Step], height: int, width: int, regions: Sequence[Region]
+) -> float:
+    """Return about how much work the regions are, their margins included; the whole is 1.
+
+    Each step counts the same, as a network that halves its channels where it doubles its size has
+    about equal work at each scale.
+    """
+    total = 0.0
+    for region in regions:
+        h, w = height, width
+        for step, crop in zip(steps, plan(steps, height, width, region), strict=False):
+            total += (crop.bottom - crop.top) * (crop.right - crop.left) / (h * w)
+            h, w = step.size(h), step.size(w)
+    return total / len(steps)
+
+
 def grid(height: int, width: int, tile: int) -> tuple[Region, ...]:
     """Cut a picture into tiles of at most `tile` x `tile` pixels that do not overlap."""
     return tuple(

@@ -1,5 +1,6 @@
 """Our Wan VAE against diffusers' on the same weights and inputs."""
 
+import diffusers
 import pytest
 import torch
 
@@ -7,7 +8,6 @@ from dreamstereo_core import load_vae
 from dreamstereo_core.models.vae import WanVAE
 from dreamstereo_core.models.vae_config import WAN_MEAN, WAN_STD
 
-diffusers = pytest.importorskip("diffusers")
 TOLERANCE = 1e-4  # of the largest value
 
 
