@@ -7,6 +7,7 @@ from .disparity import inverse_depth_to_disparity, resize_disparity
 from .fill import ClassicInpainter, Inpainter, MaskedFrame, load_inpainter
 from .gapw import gapw_warp
 from .models.sparse import select_tokens
+from .models.vae_checkpoint import load_vae
 from .packing import LAYOUTS, pack_stereo
 from .pbdp import build_pair
 from .pipeline import FILE_LAYOUTS, ConvertOptions, StereoPipeline
@@ -36,6 +37,7 @@ __all__ = [
     "inverse_depth_to_disparity",
     "load_depth",
     "load_inpainter",
+    "load_vae",
     "pack_stereo",
     "probe",
     "read_frames",

@@ -1,0 +1,237 @@
+"""Autoencoders from files: Wan's, diffusers', taehv's, lightx2v's and our own, told by their keys.
+
+A file of ours carries its configuration as JSON in the safetensors metadata. Networks are opened
+on the meta device, so that no weight is drawn only to be replaced, and loaded strictly.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .tiny_vae import TinyVAE
+from .vae import WanVAE
+from .vae_base import VideoVAE, channels_innermost
+from .vae_config import (
+    LIGHTTAE,
+    PRESETS,
+    TAEW,
+    VAEConfig,
+    WanVAEConfig,
+    config_from_json,
+    config_to_json,
+)
+
+METADATA = "dreamstereo.vae"
+WEIGHTS = Path(__file__).parent.parent / "weights"
+FILES: Mapping[str, tuple[str, ...]] = {
+    "mini": ("mini_vae.safetensors",),
+    "wan": ("wan_2.1_vae.safetensors", "Wan2.1_VAE.safetensors", "Wan2.1_VAE.pth"),
+    "distilled": ("dreamstereo_vae_distilled.safetensors",),
+}
+"""The files of the named autoencoders, in the order in which they are looked for."""
+
+_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+# What a file is if it is no video autoencoder that fits: the first pattern found in its keys.
+_OTHERS = (
+    (r"lora_(A|B|up|down)\b", "a LoRA"),
+    (r"blocks\.0\.(self_attn\.q|attn1\.to_q)\.", "a Wan transformer"),
+    (r"(double_blocks|transformer_blocks|input_blocks)\.\d", "another diffusion model"),
+    (r"upsamples\.0\.upsamples\.0\.|^(en|de)coder\.(down|up)_blocks\.0\.resnets", "a Wan 2.2 VAE"),
+    (r"(^|\.)(shared\.weight|block\.0\.layer\.0|blocks\.0\.attn\.q\.)", "a text encoder"),
+    (r"decoder\.mid(_block)?\.(block_1|resnets\.0\.norm1\.weight)", "a VAE of an image model"),
+    (r"^decoder\.\d+\.conv\.", "a tiny VAE of another model"),
+)
+
+_FROM_DIFFUSERS = (
+    (r"^quant_conv\.", "conv1."),
+    (r"^post_quant_conv\.", "conv2."),
+    (r"\.conv_in\.", ".conv1."),
+    (r"\.norm_out\.", ".head.0."),
+    (r"\.conv_out\.", ".head.2."),
+    (r"\.mid_block\.attentions\.0\.", ".middle.1."),
+    (r"\.mid_block\.resnets\.0\.", ".middle.0."),
+    (r"\.mid_block\.resnets\.1\.", ".middle.2."),
+    (r"\.down_blocks\.", ".downsamples."),
+    (r"\.norm1\.", ".residual.0."),
+    (r"(?<=\d)\.conv1\.", ".residual.2."),
+    (r"\.norm2\.", ".residual.3."),
+    (r"(?<=\d)\.conv2\.", ".residual.6."),
+    (r"\.conv_shortcut\.", ".shortcut."),
+)
+
+
+def load_vae(
+    spec: str | Path,
+    *,
+    folders: Sequence[str | Path] = (),
+    device: str | torch.device = "auto",
+    dtype: torch.dtype | None = None,
+    operations: Any = nn,
+) -> VideoVAE:
+    """Load a video autoencoder, ready to encode and decode.
+
+    Args:
+        spec: "mini", "wan", "distilled", or a file: .safetensors or .pth, with Wan's names or
+            diffusers', or of taew2_1, lighttaew2_1 (told from taew2_1 by its name) or
+            lightvaew2_1; or a diffusers folder.
+        folders: where to look for the named ones, before the package's own weights.
+        device: "auto" takes the GPU where there is one.
+        dtype: float32, float16 or bfloat16; the default is the file's on a GPU, else float32.
+        operations: a namespace with Conv2d and Conv3d.
+
+    Raises:
+        FileNotFoundError: there is no such file; the message says where to put it.
+        ValueError: the file is not such an autoencoder, is damaged, or does not fit.
+    """
+    path = _find(str(spec), folders)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype is not None and dtype not in _DTYPES:
+        raise ValueError(f"dtype: expected float32, float16 or bfloat16, got {dtype}")
+    if dtype is None and torch.device(device).type == "cpu":
+        dtype = torch.float32
+    weights, metadata = _read(path)
+    weights = _original_names(weights)
+    if METADATA in metadata:
+        config = config_from_json(metadata[METADATA])
+    else:
+        config = _recognise(weights, path)
+    with torch.device("meta"):
+        vae = build_vae(config, operations)
+    _fill(vae, weights, path, dtype or next(iter(weights.values())).dtype)
+    channels_innermost(vae)
+    return vae.to(device).eval().requires_grad_(False)
+
+
+def build_vae(config: VAEConfig | str, operations: Any = nn) -> VideoVAE:
+    """Return an autoencoder with new random weights, of a configuration or a preset's name."""
+    if isinstance(config, str):
+        if config not in PRESETS:
+            raise ValueError(f"config: expected one of {', '.join(PRESETS)}, got {config!r}")
+        config = PRESETS[config]
+    kind = WanVAE if isinstance(config, WanVAEConfig) else TinyVAE
+    return kind(config, operations)  # pyright: ignore[reportArgumentType]
+
+
+def save_vae(vae: VideoVAE, path: str | Path, *, dtype: torch.dtype | None = None) -> None:
+    """Write a safetensors file that `load_vae` reads, with the configuration inside."""
+    weights = {
+        name: weight.detach().to("cpu", dtype, memory_format=torch.contiguous_format)
+        for name, weight in vae.state_dict().items()
+    }
+    save_file(weights, path, metadata={"format": "pt", METADATA: config_to_json(vae.config)})
+
+
+def _find(spec: str, folders: Sequence[str | Path]) -> Path:
+    if spec not in FILES:
+        path = Path(spec)
+        inner = path / "diffusion_pytorch_model.safetensors"
+        if path.is_dir() and inner.is_file():
+            return inner
+        if not path.is_file():
+            known = ", ".join(FILES)
+            raise FileNotFoundError(f"vae: expected {known} or a file, got {spec!r}")
+        return path
+    places = [*map(Path, folders), WEIGHTS]
+    for place in places:
+        for name in FILES[spec]:
+            if (place / name).is_file():
+                return place / name
+    raise FileNotFoundError(
+        f"vae: no weights for {spec!r}: put {FILES[spec][0]} into "
+        f"{' or '.join(map(str, places))}, or give its path"
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
+    """Return the tensors, memory-mapped, and the metadata."""
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                # The handle is no mapping, whatever it looks like: it has keys() only.
+                names = list(file.keys())
+                return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path}: expected a checkpoint, cannot read it: {reason}") from error
+    if isinstance(weights, dict) and isinstance(weights.get("state_dict"), dict):
+        weights = weights["state_dict"]
+    if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
+        raise ValueError(f"{path}: expected a dictionary of tensors, got {type(weights).__name__}")
+    return weights, {}
+
+
+def _original_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights under Wan's own names if they have diffusers' ones."""
+    if "post_quant_conv.weight" not in weights or "decoder.conv_in.weight" not in weights:
+        return weights
+    return {_original_name(name): weight for name, weight in weights.items()}
+
+
+def _original_name(name: str) -> str:
+    if found := re.match(r"decoder\.up_blocks\.(\d)\.(resnets|upsamplers)\.(\d)\.(.*)", name):
+        block, kind, index, rest = found.groups()
+        # Three residual blocks and an upsampler a scale, counted through in the original.
+        number = 4 * int(block) + (int(index) if kind == "resnets" else 3)
+        name = f"decoder.upsamples.{number}.{rest}"
+    for pattern, new in _FROM_DIFFUSERS:
+        name = re.sub(pattern, new, name)
+    return name
+
+
+def _recognise(weights: Mapping[str, Tensor], path: Path) -> VAEConfig:
+    """Return the configuration of a public file."""
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    firsts = [shapes.get(f"encoder.downsamples.{i}.residual.2.weight") for i in (0, 3, 6, 9)]
+    if all(firsts) and shapes.get("conv2.weight", (0,))[0] == 16:
+        return WanVAEConfig(widths=tuple(shape[0] for shape in firsts if shape))
+    taew = shapes.get("decoder.22.bias") == (3,) and shapes.get("decoder.1.weight", ())[1:2] == (
+        16,
+    )
+    if taew and "encoder.0.weight" in shapes:
+        if path.stem.startswith("taehv"):
+            raise ValueError(f"{path}: expected a VAE for Wan 2.1, this is HunyuanVideo's")
+        return LIGHTTAE if "lighttae" in path.stem else TAEW
+    keys = "\n".join(shapes)
+    what = next((what for pattern, what in _OTHERS if re.search(pattern, keys, re.M)), None)
+    if what is None:
+        what = f"something else, with keys such as {', '.join(list(shapes)[:3]) or '(none)'}"
+    raise ValueError(f"{path}: expected a VAE for Wan 2.1, this is {what}")
+
+
+def _fill(vae: VideoVAE, weights: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
+    expected = vae.state_dict()
+    missing, unexpected = expected.keys() - weights.keys(), weights.keys() - expected.keys()
+    if missing or unexpected:
+        raise ValueError(
+            f"{path}: the keys do not fit; missing: {_some(missing)}; unexpected: "
+            f"{_some(unexpected)}"
+        )
+    for name, weight in weights.items():
+        if weight.shape != expected[name].shape:
+            raise ValueError(
+                f"{path}: {name}: expected shape {list(expected[name].shape)}, "
+                f"got {list(weight.shape)}"
+            )
+        if not weight.is_floating_point() or weight.dtype not in (*_DTYPES, torch.float64):
+            raise ValueError(f"{path}: {name}: expected fp32, fp16 or bf16, got {weight.dtype}")
+        if not torch.isfinite(weight).all():
+            raise ValueError(f"{path}: {name}: expected finite weights, got NaN or infinite ones")
+    vae.load_state_dict({name: w.to(dtype) for name, w in weights.items()}, assign=True)
+
+
+def _some(names: Any) -> str:
+    listed = sorted(names)
+    more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
+    return (", ".join(listed[:5]) or "none") + more

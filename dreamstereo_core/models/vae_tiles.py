@@ -1,0 +1,162 @@
+"""Layers that run on a part of the picture and still give what they give on the whole.
+
+A `Step` knows which input pixels an output region depends on. Walking the steps backwards from a
+region gives the crop that each of them needs; running forwards, each crop loses the margin that
+zero padding has spoilt at its inner sides. So a tile equals the same pixels of the whole, and
+tiles need no blending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+Memory = Any
+"""What a step carries from one chunk of frames to the next: nested tuples of tensors, or None."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One layer: ``run(x, memory) -> (y, memory)``, with height and width as the last two axes."""
+
+    run: Callable[[Tensor, Memory], tuple[Tensor, Memory]]
+    radius: int = 0
+    """How far an output pixel sees, in pixels of the finer side."""
+    up: int = 1
+    down: int = 1
+    dense: bool = False
+    """Every output depends on the whole picture (attention)."""
+
+    def source(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the span of the input, unclipped, that the output span [start, stop) needs."""
+        if self.down > 1:
+            # A crop has to start in step with the stride.
+            margin = -(-self.radius // self.down) * self.down
+            return start * self.down - margin, stop * self.down + self.radius
+        return (start - self.radius) // self.up, -((-stop - self.radius) // self.up)
+
+    def size(self, n: int) -> int:
+        """Return where pixel n (or the end n) of the input lies in the output."""
+        return n * self.up // self.down
+
+
+class Region(NamedTuple):
+    """Pixels [top, bottom) x [left, right)."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+
+    def crop(self, x: Tensor, top: int = 0, left: int = 0) -> Tensor:
+        """Return this region of `x`, whose first pixel lies at (top, left)."""
+        return x[..., self.top - top : self.bottom - top, self.left - left : self.right - left]
+
+
+def run_steps(steps: Sequence[Step], x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
+    """Run the steps on the whole picture."""
+    after = []
+    for step, past in zip(steps, memory or (None,) * len(steps), strict=True):
+        x, past = step.run(x, past)
+        after.append(past)
+    return x, tuple(after)
+
+
+def plan(steps: Sequence[Step], height: int, width: int, region: Region) -> list[Region]:
+    """Return the crop at each step's input, then `region` itself; height, width: the input's."""
+    sizes = [(height, width)]
+    for step in steps:
+        sizes.append((step.size(sizes[-1][0]), step.size(sizes[-1][1])))
+    crops = [region]
+    for step, (h, w) in zip(reversed(steps), reversed(sizes[:-1]), strict=True):
+        (top, bottom), (left, right) = step.source(*crops[0][:2]), step.source(*crops[0][2:])
+        crops.insert(0, Region(max(top, 0), min(bottom, h), max(left, 0), min(right, w)))
+    return crops
+
+
+def run_region(
+    steps: Sequence[Step], x: Tensor, memory: Memory, crops: Sequence[Region]
+) -> tuple[Tensor, Memory]:
+    """Run the steps for one region of their output, with the crops of `plan`."""
+    after = []
+    x = crops[0].crop(x)
+    for i, (step, past) in enumerate(zip(steps, memory or (None,) * len(steps), strict=True)):
+        x, past = step.run(x, past)
+        x = crops[i + 1].crop(x, step.size(crops[i].top), step.size(crops[i].left))
+        after.append(past)
+    return x, tuple(after)
+
+
+def run_regions(
+    steps: Sequence[Step], x: Tensor, memory: Memory, regions: Sequence[Region]
+) -> tuple[Tensor, Memory]:
+    """Run the steps for some regions of their output; the rest of it is zero."""
+    height, width = x.shape[-2:]
+    out_height, out_width = height, width
+    for step in steps:
+        out_height, out_width = step.size(out_height), step.size(out_width)
+    canvas, after = None, []
+    for region, past in zip(regions, memory or (None,) * len(regions), strict=True):
+        crops = plan(steps, height, width, region)
+        tile, past = run_region(steps, x, past, crops)
+        if canvas is None:
+            canvas = tile.new_zeros(*tile.shape[:-2], out_height, out_width)
+        region.crop(canvas).copy_(tile)
+        after.append(past)
+    if canvas is None:
+        raise ValueError("regions: expected at least one, got none")
+    return canvas, tuple(after)
+
+
+def relative_cost(
+    steps: Sequence[Step], height: int, width: int, regions: Sequence[Region]
+) -> float:
+    """Return about how much work the regions are, their margins included; the whole is 1.
+
+    Each step counts the same, as a network that halves its channels where it doubles its size has
+    about equal work at each scale.
+    """
+    total = 0.0
+    for region in regions:
+        h, w = height, width
+        for step, crop in zip(steps, plan(steps, height, width, region), strict=False):
+            total += (crop.bottom - crop.top) * (crop.right - crop.left) / (h * w)
+            h, w = step.size(h), step.size(w)
+    return total / len(steps)
+
+
+def grid(height: int, width: int, tile: int) -> tuple[Region, ...]:
+    """Cut a picture into tiles of at most `tile` x `tile` pixels that do not overlap."""
+    return tuple(
+        Region(top, min(top + tile, height), left, min(left + tile, width))
+        for top in range(0, height, tile)
+        for left in range(0, width, tile)
+    )
+
+
+def masked_regions(mask: Tensor, tile: int) -> tuple[Region, ...]:
+    """Cover a mask with regions: in each row of tiles, runs of tiles that it touches.
+
+    Args:
+        mask: ``[..., H, W]``, nonzero where pixels are wanted.
+        tile: the rows' height and the runs' unit, in pixels.
+    """
+    wanted = mask.reshape(-1, *mask.shape[-2:]).ne(0).any(0)  # [H, W]
+    height, width = wanted.shape
+    regions = []
+    for top in range(0, height, tile):
+        bottom = min(top + tile, height)
+        row = wanted[top:bottom].any(0)  # [W]
+        touched = torch.stack([part.any() for part in row.split(tile)]).tolist()
+        start = None
+        for i, hit in enumerate([*touched, False]):
+            if hit and start is None:
+                start = i
+            elif not hit and start is not None:
+                regions.append(Region(top, bottom, start * tile, min(i * tile, width)))
+                start = None
+    return tuple(regions)
