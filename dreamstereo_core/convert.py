@@ -77,7 +77,7 @@ def convert_file(
     metadata: Mapping[str, str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> tuple[Path, ...]:
-    """Convert a video, an image or an image sequence; sound and time stamps are the source's own.
+    """Convert a video, an image or an image sequence; sound and time stamps are kept.
 
     Args:
         source: path, folder of images, printf pattern or binary stream.
