@@ -25,6 +25,7 @@ PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "
 KOHYA = "lora_unet_"
 
 _LOW_RANK = re.compile(r"(.+)\.lora[_.](A|B|down|up)(?:\.default)?(?:\.weight)?")
+_DIFFUSERS_KEY = "lora_adapter_metadata"
 _WHOLE = re.compile(r"(.+)\.(alpha|diff|diff_b|set_weight|reshape_weight)")
 _PARTS = {"A": "down", "B": "up"}
 
@@ -256,12 +257,19 @@ def _patch(values: Mapping[str, Tensor], default_scale: Callable[[int], float]) 
 
 
 def _peft_scale(file: CheckpointFile) -> Callable[[int], float]:
-    """Return the scale by rank where no `.alpha` tells it: PEFT's config, else 1."""
-    path = file.path.with_name("adapter_config.json")
+    """Return the scale by rank where no `.alpha` tells it: PEFT's config, else 1.
+
+    The config lies beside the file, or in its metadata as diffusers writes it.
+    """
+    path, prefix = file.path.with_name("adapter_config.json"), ""
+    embedded = file.metadata.get(_DIFFUSERS_KEY, "")
     if not path.exists():
-        return lambda rank: 1.0
+        if not embedded:
+            return lambda rank: 1.0
+        path, prefix = file.path, "transformer."
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        text = embedded if prefix else path.read_text(encoding="utf-8")
+        config = {key.removeprefix(prefix): value for key, value in json.loads(text).items()}
         alpha, power = float(config["lora_alpha"]), 0.5 if config.get("use_rslora") else 1.0
         special = [key for key in ("use_dora", "alpha_pattern") if config.get(key)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:

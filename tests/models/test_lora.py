@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from dreamstereo_core.models.checkpoint_file import CheckpointError
 from dreamstereo_core.models.config import TransformerConfig
@@ -106,6 +106,18 @@ def test_a_peft_folder_tells_alpha(tmp_path, rslora):
         config.write_text(text)
         with pytest.raises(CheckpointError, match=message):
             load_lora(tmp_path, model)
+
+
+def test_diffusers_metadata_tells_alpha(tmp_path):
+    model = make()
+    before, pairs = state_of(model), factors(model)
+    path = write_lora(tmp_path / "lora.safetensors", pairs, "peft")
+    config = json.dumps({"transformer.r": RANK, "transformer.lora_alpha": 6})
+    save_file(load_file(path), path, metadata={"lora_adapter_metadata": config})
+    merge_loras(model, [(load_lora(path, model), 1.0)])
+    (module, (down, up)), *_ = pairs.items()
+    expected = before[module + ".weight"] + 6 / RANK * up @ down
+    assert torch.allclose(model.get_submodule(module).weight, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
