@@ -13,7 +13,7 @@ from torch import Tensor
 from ..dreamstereo_core import Inpainter, MaskedFrame
 from ..dreamstereo_core.convert import Progress
 from ..dreamstereo_core.depth import DepthEstimator
-from ..dreamstereo_core.types import OcclusionMask, Video
+from ..dreamstereo_core.types import Video
 
 Item = TypeVar("Item")
 PREVIEW_SIZE = 512
@@ -97,10 +97,6 @@ class StoppableInpainter(Inpainter):
             InterruptProcessingException: the user pressed the stop button.
         """
         return _stoppable(self.inpainter.stream(_stoppable(frames), **options))
-
-    def inpaint(self, video: Video, occlusion_mask: OcclusionMask, **options: Any) -> Video:
-        """Fill a whole shot as the inpainter does."""
-        return self.inpainter.inpaint(video, occlusion_mask, **options)
 
 
 def _stoppable(items: Iterable[Item]) -> Iterator[Item]:

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from dreamstereo_core import ClassicInpainter, MaskedFrame, gapw_warp, load_inpainter
-from dreamstereo_core.coherence import find_background, pull_push, spatial_fill
+from dreamstereo_core.fill.coherence import find_background, pull_push, spatial_fill
 
 NEAR, FAR = 12.0, 0.0
 

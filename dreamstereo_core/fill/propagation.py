@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..flow import bidirectional_flow, consistency, warp
 from .coherence import find_background, pull_push, spatial_fill
-from .flow import bidirectional_flow, consistency, warp
 
 REVEALED = 50.0
 """Weight of a background pixel that another frame shows; a frame's own guess has 1."""

@@ -1,0 +1,77 @@
+"""The inpainter's interface: masked frames of one shot in, whole frames out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from ..checks import check_finite, check_frames
+from ..types import Disparity, OcclusionMask, Video
+
+
+@dataclass(frozen=True)
+class MaskedFrame:
+    """One warped frame `[1, 3, H, W]`, holes (1, else 0) and disparity `[1, 1, H, W]`."""
+
+    video: Video
+    occlusion_mask: OcclusionMask
+    disparity: Disparity | None = None
+
+
+class Inpainter(ABC):
+    """Fills the holes of a warped video. Holes are expected to the right of near things."""
+
+    name: str
+
+    @abstractmethod
+    def stream(
+        self, frames: Iterable[MaskedFrame], *, num_steps: int = 1, dilation: int = 5, seed: int = 0
+    ) -> Iterator[Video]:
+        """Fill one shot of any length in bounded memory; yield `[1, 3, H, W]` for each frame."""
+
+    def inpaint(
+        self,
+        video: Video,
+        occlusion_mask: OcclusionMask,
+        *,
+        disparity: Disparity | None = None,
+        num_steps: int = 1,
+        dilation: int = 5,
+        seed: int = 0,
+    ) -> Video:
+        """Fill one shot `[T, 3, H, W]`, any T, H and W; the raw output, `blend` comes after.
+
+        Args:
+            video: what its holes contain is ignored.
+            occlusion_mask: `[T, 1, H, W]`, > 0 where a pixel is missing.
+            disparity: `[T, 1, H, W]` in `video`'s view, to tell background from foreground; its
+                holes are ignored.
+            num_steps: denoising steps of a diffusion inpainter.
+            dilation: size k of the kernel that dilates a diffusion inpainter's kept tokens.
+            seed: of a diffusion inpainter's noise.
+
+        Raises:
+            TypeError: an argument is no floating point tensor.
+            ValueError: a shape is wrong, the mask or the disparity is not finite, or an option is
+                out of its range.
+        """
+        check_frames("video", video, channels=3)
+        check_frames("occlusion_mask", occlusion_mask, channels=1, like=video)
+        check_finite("occlusion_mask", occlusion_mask)
+        if disparity is not None:
+            check_frames("disparity", disparity, channels=1, like=video)
+            check_finite("disparity", disparity)
+        mask = (occlusion_mask > 0).float()
+        frames = (
+            MaskedFrame(
+                video[t : t + 1],
+                mask[t : t + 1],
+                None if disparity is None else disparity[t : t + 1],
+            )
+            for t in range(len(video))
+        )
+        filled = self.stream(frames, num_steps=num_steps, dilation=dilation, seed=seed)
+        return torch.cat(list(filled))
