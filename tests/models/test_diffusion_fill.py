@@ -73,6 +73,7 @@ class Oracle:
 
     def __call__(self, x, conditioning, tokens=None):
         self.calls += 1
+        self.tokens = tokens
         noisy, known, masked = x[:, :16], x[:, 16:20], x[:, 20:]
         return noisy - self.inpainted(masked, known, self.calls)
 
@@ -169,6 +170,18 @@ def test_a_window_without_holes_skips_the_transformer():
     mask[5:13] = 0  # the second of three windows
     inpainter.inpaint(video, mask)
     assert inpainter.transformer.calls == 2
+
+
+def test_the_kept_tokens_follow_the_options():
+    inpainter = oracle_fill(lambda masked, known, call: masked)
+    video, mask = clip(17, 160, 160)
+    kept = {}
+    for dilation, stride in ((1, None), (3, None), (1, 2)):
+        inpainter.temporal_stride = stride
+        inpainter.inpaint(video, mask, dilation=dilation)
+        kept[dilation, stride] = inpainter.transformer.tokens.shape[1] / 5  # latent frames
+    # The hole covers two tokens in y and two in x; every other of five frames has 100 tokens.
+    assert kept == {(1, None): 4, (3, None): 16, (1, 2): (3 * 100 + 2 * 4) / 5}
 
 
 def test_a_static_scene_stays_identical_across_the_window_borders():
