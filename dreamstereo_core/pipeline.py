@@ -139,21 +139,34 @@ class StereoPipeline:
         """Give each frame its inverse depth, on one scale per shot."""
         detector, normalizer = ShotDetector(), ShotNormalizer()
         seen = state = None
+        coming: deque[tuple[Tensor, bool]] = deque()  # until their depth is known
         waiting: deque[tuple[Tensor, Tensor, bool]] = deque()  # until their scale is known
+
+        def take(raws: Tensor) -> Iterator[_DeepFrame]:
+            for raw in raws:
+                video, new_shot = coming.popleft()
+                waiting.append((video, raw[None], new_shot))
+                yield from release(normalizer.push(raw, new_shot=new_shot))
 
         def release(scales: Iterable[ShotScale]) -> Iterator[_DeepFrame]:
             for scale in scales:
                 video, raw, new_shot = waiting.popleft()
                 yield self._deep_frame(video, raw, scale, new_shot)
 
+        def end_shot() -> Iterator[_DeepFrame]:
+            yield from take(self.depth.flush(state))
+            if coming:
+                raise RuntimeError(f"{self.depth.name}: no depth came for {len(coming)} frames")
+
         for video in self._batches(frames):
             cuts, seen = detector.cuts(video, seen)
             for part, new_shot in _split(video, cuts):
-                raw, state = self.depth.predict(part, state, new_shot=new_shot)
-                for i in range(len(part)):
-                    cut = new_shot and i == 0
-                    waiting.append((part[i : i + 1], raw[i : i + 1], cut))
-                    yield from release(normalizer.push(raw[i], new_shot=cut))
+                if new_shot:
+                    yield from end_shot()
+                raws, state = self.depth.predict(part, state, new_shot=new_shot)
+                coming.extend((part[i : i + 1], new_shot and i == 0) for i in range(len(part)))
+                yield from take(raws)
+        yield from end_shot()
         yield from release(normalizer.flush())
 
     def _batches(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:

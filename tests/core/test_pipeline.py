@@ -7,11 +7,12 @@ import torch
 from torch.nn import functional as F
 
 from dreamstereo_core import ClassicInpainter, ConvertOptions, StereoPipeline
+from dreamstereo_core.depth import DepthEstimator
 from dreamstereo_core.pipeline import FILE_LAYOUTS, show
 
 
 @dataclass
-class BrightIsNear:
+class BrightIsNear(DepthEstimator):
     """An estimator without surprises; tells how often a shot began."""
 
     name: str = "bright is near"
