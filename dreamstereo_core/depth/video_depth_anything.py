@@ -110,8 +110,8 @@ class VideoDepthAnything(DepthEstimator):
     """Depth by a `VideoDepthNetwork` over windows of 32 frames.
 
     A frame's depth comes up to 31 frames late: `predict` gives what is final, `flush` the rest of a
-    shot. The result is the same however a shot is cut into chunks. Memory holds the tokens of 41
-    frames at most, and one window's depth.
+    shot. The result is the same however a shot is cut into chunks. Memory holds the tokens of
+    fewer than 60 frames, and one window's depth.
 
     Args:
         network: with weights; it is moved to the device and stays in float32.
@@ -173,7 +173,8 @@ class VideoDepthAnything(DepthEstimator):
         owed = state.seen - (0 if state.last is None else state.start + _ANCHORS)
         ready = [torch.empty(0, 1, *state.size)]
         while state.start < state.seen:
-            frames = state.waiting or (() if state.last is None else state.last.key_frames)
+            frames = [] if state.last is None else list(state.last.key_frames)
+            frames += state.waiting
             missing = state.wanted - len(state.waiting)
             state = replace(state, waiting=(*state.waiting, *[frames[-1]] * missing))
             depth, state = self._next_window(state)

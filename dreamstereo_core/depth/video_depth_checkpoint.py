@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError
 
 from ..models.checkpoint import list_some
 from ..models.checkpoint_file import (
@@ -153,13 +153,12 @@ def _find(spec: str, *, allow_download: bool) -> Path:
     file = _file_name(repository)
     try:
         return Path(hf_hub_download(repository, file, local_files_only=not allow_download))
-    except LocalEntryNotFoundError as error:
-        raise DepthError(
-            f"{spec}: {file} not found in {_where_missing_goes(repository)}"
-        ) from error
-    except (OSError, HfHubHTTPError) as error:
+    except (OSError, HfHubHTTPError) as error:  # a missing local file is an OSError too
+        where = _where_missing_goes(repository)
+        if not allow_download:
+            raise DepthError(f"{spec}: {file} not found in {where}") from error
         reason = str(error).strip().splitlines()[0]
-        raise DepthError(f"{spec}: {file} could not be downloaded ({reason})") from error
+        raise DepthError(f"{spec}: {file} could not be downloaded ({reason}) to {where}") from error
 
 
 def _where_missing_goes(repository: str) -> str:
