@@ -10,6 +10,7 @@ from .inpaint import Inpaint
 from .load_models import LoadDepth, LoadInpainter
 from .load_video import LoadVideoOrExample
 from .pack import Pack
+from .sparse_patch import SparseTokens
 from .warp import Warp
 
 NODES: list[type[io.ComfyNode]] = [
@@ -23,6 +24,7 @@ NODES: list[type[io.ComfyNode]] = [
     Inpaint,
     Blend,
     Pack,
+    SparseTokens,
 ]
 
 
