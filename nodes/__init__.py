@@ -7,6 +7,7 @@ from .convert import ConvertVideo
 from .depth import EstimateDepth
 from .disparity import DepthToDisparity
 from .inpaint import Inpaint
+from .load_model import LoadModel
 from .load_models import LoadDepth, LoadInpainter
 from .load_video import LoadVideoOrExample
 from .pack import Pack
@@ -18,6 +19,7 @@ NODES: list[type[io.ComfyNode]] = [
     LoadVideoOrExample,
     LoadDepth,
     LoadInpainter,
+    LoadModel,
     EstimateDepth,
     DepthToDisparity,
     Warp,
