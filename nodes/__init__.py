@@ -7,6 +7,7 @@ from .convert import ConvertVideo
 from .depth import EstimateDepth
 from .disparity import DepthToDisparity
 from .inpaint import Inpaint
+from .inpaint_conditioning import InpaintConditioning
 from .load_model import LoadModel
 from .load_models import LoadDepth, LoadInpainter
 from .load_video import LoadVideoOrExample
@@ -26,6 +27,7 @@ NODES: list[type[io.ComfyNode]] = [
     Inpaint,
     Blend,
     Pack,
+    InpaintConditioning,
     SparseTokens,
 ]
 

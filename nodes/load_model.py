@@ -1,5 +1,7 @@
 """A diffusion inpainter from ComfyUI's model folders."""
 
+from typing import cast
+
 import comfy.model_management
 import comfy.ops
 import folder_paths
@@ -7,7 +9,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dreamstereo_core import load_inpainter, load_vae
+from ..dreamstereo_core import DiffusionInpainter, load_inpainter, load_vae
 from .managed import ManagedInpainter, comfy_attention, compute_dtype
 from .wire_types import Inpainter, schema
 
@@ -106,6 +108,7 @@ class LoadModel(io.ComfyNode):
             operations=comfy.ops.manual_cast,
             attention=comfy_attention,
         )
+        inpainter = cast(DiffusionInpainter, inpainter)  # as is every one that comes from a file
         return io.NodeOutput(ManagedInpainter(inpainter, device, offload_device))
 
 

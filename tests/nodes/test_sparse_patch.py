@@ -221,12 +221,15 @@ class TestMask:
         holes = to_latents(mask, 3, 6, 8)
         assert holes.shape == (1, 1, 3, 6, 8)
         # Frames past 4n + 1 are cut, missing ones repeat the last.
-        assert holes[0, 0, :, 0, 0].tolist() == {
-            1: [1, 1, 1],
-            6: [0, 0, 1],
-            9: [0, 0, 1],
-            12: [0, 0, 0],
-        }[frames]
+        assert (
+            holes[0, 0, :, 0, 0].tolist()
+            == {
+                1: [1, 1, 1],
+                6: [0, 0, 1],
+                9: [0, 0, 1],
+                12: [0, 0, 0],
+            }[frames]
+        )
 
     @pytest.mark.parametrize("factor", [0.5, 1, 1.5, 3])
     def test_masks_of_another_size_lose_no_hole(self, to_latents, factor):
@@ -281,7 +284,7 @@ class TestErrors:
             """As VaceWanModel: a forward_orig of its own."""
 
         native.model.diffusion_model.__class__ = Vace
-        with pytest.raises(ValueError, match="model: expected a Wan 2.1 .* got Vace"):
+        with pytest.raises(ValueError, match=r"model: expected a Wan 2\.1 .* got Vace"):
             patch(native, wan.hole_mask())
 
     def test_other_input_channels(self, native, patch):
