@@ -68,3 +68,15 @@ def hole_mask() -> Tensor:
     mask[0, 20:24, 2:5] = 1
     mask[8, 40:44, 50:60] = 1
     return mask
+
+
+def write_vae(path: Path) -> str:
+    """Write Wan's VAE, 12 times narrower, under the original names."""
+    config = core("models.vae_config").WanVAEConfig(widths=(8, 16, 32, 32))
+    vae = core("models.vae").WanVAE(config)
+    generator = torch.Generator().manual_seed(2)
+    for parameter in vae.parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        parameter.data = noise / parameter[0].numel() ** 0.5 + (parameter.ndim == 1)
+    core("models.vae_checkpoint").save_vae(vae, path)
+    return str(path)
