@@ -78,6 +78,40 @@ class TestStages:
             pack.execute(torch.rand(1, 4, 6, 3), torch.rand(1, 4, 8, 3), "full_sbs", False)
 
 
+class TestInpaint:
+    @pytest.fixture
+    def spy(self):
+        """An inpainter that gives back what it sees, a little darker, and remembers it."""
+
+        class Spy:
+            name, seen = "spy", None
+
+            def stream(self, frames, **options):
+                self.frames, self.options = list(frames), options
+                return iter([frame.video / 2 for frame in self.frames])
+
+        return Spy()
+
+    def test_options_reach_the_inpainter(self, node_module, spy):
+        node = node_module("inpaint").Inpaint
+        images, mask = torch.rand(1, 6, 8, 3), torch.zeros(1, 6, 8)
+        node.execute(images, mask, None, spy, 4, 7, 11)
+        assert spy.options == {"num_steps": 4, "dilation": 7, "seed": 11}
+
+    @pytest.mark.parametrize("eye", ["right", "left"])
+    def test_a_left_eye_is_the_mirrored_problem(self, node_module, spy, eye):
+        images, mask = torch.rand(3, 6, 8, 3), torch.rand(3, 6, 8).round()
+        disparity = torch.rand(3, 1, 6, 8)
+        node = node_module("inpaint").Inpaint
+        (filled,) = node.execute(images, mask, disparity, spy, eye=eye).args
+        torch.testing.assert_close(filled, images / 2)
+        pixels = images if eye == "right" else images.flip(2)
+        assert torch.equal(spy.frames[-1].video[0].movedim(0, -1), pixels[-1])
+        holes, depth = (mask, disparity) if eye == "right" else (mask.flip(2), disparity.flip(3))
+        assert torch.equal(spy.frames[-1].occlusion_mask[0, 0], holes[-1])
+        assert torch.equal(spy.frames[-1].disparity[0], depth[-1])
+
+
 class TestSources:
     @pytest.fixture
     def sources(self, node_module, tmp_path, monkeypatch):
