@@ -6,11 +6,13 @@ import torch
 from comfy.sd import VAE
 from comfy_api.latest import io
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..dreamstereo_core.checks import check_frames
 from ..dreamstereo_core.fill.diffusion import GREY
-from ..dreamstereo_core.models.conditioning import PIXELS, missing_channels
+from ..dreamstereo_core.models.conditioning import missing_channels
 from .layout import from_video, to_occlusion_mask, to_video
+from .sparse_patch import FRAMES, TOKEN_PIXELS
 from .wire_types import schema
 
 
@@ -32,13 +34,7 @@ class InpaintConditioning(io.ComfyNode):
                 io.Conditioning.Input("positive", tooltip="From CLIP Text Encode."),
                 io.Conditioning.Input("negative", tooltip="From CLIP Text Encode."),
                 io.Vae.Input("vae", tooltip="Wan 2.1's VAE, from Load VAE."),
-                io.Image.Input(
-                    "images",
-                    tooltip=(
-                        "The frames with holes, such as the warped ones; width and height in "
-                        "multiples of 8."
-                    ),
-                ),
+                io.Image.Input("images", tooltip="The frames with holes, such as the warped ones."),
                 io.Mask.Input("mask", tooltip="1 = hole: a mask for each frame, or one for all."),
             ],
             outputs=[
@@ -52,19 +48,12 @@ class InpaintConditioning(io.ComfyNode):
     def execute(
         cls, positive: list, negative: list, vae: VAE, images: Tensor, mask: Tensor
     ) -> io.NodeOutput:
-        """Encode the clip, filled up to 4n + 1 frames by its last one."""
+        """Encode the clip, filled up to 4n + 1 frames and whole tokens by its last ones."""
         video, holes = to_video(images), to_occlusion_mask(mask)
-        frames, _, height, width = video.shape
-        if height % PIXELS or width % PIXELS:
-            raise ValueError(
-                f"images: expected width and height in multiples of {PIXELS}, "
-                f"got {width} x {height}"
-            )
         if len(holes) == 1:
-            holes = holes.expand(frames, -1, -1, -1)
+            holes = holes.expand(len(video), -1, -1, -1)
         check_frames("mask", holes, channels=1, like=video)
-        padded = [min(t, frames - 1) for t in range(frames + (1 - frames) % 4)]
-        video, holes = video[padded], holes[padded]
+        video, holes = fill_up(video), fill_up(holes)
         missing = missing_channels(holes.movedim(1, 0).unsqueeze(0))  # [1, 4, T', H', W']
         masked = torch.where(holes > 0, GREY, video)
         values = {
@@ -79,3 +68,10 @@ class InpaintConditioning(io.ComfyNode):
             node_helpers.conditioning_set_values(negative, values),
             {"samples": empty},
         )
+
+
+def fill_up(video: Tensor) -> Tensor:
+    """Repeat the last frame, row and column of `[T, C, H, W]` up to whole tokens."""
+    frames, _, height, width = video.shape
+    video = video[[min(t, frames - 1) for t in range(frames + (1 - frames) % FRAMES)]]
+    return F.pad(video, (0, -width % TOKEN_PIXELS, 0, -height % TOKEN_PIXELS), mode="replicate")

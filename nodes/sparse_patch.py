@@ -241,6 +241,9 @@ def to_latents(mask: OcclusionMask, time: int, height: int, width: int) -> Laten
             f"pixels, got {mask_width} x {mask_height}"
         )
     mask = mask[[min(t, frames - 1) for t in range(needed)]]
+    bottom, right = height * PIXELS - mask_height, width * PIXELS - mask_width
+    if 0 <= bottom < TOKEN_PIXELS and 0 <= right < TOKEN_PIXELS:
+        mask = F.pad(mask, (0, right, 0, bottom), mode="replicate")  # as the video was
     # A pixel counts wherever it reaches, so that no hole is lost on the way.
     mask = F.adaptive_max_pool2d(mask, (height * PIXELS, width * PIXELS))
     missing = missing_channels(mask.movedim(1, 0).unsqueeze(0))

@@ -96,11 +96,21 @@ def test_one_mask_for_all_frames(condition):
     assert positive[0][1]["concat_mask"].all()
 
 
-class TestErrors:
-    def test_sizes_that_the_vae_would_crop(self, condition):
-        with pytest.raises(ValueError, match="in multiples of 8, got 20 x 16"):
-            condition(torch.rand(5, 16, 20, 3), torch.ones(5, 16, 20))
+def test_any_size_goes_through_the_whole_graph(condition, vae, node_module):
+    """6 frames of 20 x 36 become 9 of 32 x 48 and come back."""
+    images, mask = torch.rand(6, 20, 36, 3), torch.zeros(6, 20, 36)
+    mask[:, :, 30:] = 1
+    positive, _, latent = condition(images, mask)
+    assert latent["samples"].shape == (1, 16, 3, 4, 6)
+    assert positive[0][1]["concat_mask"][0, 0, 2].tolist() == [[0, 0, 0, 1, 1, 1]] * 4
+    decoded = vae.decode(latent["samples"])[0]
+    assert decoded.shape == (9, 32, 48, 3)
+    (blended,) = node_module("blend").Blend.execute(decoded, images, mask, 0).args
+    assert torch.equal(blended[:, :, :30], images[:, :, :30])
+    torch.testing.assert_close(blended[:, :, 30:], decoded[:6, :20, 30:36])
 
+
+class TestErrors:
     def test_a_mask_of_another_clip(self, condition):
         with pytest.raises(ValueError, match="mask: expected shape"):
             condition(torch.rand(5, 16, 16, 3), torch.ones(4, 16, 16))

@@ -66,6 +66,13 @@ class TestStages:
         assert torch.equal(images[:, :, 3:], warped[:, :, 3:])
         assert not torch.equal(images[:, :, :3], warped[:, :, :3])
 
+    @pytest.mark.parametrize("shape", [(13, 8, 8, 3), (9, 24, 8, 3), (8, 8, 8, 3), (9, 8, 7, 3)])
+    def test_blend_cuts_no_more_than_a_filling(self, node_module, shape):
+        with pytest.raises(ValueError, match="expected shape"):
+            node_module("blend").Blend.execute(
+                torch.rand(shape), torch.rand(9, 8, 8, 3), torch.ones(9, 8, 8), 2
+            )
+
     def test_swapped_eyes(self, node_module):
         pack = node_module("pack").Pack
         left, right = torch.rand(1, 4, 6, 3), torch.rand(1, 4, 6, 3)

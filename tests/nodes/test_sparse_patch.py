@@ -241,6 +241,12 @@ class TestMask:
         assert holes[3, 4] == 1
         assert holes.sum() <= 4
 
+    def test_a_mask_is_filled_up_as_its_video_was(self, to_latents):
+        mask = torch.zeros(9, 1, 40, 50)
+        mask[0, :, 39, 49] = 1
+        holes = to_latents(mask, 3, 6, 8)[0, 0, 0]
+        assert holes.nonzero().tolist() == [[4, 6], [4, 7], [5, 6], [5, 7]]
+
     def test_odd_latents_grow_to_whole_tokens(self, to_latents):
         assert to_latents(torch.ones(1, 1, 40, 56), 2, 5, 7).shape == (1, 1, 2, 6, 8)
 
