@@ -22,6 +22,10 @@ from .video_io import EncodeOptions, VideoError
 from .video_io.mux import CODECS
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+WHERE_WAN_IS = (
+    "wan2.1_fun_inp_1.3B_bf16.safetensors and, beside it or in ../vae, wan_2.1_vae.safetensors are "
+    "at huggingface.co/Comfy-Org/Wan_2.1_ComfyUI_repackaged"
+)
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -227,6 +231,7 @@ def _info(options: argparse.Namespace) -> int:
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     print(f"{'devices':14}{', '.join(['cpu', *devices])}")
     print(f"{'fill':14}{', '.join(INPAINTERS)}")
+    print(f"{'fill':14}or a Wan 2.1 inpainting transformer as a file; {WHERE_WAN_IS}")
     for name, state in describe_models().items():
         print(f"{'depth':14}{name}: {state}")
     return DONE

@@ -47,6 +47,8 @@ class DiffusionInpainter(Inpainter):
     """Latent frames that the transformer sees at once; 21 are 81 frames."""
     overlap: int = 4
     """Latent frames that two windows share."""
+    temporal_stride: int | None = None
+    """Keep each such latent frame of a window whole; None = none."""
     tile: int | None = None
     """Side of the autoencoder's tiles in pixels; None = as large as the memory allows. It changes
     memory and speed, not the picture."""
@@ -184,7 +186,7 @@ class _Shot:
         overlap = len(self.carried)
         latents = torch.cat(self.carried + self.latents[overlap:count], 2)
         missing = torch.cat(self.missing[:count], 2)
-        tokens = select_tokens(to_latent_mask(missing), dilation=self.dilation)
+        tokens = self._tokens(missing)
         missing[:, :, :overlap] = 0
         if tokens.shape[1]:
             try:
@@ -194,6 +196,13 @@ class _Shot:
             result[:, :, :overlap] = cross_fade(latents[:, :, :overlap], result[:, :, :overlap])
             latents = result
         return list(latents.split(1, 2))
+
+    def _tokens(self, missing: Tensor) -> TokenIndex:
+        return select_tokens(
+            to_latent_mask(missing),
+            dilation=self.dilation,
+            temporal_stride=self.inpainter.temporal_stride,
+        )
 
     def _denoise(
         self,
@@ -224,9 +233,8 @@ class _Shot:
             count //= 2
             torch.cuda.empty_cache()
             part = missing[:, :, :count]
-            tokens = select_tokens(to_latent_mask(part), dilation=self.dilation)
             try:
-                self._denoise(latents[:, :, :count], part, tokens, conditionings)
+                self._denoise(latents[:, :, :count], part, self._tokens(part), conditionings)
             except torch.cuda.OutOfMemoryError:
                 continue
             return f"{problem}; one of {count} fits, as does a smaller dilation or smaller frames"
@@ -240,7 +248,8 @@ class _Shot:
         )
         for filled in video[0].transpose(0, 1)[: len(self.waiting)].split(1):
             frame = self.waiting.popleft()
-            yield lock_colours(filled.to(frame.video), frame.video, frame.occlusion_mask)
+            known, mask = (x.to(filled.device) for x in (frame.video, frame.occlusion_mask))
+            yield lock_colours(filled, known, mask).to(frame.video.device)
 
 
 def lock_colours(
