@@ -8,7 +8,7 @@ from .depth import EstimateDepth
 from .disparity import DepthToDisparity
 from .inpaint import Inpaint
 from .inpaint_conditioning import InpaintConditioning
-from .load_model import LoadModel
+from .load_diffusion import LoadModel
 from .load_models import LoadDepth, LoadInpainter
 from .load_video import LoadVideoOrExample
 from .pack import Pack

@@ -36,7 +36,7 @@ def folders(files, monkeypatch):
 @pytest.fixture
 def load(node_module):
     def load(lora="none", strength=1.0, context=None, model="tiny.safetensors"):
-        node = node_module("load_model").LoadModel
+        node = node_module("load_diffusion").LoadModel
         return node.execute(model, "tiny_vae.safetensors", lora, strength, context).args[0]
 
     return load
@@ -128,7 +128,7 @@ def test_comfyuis_attention_and_operations_are_used(load, clip, node_module, mon
 
 
 def test_the_combos_list_the_folders(node_module):
-    inputs = {i.id: i for i in node_module("load_model").LoadModel.define_schema().inputs}
+    inputs = {i.id: i for i in node_module("load_diffusion").LoadModel.define_schema().inputs}
     assert "tiny.safetensors" in inputs["diffusion_model"].options
     assert inputs["vae"].options == ["tiny_vae.safetensors"]
     assert inputs["lora"].options == ["none", "style.safetensors"]
