@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..dreamstereo_core.checks import check_frames
-from ..dreamstereo_core.fill.diffusion import GREY
+from ..dreamstereo_core.fill.diffusion import GREY, fill_narrow
 from ..dreamstereo_core.models.conditioning import missing_channels
 from .layout import from_video, to_occlusion_mask, to_video
-from .sparse_patch import FRAMES, TOKEN_PIXELS
+from .sparse_patch import FRAMES, TOKEN_PIXELS, narrow_input
 from .wire_types import schema
 
 
@@ -36,6 +36,7 @@ class InpaintConditioning(io.ComfyNode):
                 io.Vae.Input("vae", tooltip="Wan 2.1's VAE, from Load VAE."),
                 io.Image.Input("images", tooltip="The frames with holes, such as the warped ones."),
                 io.Mask.Input("mask", tooltip="1 = hole: a mask for each frame, or one for all."),
+                narrow_input(),
             ],
             outputs=[
                 io.Conditioning.Output(display_name="positive", tooltip="For KSampler."),
@@ -46,13 +47,14 @@ class InpaintConditioning(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, positive: list, negative: list, vae: VAE, images: Tensor, mask: Tensor
+        cls, positive: list, negative: list, vae: VAE, images: Tensor, mask: Tensor, narrow: int
     ) -> io.NodeOutput:
         """Encode the clip, filled up to 4n + 1 frames and whole tokens by its last ones."""
         video, holes = to_video(images), to_occlusion_mask(mask)
         if len(holes) == 1:
             holes = holes.expand(len(video), -1, -1, -1)
         check_frames("mask", holes, channels=1, like=video)
+        video, holes = fill_narrow(video, holes, narrow)
         video, holes = fill_up(video), fill_up(holes)
         missing = missing_channels(holes.movedim(1, 0).unsqueeze(0))  # [1, 4, T', H', W']
         masked = torch.where(holes > 0, GREY, video)

@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from ..dreamstereo_core import select_tokens
 from ..dreamstereo_core.checks import check_finite
+from ..dreamstereo_core.fill.diffusion import NARROW
+from ..dreamstereo_core.masks import wide_parts
 from ..dreamstereo_core.models.conditioning import PIXELS, missing_channels, to_latent_mask
 from ..dreamstereo_core.models.config import INPAINTING_CHANNELS, LATENT_CHANNELS, PATCH
 from ..dreamstereo_core.models.sparse import (
@@ -83,17 +85,20 @@ class SparseTokens(io.ComfyNode):
                         "context; 0 = none."
                     ),
                 ),
+                narrow_input(),
             ],
             outputs=[io.Model.Output(display_name="model", tooltip="The patched model.")],
         )
 
     @classmethod
     def execute(
-        cls, model: ModelPatcher, mask: Tensor, dilation: int, temporal_stride: int
+        cls, model: ModelPatcher, mask: Tensor, dilation: int, temporal_stride: int, narrow: int
     ) -> io.NodeOutput:
         """Patch a clone."""
         check_model(model.get_model_object("diffusion_model"))
-        patch = SparsePatch(to_occlusion_mask(mask), dilation, temporal_stride or None)
+        holes = to_occlusion_mask(mask)
+        check_finite("mask", holes)
+        patch = SparsePatch(wide_parts(holes, narrow), dilation, temporal_stride or None)
         patched = model.clone()
         for kind, wrapper in (
             (WrappersMP.DIFFUSION_MODEL, patch.predict_velocity),
@@ -104,11 +109,24 @@ class SparseTokens(io.ComfyNode):
         return io.NodeOutput(patched)
 
 
+def narrow_input() -> io.Int.Input:
+    """Describe the width below which a hole keeps no tokens."""
+    return io.Int.Input(
+        "narrow",
+        default=NARROW,
+        min=1,
+        max=64,
+        tooltip=(
+            "Holes of less pixels than this along a row are filled from beside them and keep no "
+            "tokens; the same in Inpaint Conditioning and Sparse Tokens. 1 = none."
+        ),
+    )
+
+
 class SparsePatch:
     """Two wrappers: one computes the kept tokens, one puts the known latents at all others."""
 
     def __init__(self, mask: OcclusionMask, dilation: int, temporal_stride: int | None):
-        check_finite("mask", mask)
         self.mask = mask
         self.dilation, self.temporal_stride = dilation, temporal_stride
         self._tokens: dict[tuple, TokenIndex] = {}

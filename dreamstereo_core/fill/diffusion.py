@@ -25,6 +25,9 @@ GREY = 0.5
 """What Wan's inpainters see in a hole."""
 MULTIPLE = 16
 """Pixels of a token's side; frames are filled up to multiples of it."""
+NARROW = 4
+"""Pixels along a row from which a hole gets tokens: a rough depth opens thousands of smaller ones,
+and each would cost what a large one does."""
 TILES = (None, 512, 256, 128)
 """Sizes of the autoencoder's tiles, in pixels, from fast to frugal; None = the whole frame."""
 
@@ -48,9 +51,8 @@ class DiffusionInpainter(Inpainter):
     """Latent frames that the transformer sees at once; 21 are 81 frames."""
     overlap: int = 4
     """Latent frames that two windows share."""
-    narrow: int = 4
-    """Holes of less than this many pixels along a row are filled from beside them and keep no
-    tokens: a rough depth opens thousands, and each would cost what a large one does."""
+    narrow: int = NARROW
+    """Holes of less than this many pixels along a row are filled from beside them."""
     temporal_stride: int | None = None
     """Keep each such latent frame of a window whole; None = none."""
     tile: int | None = None
@@ -123,11 +125,8 @@ class _Holes:
 
     @classmethod
     def of(cls, frame: MaskedFrame, narrow: int) -> _Holes:
-        video, every = frame.video, (frame.occlusion_mask > 0).to(frame.video)
-        wide = wide_parts(every, narrow)
-        if not torch.equal(every, wide):
-            video = torch.where(every > wide, pull_push(video, 1 - every), video)
-        return cls(video, every, wide)
+        video, wide = fill_narrow(frame.video, frame.occlusion_mask, narrow)
+        return cls(video, (frame.occlusion_mask > 0).to(wide), wide)
 
 
 class _Shot:
@@ -271,6 +270,25 @@ class _Shot:
             video, every = frame.video.to(filled.device), frame.every.to(filled.device)
             filled = lock_colours(filled, video, every).to(frame.video.device)
             yield torch.where(frame.every > frame.wide, frame.video, filled)
+
+
+def fill_narrow(
+    video: Video, occlusion_mask: OcclusionMask, width: int = NARROW
+) -> tuple[Video, OcclusionMask]:
+    """Fill the holes of less than `width` pixels along a row from beside them.
+
+    Args:
+        video: `[T, 3, H, W]`.
+        occlusion_mask: `[T, 1, H, W]`, > 0 where a pixel is missing.
+        width: in pixels; 1 = none.
+
+    Returns:
+        The video and the mask, 0 or 1, of the holes that are left.
+    """
+    every, wide = (occlusion_mask > 0).to(video), wide_parts(occlusion_mask, width)
+    if not torch.equal(every, wide):
+        video = torch.where(every > wide, pull_push(video, 1 - every), video)
+    return video, wide
 
 
 def lock_colours(

@@ -20,8 +20,8 @@ def condition(node_module, vae):
     node = node_module("inpaint_conditioning").InpaintConditioning
     _, _, text = wan.clip_inputs()
 
-    def condition(images, mask):
-        return node.execute([[text[:1], {}]], [[text[1:], {}]], vae, images, mask).args
+    def condition(images, mask, narrow=1):
+        return node.execute([[text[:1], {}]], [[text[1:], {}]], vae, images, mask, narrow).args
 
     return condition
 
@@ -60,7 +60,7 @@ def test_a_whole_graph(condition, vae, node_module, tmp_path):
     images, mask = torch.rand(9, 48, 96, 3), torch.zeros(9, 48, 96)
     mask[:, 4:12, 4:12] = 1
     positive, negative, latent = condition(images, mask)
-    sparse = node_module("sparse_patch").SparseTokens.execute(model, mask, 1, 0).args[0]
+    sparse = node_module("sparse_patch").SparseTokens.execute(model, mask, 1, 0, 1).args[0]
     made = importlib.import_module("comfy.sample").sample(
         sparse,
         torch.randn(latent["samples"].shape),
@@ -108,6 +108,20 @@ def test_any_size_goes_through_the_whole_graph(condition, vae, node_module):
     (blended,) = node_module("blend").Blend.execute(decoded, images, mask, 0).args
     assert torch.equal(blended[:, :, :30], images[:, :, :30])
     torch.testing.assert_close(blended[:, :, 30:], decoded[:6, :20, 30:36])
+
+
+def test_narrow_holes_are_filled_from_beside_and_known(condition, vae):
+    images = torch.linspace(0, 1, 48).view(1, 1, -1, 1).expand(5, 32, 48, 3)
+    mask = torch.zeros(5, 32, 48)
+    mask[:, :, 20:23] = 1
+    broken = torch.where(mask[..., None] > 0, 9.0, images)
+    positive, _, _ = condition(broken, mask, narrow=4)
+    assert not positive[0][1]["concat_mask"].any()
+    torch.testing.assert_close(
+        positive[0][1]["concat_latent_image"], vae.encode(images), atol=0.05, rtol=0
+    )
+    positive, _, _ = condition(broken, mask, narrow=3)
+    assert positive[0][1]["concat_mask"].any()
 
 
 class TestErrors:

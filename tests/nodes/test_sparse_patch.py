@@ -30,9 +30,9 @@ def native(load, checkpoint):
 
 @pytest.fixture
 def patch(node_module):
-    def patch(model, mask, dilation=1, temporal_stride=0):
+    def patch(model, mask, dilation=1, temporal_stride=0, narrow=1):
         node = node_module("sparse_patch").SparseTokens
-        return node.execute(model, mask, dilation, temporal_stride).args[0]
+        return node.execute(model, mask, dilation, temporal_stride, narrow).args[0]
 
     return patch
 
@@ -157,8 +157,10 @@ class TestSparse:
     def test_an_empty_mask_never_runs_the_model(self, native, patch, monkeypatch):
         model = native.model.diffusion_model
         monkeypatch.setattr(model, "forward_orig", lambda *a, **k: pytest.fail("the model ran"))
-        made = sample(patch(native, torch.zeros(9, 48, 64)))
-        torch.testing.assert_close(made, wan.clip_inputs()[1], **EXACT)
+        narrow = torch.zeros(9, 48, 64)
+        narrow[:, :, 10:13] = 1
+        for patched in (patch(native, torch.zeros(9, 48, 64)), patch(native, narrow, narrow=4)):
+            torch.testing.assert_close(sample(patched), wan.clip_inputs()[1], **EXACT)
 
     def test_the_model_sees_only_the_kept_tokens(self, native, patch, monkeypatch):
         model, lengths = native.model.diffusion_model, []
