@@ -12,6 +12,7 @@ enough to be written down here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -137,9 +138,9 @@ class Perceptual(nn.Module):
         """Return the distances `[N]` of two results of `features`."""
         return torch.stack([d.mean((1, 2, 3)) for d in self._differences(a, b)]).sum(0)
 
-    def distance_map(self, a: list[Tensor], b: list[Tensor], size: tuple[int, int]) -> Tensor:
+    def distance_map(self, a: list[Tensor], b: list[Tensor], size: Sequence[int]) -> Tensor:
         """Return `spatial` `[N, 1, H, W]` of two results of `features`; `size` is (H, W)."""
-        maps = [F.interpolate(d, size, mode="bilinear") for d in self._differences(a, b)]
+        maps = [F.interpolate(d, list(size), mode="bilinear") for d in self._differences(a, b)]
         return torch.stack(maps).sum(0)
 
     def _differences(self, a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
