@@ -10,15 +10,13 @@ import evaluate
 import numpy as np
 import pytest
 import torch
-from baselines import navier_stokes, nearest_background, telea
-from composites import layered_composite
 from evaluation_clips import Selection, project_back, read_stereo_pair, real_videos, stereo_clip
 from evaluation_reconstruct import reconstruct, reconstruction_scores
 from evaluation_report import TILE, busiest_window, lost_table, plain
 from evaluation_scores import Scorer, mean_scores
 from perceptual import Perceptual
 
-from dreamstereo_core import Inpainter, load_vae, probe
+from dreamstereo_core import Inpainter, gapw_warp, load_vae, probe
 from dreamstereo_core.models.vae_checkpoint import build_vae, save_vae
 from dreamstereo_core.video_io import VideoWriter
 
@@ -59,6 +57,8 @@ def media(tmp_path):
     disparity = np.full((60, 120), 2.0, np.float32)
     disparity[20:40, 40:60] = 8
     save_pair(tmp_path / "pairs" / "one", disparity)
+    right = gapw_warp(texture(1)[None], torch.from_numpy(disparity)[None, None]).video
+    save(tmp_path / "pairs" / "one" / "a_right.png", right[0])
     near = np.zeros((HEIGHT, WIDTH), np.uint8)
     near[12:36, 30:60] = 255
     cv2.imwrite(str(tmp_path / "depth.png"), near)
@@ -108,8 +108,12 @@ def grey():
     return project_back("grey", "one", video, disparity)
 
 
-def test_the_truth_as_a_fill_is_perfect(composite):
-    clip = project_back("composites", "one", composite.video, composite.disparity)
+def test_the_truth_as_a_fill_is_perfect():
+    wide = texture(0, HEIGHT, WIDTH + 4)
+    video = torch.stack([wide[..., 2 * t : 2 * t + WIDTH] for t in range(3)])
+    disparity = torch.zeros(3, 1, HEIGHT, WIDTH)
+    disparity[..., 12:36, 30:60] = 6
+    clip = project_back("moving", "one", video, disparity)
     rows, pictures = measured(clip, {"truth": lambda video, mask, disparity: clip.truth})
     assert list(rows) == ["truth", "(truth)"]  # its raw output is what the blend gives
     scores = rows["truth"]
@@ -170,7 +174,7 @@ def test_sparse_is_compared_with_dense(media, monkeypatch, capsys):
     )
     options = ["--photos", media / "photos", "--fill", "classic", "some/model.safetensors"]
     options += ["--vae", "mini", "--dilation", 1, 3, "dense", "--perceptual-frames", 0]
-    options = [*options, "--size", "320x128"]
+    options += ["--size", "320x128", "--composites", 1]
     assert evaluate.main(arguments(media, *options)) == 0
     assert asked == [("some/model.safetensors", {"vae": "mini"})]
     printed = capsys.readouterr().out
@@ -304,64 +308,3 @@ def test_the_picture_shows_the_busiest_square():
     assert frame == 1
     assert rows.start <= 200 and rows.stop >= 240 and rows.stop - rows.start == TILE
     assert columns.start <= 300 and columns.stop >= 340 and columns.start >= 64
-
-
-def test_nearest_background_repeats_the_farther_end_of_each_row():
-    video = torch.tensor([0.9, 0.9, 0, 0, 0.2, 0.3]).expand(1, 3, 1, 6)
-    mask = torch.tensor([0.0, 0, 1, 1, 0, 0]).view(1, 1, 1, 6)
-    disparity = torch.tensor([5.0, 5, 0, 0, 1, 1]).view(1, 1, 1, 6)
-    filled = nearest_background(video, mask, disparity)
-    assert filled[0, 0, 0].tolist() == pytest.approx([0.9, 0.9, 0.2, 0.2, 0.2, 0.3])
-    at_border = torch.tensor([1.0, 1, 0, 0, 0, 0]).view(1, 1, 1, 6)
-    assert nearest_background(video, at_border, disparity)[0, 0, 0, 0] == 0
-
-
-@pytest.mark.parametrize("fill", [telea, navier_stokes])
-def test_cv2_fills_keep_what_is_known(fill):
-    video = torch.rand(2, 3, 16, 16)
-    mask = torch.zeros(2, 1, 16, 16)
-    mask[..., 4:8, 4:8] = 1
-    filled = fill(video * (1 - mask), mask, mask)
-    known = (mask == 0).expand_as(video)
-    assert torch.equal(filled[known], video[known])
-    assert (filled[~known] > 0).any()
-
-
-@pytest.fixture
-def composite():
-    generator = torch.Generator().manual_seed(1)
-    photos = torch.rand(2, 3, 60, 90, generator=generator)
-    return layered_composite(
-        *photos, frames=3, height=HEIGHT, width=WIDTH, max_disparity=10, generator=generator
-    )
-
-
-def test_a_composite_shows_its_background_wherever_it_is_not_near(composite):
-    far = (composite.disparity < 5).expand_as(composite.video)
-    difference = (composite.video - composite.background).abs()[far]
-    assert 0.3 < far.float().mean() < 1
-    assert difference.max() < 0.03  # the soft edge's last 2 %
-
-
-def test_a_seed_gives_a_composite():
-    clips = [
-        layered_composite(
-            *torch.ones(2, 3, 60, 90).mul(torch.tensor([0.2, 0.8]).view(2, 1, 1, 1)),
-            frames=2,
-            height=24,
-            width=48,
-            max_disparity=5,
-            generator=torch.Generator().manual_seed(seed),
-        ).video
-        for seed in (3, 3, 4)
-    ]
-    assert torch.equal(clips[0], clips[1])
-    assert not torch.equal(clips[0], clips[2])
-
-
-def test_the_holes_of_a_composite_show_its_background(composite):
-    mask = project_back("composites", "one", composite.video, composite.disparity).mask
-    inside = mask[..., 10:-10].expand(-1, 3, -1, -1) > 0
-    difference = (composite.video - composite.background).abs()[..., 10:-10][inside]
-    assert inside.any()
-    assert difference.mean() < 0.02
