@@ -179,8 +179,7 @@ def load_fills(options: argparse.Namespace) -> dict[str, Fill]:
                 video, mask, disparity=disparity
             )
             continue
-        wanted = {"vae": options.vae, "context": options.context, "loras": options.lora}
-        inpainter = load_inpainter(spec, **{k: v for k, v in wanted.items() if v})
+        inpainter = load_inpainter(spec, options.vae, loras=options.lora, context=options.context)
         for dilation in options.dilation:
             row = name
             if len(options.dilation) > 1:

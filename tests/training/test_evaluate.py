@@ -15,8 +15,12 @@ from evaluation_reconstruct import reconstruct, reconstruction_scores
 from evaluation_report import TILE, busiest_window, lost_table, plain
 from evaluation_scores import Scorer, mean_scores
 from perceptual import Perceptual
+from safetensors.torch import save_file
 
 from dreamstereo_core import Inpainter, gapw_warp, load_vae, probe
+from dreamstereo_core.models.checkpoint import save_transformer
+from dreamstereo_core.models.config import TINY
+from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae_checkpoint import build_vae, save_vae
 from dreamstereo_core.video_io import VideoWriter
 
@@ -168,15 +172,11 @@ class Counting(Inpainter):
 
 
 def test_sparse_is_compared_with_dense(media, monkeypatch, capsys):
-    asked = []
-    monkeypatch.setattr(
-        evaluate, "load_inpainter", lambda spec, **k: asked.append((spec, k)) or Counting()
-    )
+    monkeypatch.setattr(evaluate, "load_inpainter", lambda spec, vae, **options: Counting())
     options = ["--photos", media / "photos", "--fill", "classic", "some/model.safetensors"]
-    options += ["--vae", "mini", "--dilation", 1, 3, "dense", "--perceptual-frames", 0]
+    options += ["--dilation", 1, 3, "dense", "--perceptual-frames", 0]
     options += ["--size", "320x128", "--composites", 1]
     assert evaluate.main(arguments(media, *options)) == 0
-    assert asked == [("some/model.safetensors", {"vae": "mini"})]
     printed = capsys.readouterr().out
     means = json.loads((media / "out" / "evaluation.json").read_text())["means"]
     rows = means["composites, 7 %"]
@@ -187,6 +187,24 @@ def test_sparse_is_compared_with_dense(media, monkeypatch, capsys):
     assert "**Sparse minus dense**" in printed and "st_lpips_full" not in rows["classic"]
     lost = rows[names[0]]["psnr_hole"] - rows[names[2]]["psnr_hole"]
     assert f"| composites, 7 % | {names[0]} | {100 * kept[0]:.1f} | {lost:+.2f} |" in printed
+
+
+def test_a_checkpoint_is_measured_raw_and_blended(media):
+    torch.manual_seed(0)
+    save_transformer(media / "tiny.safetensors", Transformer(TINY))
+    save_vae(build_vae("mini"), media / "vae.safetensors")
+    save_file({"context": torch.zeros(1, 2, TINY.text_dim)}, media / "context.safetensors")
+    options = ["--photos", media / "photos", "--composites", 1, "--perceptual-frames", 0]
+    options += ["--fill", media / "tiny.safetensors", "--vae", media / "vae.safetensors"]
+    options += ["--context", media / "context.safetensors"]
+    assert evaluate.main(arguments(media, *options)) == 0
+    means = json.loads((media / "out" / "evaluation.json").read_text())["means"]
+    rows = means["composites, 7 %"]
+    assert list(rows)[:2] == ["tiny", "tiny, raw"]
+    assert rows["tiny"]["known_exact"] == 1 > rows["tiny, raw"]["known_exact"]
+    assert rows["tiny"]["psnr_full"] > rows["tiny, raw"]["psnr_full"]
+    assert rows["tiny"]["psnr_ring"] == "inf" != rows["tiny, raw"]["psnr_ring"]
+    assert 0 < rows["tiny"]["tokens_kept"] <= 1
 
 
 def test_an_autoencoder_is_measured_by_what_comes_back(media, capsys):
