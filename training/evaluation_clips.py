@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import dropwhile, islice
 from pathlib import Path
 
 import cv2
@@ -28,9 +29,12 @@ from dreamstereo_core import (
 )
 from dreamstereo_core.masks import dilate
 from dreamstereo_core.scenes import ShotDetector
+from dreamstereo_core.video_io import Frame
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 DISPARITIES = (".npz", ".npy", ".pfm", ".png", ".tif", ".tiff")
+DARK = 0.1
+"""Mean level below which a frame is too dark to tell fills apart: a fade, a title."""
 LEFT, RIGHT, DISPARITY = ("left", "_l", "L"), ("right", "_r", "R"), ("disp", "disparity", "GT")
 """How the stems of a stereo pair's files end."""
 
@@ -63,7 +67,7 @@ class Selection:
     """Width and height of real clips and composites."""
     frames: int = 17
     start: int = 30
-    """First frame of real clips: films begin with black."""
+    """First frame of real clips: films begin with logos."""
     limit: int | None = None
     """Files of a folder."""
     seed: int = 0
@@ -98,19 +102,29 @@ class Selection:
 
 
 def real_videos(folder: Path, selection: Selection) -> Iterator[tuple[str, Tensor]]:
-    """Yield name and frames `[T, 3, H, W]` of each video: up to `frames`, up to a cut."""
+    """Yield name and frames `[T, 3, H, W]` of each video: up to `frames`, up to a cut.
+
+    Dark frames at the start are passed over: on black every fill is right.
+    """
     width, height = selection.size
     for path in selection.files(folder)[: selection.limit]:
         try:
-            stop = selection.start + selection.frames
-            frames = [f.pixels for f in read_frames(path, selection.start, stop)]
+            lit = dropwhile(_is_dark, read_frames(path, selection.start))
+            frames = [f.pixels for f in islice(lit, selection.frames)]
         except VideoError as error:
             selection.leave_out(error)
+            continue
+        if not frames:
+            selection.leave_out(f"{path}: dark from frame {selection.start} on")
             continue
         video = torch.stack(frames)
         video = F.interpolate(video, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
         cuts = ShotDetector().cuts(video)[0].nonzero()[1:]
         yield path.name, video[: int(cuts[0])] if len(cuts) else video
+
+
+def _is_dark(frame: Frame) -> bool:
+    return float(frame.pixels.mean()) < DARK
 
 
 def pbdp_clips(

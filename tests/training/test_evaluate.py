@@ -260,15 +260,21 @@ def test_a_clip_without_holes_is_left_out(media, capsys):
     assert "**stereo pairs** (1)" in printed.out
 
 
-def test_a_real_clip_ends_at_a_cut(media):
+def test_a_real_clip_begins_after_the_dark_and_ends_at_a_cut(media):
     shots = [texture(seed, HEIGHT, WIDTH) for seed in (5, 6)]
     video = torch.stack([shots[0]] * 8 + [shots[1]] * 8)
     with VideoWriter(media / "videos" / "b.mp4", probe(DEMO), WIDTH, HEIGHT) as writer:
         writer.write(video, [Fraction(t, 24) for t in range(16)])
+    for name, dark in (("c.mp4", 12), ("d.mp4", 16)):
+        video[:dark] = 0.02
+        with VideoWriter(media / "videos" / name, probe(DEMO), WIDTH, HEIGHT) as writer:
+            writer.write(video, [Fraction(t, 24) for t in range(16)])
     selection = Selection((WIDTH, HEIGHT), frames=14, start=2)
     clips = dict(real_videos(media / "videos", selection))
-    assert {name: len(clip) for name, clip in clips.items()} == {"a.mp4": 4, "b.mp4": 6}
-    assert len(selection.left_out) == 1
+    lengths = {name: len(clip) for name, clip in clips.items()}
+    assert lengths == {"a.mp4": 4, "b.mp4": 6, "c.mp4": 4}
+    assert "broken.mp4" in selection.left_out[0]
+    assert "d.mp4: dark from frame 2 on" in selection.left_out[1]
 
 
 def test_a_stereo_pair_is_measured_where_it_is_truly_occluded():
