@@ -70,12 +70,16 @@ def position_noise(start: int, count: int, shape: tuple[int, int, int], *, seed:
 
 
 def prepare_steps(
-    transformer: Transformer, schedule: Sequence[float], context: Tensor | EncodedContext | None
+    transformer: Transformer,
+    schedule: Sequence[float],
+    context: Tensor | EncodedContext | None,
+    device: torch.device | str = "cpu",
 ) -> list[Conditioning]:
-    """Compute what the transformer needs at each noise level of `schedule` but the last."""
+    """Compute, on `device`, what the transformer needs at each noise level but the last."""
     if not isinstance(context, EncodedContext):
-        context = transformer.encode_context(context)
-    return [transformer.prepare(torch.tensor([sigma]), context) for sigma in schedule[:-1]]
+        context = transformer.encode_context(None if context is None else context.to(device))
+    levels = torch.tensor(schedule[:-1], device=device).split(1)
+    return [transformer.prepare(level, context) for level in levels]
 
 
 def denoise(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..masks import wide_parts
 from ..models.conditioning import Conditioning, missing_group, to_latent_mask
 from ..models.sparse import select_tokens
 from ..models.transformer import Transformer
@@ -24,6 +25,9 @@ GREY = 0.5
 """What Wan's inpainters see in a hole."""
 MULTIPLE = 16
 """Pixels of a token's side; frames are filled up to multiples of it."""
+NARROW = 4
+"""Pixels along a row from which a hole gets tokens: a rough depth opens thousands of smaller ones,
+and each would cost what a large one does."""
 TILES = (None, 512, 256, 128)
 """Sizes of the autoencoder's tiles, in pixels, from fast to frugal; None = the whole frame."""
 
@@ -47,6 +51,8 @@ class DiffusionInpainter(Inpainter):
     """Latent frames that the transformer sees at once; 21 are 81 frames."""
     overlap: int = 4
     """Latent frames that two windows share."""
+    narrow: int = NARROW
+    """Holes of less than this many pixels along a row are filled from beside them."""
     temporal_stride: int | None = None
     """Keep each such latent frame of a window whole; None = none."""
     tile: int | None = None
@@ -78,11 +84,11 @@ class DiffusionInpainter(Inpainter):
             ValueError: an option is out of its range.
             MemoryError: a window does not fit; the message says what does.
         """
-        frames = iter(frames)
-        for frame in frames:
-            if frame.occlusion_mask.any():
+        holes = (_Holes.of(frame, self.narrow) for frame in frames)
+        for frame in holes:
+            if frame.wide.any():
                 shot = _Shot(self, sigmas(num_steps, self.shift), dilation, seed)
-                yield from shot.fill(chain([frame], frames))
+                yield from shot.fill(chain([frame], holes))
                 return
             yield frame.video
 
@@ -109,6 +115,20 @@ class DiffusionInpainter(Inpainter):
         self.vae.decode(self.vae.encode(video, tile=tile), tile=tile)
 
 
+@dataclass(frozen=True)
+class _Holes:
+    """A frame `[1, 3, H, W]` whose narrow holes are filled, with its masks `[1, 1, H, W]`."""
+
+    video: Video
+    every: OcclusionMask
+    wide: OcclusionMask
+
+    @classmethod
+    def of(cls, frame: MaskedFrame, narrow: int) -> _Holes:
+        video, wide = fill_narrow(frame.video, frame.occlusion_mask, narrow)
+        return cls(video, (frame.occlusion_mask > 0).to(wide), wide)
+
+
 class _Shot:
     """One shot on its way through an inpainter."""
 
@@ -123,11 +143,11 @@ class _Shot:
         self.latents: list[Latent] = []  # of the masked video, of the window and beyond
         self.missing: list[Tensor] = []
         self.carried: list[Latent] = []  # the previous window's result, where it overlaps
-        self.waiting: deque[MaskedFrame] = deque()  # frames that have not come out yet
+        self.waiting: deque[_Holes] = deque()  # frames that have not come out yet
         self.encoder: EncoderCache | None = None
         self.decoder: DecoderCache | None = None
 
-    def fill(self, frames: Iterator[MaskedFrame]) -> Iterator[Video]:
+    def fill(self, frames: Iterator[_Holes]) -> Iterator[Video]:
         inpainter = self.inpainter
         conditionings = self._prepare()
         group = list(islice(frames, 1))
@@ -142,23 +162,22 @@ class _Shot:
 
     @torch.no_grad()
     def _prepare(self) -> list[Conditioning]:
-        inpainter = self.inpainter
-        context = inpainter.context
-        if context is None and not inpainter.transformer.config.learned_context:
+        transformer, context = self.inpainter.transformer, self.inpainter.context
+        config = transformer.config
+        if context is None and config.learned_context:
+            context = transformer.context
+        elif context is None and config.cross_attention:
             # Wan's own null prompt is little else: it is padded with zeros up to text_len.
-            config = inpainter.transformer.config
-            context = torch.zeros(1, 1, config.text_dim) if config.cross_attention else None
-        if context is not None:
-            context = context.to(self.device)
-        return prepare_steps(inpainter.transformer, self.schedule, context)
+            context = torch.zeros(1, 1, config.text_dim)
+        return prepare_steps(transformer, self.schedule, context, self.device)
 
     @torch.no_grad()
-    def _take(self, group: list[MaskedFrame], *, last: bool) -> None:
+    def _take(self, group: list[_Holes], *, last: bool) -> None:
         """Encode the frames of one latent; a short last group is filled up with its last frame."""
         self.waiting.extend(group)
         if self.encoder is not None:  # the first latent of a shot is one frame alone
             group = group + [group[-1]] * (4 - len(group))
-        mask = torch.cat([_pad(frame.occlusion_mask) for frame in group]).to(self.device)
+        mask = torch.cat([_pad(frame.wide) for frame in group]).to(self.device)
         video = torch.cat([_pad(frame.video) for frame in group]).to(self.device)
         video = torch.where(mask > 0, GREY, video)
         latent, self.encoder = self.inpainter.vae.encode_chunk(
@@ -248,8 +267,28 @@ class _Shot:
         )
         for filled in video[0].transpose(0, 1)[: len(self.waiting)].split(1):
             frame = self.waiting.popleft()
-            known, mask = (x.to(filled.device) for x in (frame.video, frame.occlusion_mask))
-            yield lock_colours(filled, known, mask).to(frame.video.device)
+            video, every = frame.video.to(filled.device), frame.every.to(filled.device)
+            filled = lock_colours(filled, video, every).to(frame.video.device)
+            yield torch.where(frame.every > frame.wide, frame.video, filled)
+
+
+def fill_narrow(
+    video: Video, occlusion_mask: OcclusionMask, width: int = NARROW
+) -> tuple[Video, OcclusionMask]:
+    """Fill the holes of less than `width` pixels along a row from beside them.
+
+    Args:
+        video: `[T, 3, H, W]`.
+        occlusion_mask: `[T, 1, H, W]`, > 0 where a pixel is missing.
+        width: in pixels; 1 = none.
+
+    Returns:
+        The video and the mask, 0 or 1, of the holes that are left.
+    """
+    every, wide = (occlusion_mask > 0).to(video), wide_parts(occlusion_mask, width)
+    if not torch.equal(every, wide):
+        video = torch.where(every > wide, pull_push(video, 1 - every), video)
+    return video, wide
 
 
 def lock_colours(

@@ -121,7 +121,7 @@ class Transformer(nn.Module):
         """Compute all that depends on timestep and context alone, once for many calls.
 
         Args:
-            timestep: `[B or 1]` in [0, 1], 1 = pure noise.
+            timestep: `[B or 1]` in [0, 1], 1 = pure noise; on the device to compute on.
             context: as for `encode_context`, or its result.
             image: as for `encode_context`.
 
@@ -134,7 +134,7 @@ class Transformer(nn.Module):
             context = self.encode_context(context, image)
         weight: Tensor = self.time_embedding[0].weight  # pyright: ignore[reportAssignmentType]
         dtype = weight.dtype if weight.dtype.itemsize > 1 else torch.float32
-        sinusoid = timestep_embedding(timestep, self.config.freq_dim).to(weight.device, dtype)
+        sinusoid = timestep_embedding(timestep, self.config.freq_dim).to(timestep.device, dtype)
         embedding = self.time_embedding(sinusoid)  # [B, dim]
         parts = self.time_projection(embedding).unflatten(1, (6, -1)).float()  # [B, 6, dim]
         last = embedding.float().unsqueeze(1)  # [B, 1, dim]

@@ -184,6 +184,22 @@ def test_the_kept_tokens_follow_the_options():
     assert kept == {(1, None): 4, (3, None): 16, (1, 2): (3 * 100 + 2 * 4) / 5}
 
 
+def test_narrow_holes_are_filled_from_beside_and_keep_no_tokens():
+    inpainter = oracle_fill(lambda masked, known, call: masked)
+    video = torch.linspace(0.2, 0.8, 96).expand(9, 3, 64, 96)
+    mask = torch.zeros(9, 1, 64, 96)
+    mask[:, :, ::2, 50:53] = 1
+    broken = torch.where(mask > 0, 7.0, video)
+    filled = inpainter.inpaint(broken, mask)
+    assert inpainter.transformer.calls == 0
+    assert torch.allclose(filled, video, atol=0.02)
+    mask[:, :, 10:40, 20:30] = 1  # and with a wide one in the same frames
+    broken = torch.where(mask > 0, 7.0, video)
+    filled = inpainter.inpaint(broken, mask)
+    assert inpainter.transformer.calls > 0
+    assert torch.allclose(filled[..., 50:53], video[..., 50:53], atol=0.02)
+
+
 def test_a_static_scene_stays_identical_across_the_window_borders():
     def local(masked, known, call):
         """The mean of the known latents: the same for each frame of a static scene."""

@@ -134,7 +134,18 @@ def test_the_command_takes_a_checkpoint(models, tmp_path, capsys):
     cv2.imwrite(str(photo), cv2.resize(noise, (96, 64), interpolation=cv2.INTER_CUBIC))
     checkpoint = models / "diffusion_models" / "tiny.safetensors"
     arguments = ["convert", str(photo), str(target), "--quiet", "--fill", str(checkpoint)]
-    extra = ["--steps", "2", "--dilation", "3", "--dtype", "bfloat16", "--seed", "4"]
+    extra = [
+        "--max-disparity",
+        "20",
+        "--steps",
+        "2",
+        "--dilation",
+        "3",
+        "--dtype",
+        "bfloat16",
+        "--seed",
+        "4",
+    ]
     assert main([*arguments, *extra]) == 0, capsys.readouterr().err
     filled = next(read_frames(target)).pixels
     assert main([*arguments, "--overwrite", *extra[:-1], "5"]) == 0
