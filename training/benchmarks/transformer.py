@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dreamstereo_core.models.config import PATCH, TransformerConfig
-from dreamstereo_core.models.sparse import gather_tokens, patchify
+from dreamstereo_core.models.sparse import gather_tokens, patchify, pool_dropped
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.types import TokenIndex
 
@@ -156,7 +156,10 @@ def _context(plan: Plan, generator: torch.Generator) -> Tensor | None:
 def _record(plan: Plan, case: Case, stages: Sequence[float], layers: int) -> dict[str, Any]:
     count = case.kept.count if case.kept else _tokens(plan)
     kept = case.kept.tokens.shape[1] if case.kept else count
-    work = flops(plan.config, kept)
+    pooled = 0
+    if case.kept and case.pool:
+        pooled = _squares(plan, case.kept, case.pool)
+    work = flops(plan.config, kept, pooled=pooled)
     ms = sum(stages)
     record: dict[str, Any] = {
         "case": case.name,
@@ -184,6 +187,12 @@ def _record(plan: Plan, case: Case, stages: Sequence[float], layers: int) -> dic
 def _tokens(plan: Plan) -> int:
     _, _, t, h, w = plan.latent_shape
     return t * h * w // (PATCH[1] * PATCH[2])
+
+
+def _squares(plan: Plan, kept: KeptTokens, pool: int) -> int:
+    _, _, t, h, w = plan.latent_shape
+    none = torch.empty(1, kept.count, 0)
+    return pool_dropped(none, kept.tokens, (t, h // PATCH[1], w // PATCH[2]), pool)[1].shape[1]
 
 
 def _error(velocity: Tensor, reference: Tensor, kept: KeptTokens) -> float:
