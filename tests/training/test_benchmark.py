@@ -95,12 +95,17 @@ def test_holes_open_beside_the_near_plane_and_keep_their_tokens():
     kept = clip.keep(4, 1)
     assert kept.count == 3 * 6 * 10
     assert kept.tokens.shape[1] == 3 * 3 * 1  # latents, rows, columns
-    assert clip.keep(4, 3).retention == 3 * 5 * 3 / 180
+    wide = clip.keep(4, 3)
+    assert wide.retention == 3 * 5 * 3 / 180
+    assert torch.equal(wide.touched, kept.tokens)
 
 
 def test_the_share_that_is_asked_for():
     clip = two_planes()
-    assert clip.keep_share(0.15).tokens.shape[1] == 27
+    trimmed = clip.keep_share(0.15)
+    assert trimmed.tokens.shape[1] == 27
+    assert bool(torch.isin(trimmed.touched, trimmed.tokens).all())
+    assert 0 < trimmed.touched.shape[1] < 9
     fits = clip.keep_share(0.25)  # by itself, with a dilation of 3
     assert (fits.dilation, fits.real_retention, fits.tokens.shape[1]) == (3, 0.25, 45)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -39,6 +39,8 @@ class KeptTokens:
     dilation: int
     real_retention: float
     """Before tokens were taken away or added to meet the rate that was asked for."""
+    touched: TokenIndex
+    """Those of the kept ones that the holes themselves touch."""
 
     @property
     def retention(self) -> float:
@@ -72,7 +74,9 @@ class Clip:
         latent_mask = latent_mask_of(self.mask(max_disparity))
         tokens = select_tokens(latent_mask, dilation=dilation)
         count = latent_mask.numel() // 4
-        return KeptTokens(tokens, count, max_disparity, dilation, tokens.shape[1] / count)
+        touched = select_tokens(latent_mask, dilation=1)
+        retention = tokens.shape[1] / count
+        return KeptTokens(tokens, count, max_disparity, dilation, retention, touched)
 
     def keep_share(self, retention: float) -> KeptTokens:
         """Return that share of the tokens, from the holes that come nearest to it by themselves.
@@ -86,9 +90,8 @@ class Clip:
             key=lambda c: (abs(c.retention - retention) > 0.01, abs(c.max_disparity - 3)),
         )
         tokens = exactly(best.tokens, best.count, round(retention * best.count))
-        return KeptTokens(
-            tokens, best.count, best.max_disparity, best.dilation, best.real_retention
-        )
+        touched = best.touched[torch.isin(best.touched, tokens)][None]
+        return replace(best, tokens=tokens, touched=touched)
 
     def _search(self, retention: float, dilation: int) -> KeptTokens:
         low, high = 0.0, 16.0

@@ -196,7 +196,7 @@ def _squares(plan: Plan, kept: KeptTokens, pool: int) -> int:
 
 
 def _error(velocity: Tensor, reference: Tensor, kept: KeptTokens) -> float:
-    tokens = kept.tokens.to(velocity.device)
+    tokens = kept.touched.to(velocity.device)
     x, y = (gather_tokens(patchify(latent), tokens) for latent in (velocity, reference))
     return round(relative_rms(x, y), 4)
 

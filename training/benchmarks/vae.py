@@ -77,9 +77,10 @@ def _measure(
     video = torch.rand(1, 3, vae.first_group + GROUP, height, width).to(device)
     first, group = video.split([vae.first_group, GROUP], 2)
     latent, cache = vae.encode_chunk(first)
-    cases: dict[str, Callable[[], object]] = {
-        "encode": partial(vae.encode_chunk, group, cache),
-        "decode": _decoder(vae, latent, None),
+    # Each is made anew, since the memories of all decoders together would be many gigabytes.
+    cases: dict[str, Callable[[], Callable[[], object]]] = {
+        "encode": lambda: partial(vae.encode_chunk, group, cache),
+        "decode": partial(_decoder, vae, latent, None),
     }
     shares: dict[str, dict[str, float]] = {}
     for (percent, tile, span), mask in holes.items():
@@ -90,17 +91,26 @@ def _measure(
             "pixels": round(pixels / (latent[0, 0, 0].numel() * 64), 4),
             "work": round(_work(vae, latent, regions), 4),
         }
-        cases[name] = _decoder(vae, latent, regions)
-    times = medians([timed(case, device) for case in cases.values()], repeats=repeats, warm_up=1)
-    figures = {}
-    for (name, case), [ms] in zip(cases.items(), times, strict=True):
+        cases[name] = partial(_decoder, vae, latent, regions)
+    peaks: dict[str, float] = {}
+
+    def run(name: str) -> list[float]:
+        case = cases[name]()
         reset_peak(device)
-        case()
-        figures[name] = {
+        times = timed(case, device)()
+        peaks[name] = peak_mib(device)
+        return times
+
+    runs = [partial(run, name) for name in cases]
+    times = medians(runs, repeats=repeats, warm_up=min(1, repeats - 1))
+    figures = {
+        name: {
             "ms_per_frame": round(ms / GROUP, 3),
-            "peak_mib": round(peak_mib(device)),
+            "peak_mib": round(peaks[name]),
             **shares.get(name, {}),
         }
+        for name, [ms] in zip(cases, times, strict=True)
+    }
     return {"parameters": sum(p.numel() for p in vae.parameters()), "cases": figures}
 
 
