@@ -89,8 +89,8 @@ def model_tables(options: argparse.Namespace) -> dict[str, Any]:
     """Print the tables of the learned parts; return all figures."""
     device, dtype = torch.device(options.device), DTYPES[options.dtype]
     report: dict[str, Any] = {"machine": describe(device)}
-    clip = load_clip(*options.size, options.frames)
     height, width = options.size
+    clip = load_clip(height, width, options.frames)
     ceiling = matmul_ceiling(device, dtype)
     report |= {
         "size": f"{height}x{width}",

@@ -65,7 +65,7 @@ def encode_prompt(
     if ids.shape[1] > MAX_TOKENS:
         raise ValueError(f"prompt: expected at most {MAX_TOKENS} tokens, got {ids.shape[1]}")
     model = UMT5EncoderModel.from_pretrained(encoder, subfolder=where[1], torch_dtype=dtype)
-    model = model.eval().to(device)
+    model = model.eval().to(device=torch.device(device))
     return model(input_ids=ids.to(device)).last_hidden_state.float().cpu()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
@@ -99,6 +99,35 @@ def measure(plan: Plan, cases: Sequence[Case], layers: int) -> list[dict[str, An
         cases: dense first.
         layers: blocks of the whole model, for the time of which the blocks' time is scaled.
     """
+    run = _runner(plan)
+    # For each shape a GPU picks kernels and a compiler compiles; a CPU only has to fetch memory.
+    warm_up = cases if plan.compile or plan.device.type == "cuda" else cases[1:2]
+    for case in warm_up:
+        run(case)
+    times: list[list[list[float]]] = [[] for _ in cases]
+    records: list[dict[str, Any]] = []
+    reference = None
+    for left in reversed(range(plan.repeats)):
+        for case, series in zip(cases, times, strict=True):
+            reset_peak(plan.device)
+            velocity, spans = run(case)
+            series.append(spans)
+            if left:
+                continue
+            stages = [median(stage) for stage in zip(*series, strict=True)]
+            record = _record(plan, case, stages, layers)
+            record["peak_mib"] = round(peak_mib(plan.device))
+            if case.kept is None:
+                reference = velocity
+            elif reference is not None:
+                record["error"] = _error(velocity, reference, case.kept)
+            records.append(record)
+            record["speed_up"] = round(records[0]["ms"] / record["ms"], 2)
+    return records
+
+
+def _runner(plan: Plan) -> Callable[[Case], tuple[Tensor, list[float]]]:
+    """Make the function that runs a case and returns the velocity and the ms of each stage."""
     model = random_transformer(plan)
     generator = torch.Generator().manual_seed(1)
     latent = torch.randn(plan.latent_shape, generator=generator).to(plan.device, plan.dtype)
@@ -111,39 +140,14 @@ def measure(plan: Plan, cases: Sequence[Case], layers: int) -> list[dict[str, An
             # The forward alone: the hooks stay outside.
             block.forward = torch.compile(block.forward, dynamic=False)
 
-    def run(case: Case) -> Tensor:
+    def run(case: Case) -> tuple[Tensor, list[float]]:
         tokens = None if case.tokens is None else case.tokens.to(plan.device)
-        options = {} if case.pool is None else {"pool": case.pool}
         watch.mark()
-        velocity = model(latent, conditioning, tokens, **options)
+        velocity = model(latent, conditioning, tokens, pool=case.pool)
         watch.mark()
-        return velocity
+        return velocity, watch.spans()
 
-    # A GPU compiles and picks kernels for each shape; a CPU only has to fetch memory.
-    warm_up = cases if plan.device.type == "cuda" else cases[1:2]
-    for case in [*warm_up, *warm_up]:
-        run(case)
-        watch.spans()
-    times: list[list[list[float]]] = [[] for _ in cases]
-    records: list[dict[str, Any]] = []
-    reference = None
-    for left in reversed(range(plan.repeats)):
-        for case, series in zip(cases, times, strict=True):
-            reset_peak(plan.device)
-            velocity = run(case)
-            series.append(watch.spans())
-            if left:
-                continue
-            stages = [median(spans) for spans in zip(*series, strict=True)]
-            record = _record(plan, case, stages, layers)
-            record["peak_mib"] = round(peak_mib(plan.device))
-            if case.kept is None:
-                reference = velocity
-            elif reference is not None:
-                record["error"] = _error(velocity, reference, case.kept)
-            records.append(record)
-            record["speed_up"] = round(records[0]["ms"] / record["ms"], 2)
-    return records
+    return run
 
 
 def _context(plan: Plan, generator: torch.Generator) -> Tensor | None:

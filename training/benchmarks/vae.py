@@ -82,7 +82,7 @@ def _measure(
         "encode": lambda: partial(vae.encode_chunk, group, cache),
         "decode": partial(_decoder, vae, latent, None),
     }
-    shares: dict[str, dict[str, float]] = {}
+    shares = {}
     for (percent, tile, span), mask in holes.items():
         name = f"decode, {percent:g} % disparity, tiles of {tile}, holes of {span}"
         regions = masked_regions(_padded(mask, latent), tile)
@@ -118,7 +118,8 @@ def _work(vae: VideoVAE, latent: Tensor, regions: Sequence[Region]) -> float:
     """Return what `decode` compares with 1 to choose between the regions and the whole."""
     steps = vae.decoder_steps()
     growing = next(i for i, step in enumerate(steps) if step.up > 1)
-    return relative_cost(steps[growing:], *latent.shape[-2:], regions)
+    height, width = latent.shape[-2:]
+    return relative_cost(steps[growing:], height, width, regions)
 
 
 def _decoder(
