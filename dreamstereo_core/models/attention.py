@@ -75,10 +75,10 @@ def _axis_angles(coordinates: Tensor, pairs: int) -> Tensor:
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     """Rotate neighbouring channels of `[B, heads, K, head_dim]` as complex numbers, in float32."""
-    cosine, sine = rotation
-    real, imaginary = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    turned = (real * cosine - imaginary * sine, real * sine + imaginary * cosine)
-    return torch.stack(turned, dim=-1).flatten(-2).to(x.dtype)
+    # Really as complex numbers: one pass over memory, where sums of products take seven.
+    numbers = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    turned = numbers * torch.complex(*rotation)
+    return torch.view_as_real(turned).flatten(-2).to(x.dtype)
 
 
 class SelfAttention(nn.Module):
