@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import html
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import file_exists
@@ -64,8 +65,8 @@ def encode_prompt(
     ids = tokenizer(clean(prompt), return_tensors="pt").input_ids
     if ids.shape[1] > MAX_TOKENS:
         raise ValueError(f"prompt: expected at most {MAX_TOKENS} tokens, got {ids.shape[1]}")
-    model = UMT5EncoderModel.from_pretrained(encoder, subfolder=where[1], torch_dtype=dtype)
-    model = model.eval().to(device=torch.device(device))
+    model: Any = UMT5EncoderModel.from_pretrained(encoder, subfolder=where[1], torch_dtype=dtype)
+    model = model.eval().to(device)
     return model(input_ids=ids.to(device)).last_hidden_state.float().cpu()
 
 
