@@ -205,7 +205,10 @@ def _encode_mask(mask: Tensor) -> np.ndarray:
 
 
 def _decode(blob: np.ndarray, sizes: list[int], flag: int, path: Path) -> np.ndarray:
-    images = [cv2.imdecode(part, flag) for part in np.split(blob, np.cumsum(sizes)[:-1])]
-    if any(image is None for image in images):
-        raise DataError(f"{path}: holds a picture that cannot be decoded")
+    images = []
+    for part in np.split(blob, np.cumsum(sizes)[:-1]):
+        image = cv2.imdecode(part, flag)
+        if image is None:
+            raise DataError(f"{path}: holds a picture that cannot be decoded")
+        images.append(image)
     return np.stack(images)
