@@ -295,6 +295,10 @@ class Trainer:
             for old in checkpoints(self.checkpoints)[: -self.run.keep]:
                 old.unlink()
 
+    def last_checkpoint(self) -> Path:
+        """Return the newest checkpoint's path."""
+        return checkpoints(self.checkpoints)[-1]
+
     def _stop(self) -> bool:
         if self.accelerator.num_processes == 1:
             return self.interrupted
