@@ -91,16 +91,16 @@ class PairDataset(Dataset):
         """Return sample `index`, with its own number for whatever else is drawn for it."""
         generator = sample_generator(self.seed, index)
         entry = self._entry(index)
-        pair = entry.read()
         settings = self.settings
-        mask = pair.mask
+        mask = entry.read_mask()
         random = settings.masks == "random" or (
             settings.masks == "mixed" and float(torch.rand((), generator=generator)) < 0.5
         )
         if random:
             mask = random_holes(*mask.shape, generator=generator)
         at = self._crop(mask, generator)
-        video = pair.frames[(at[0], slice(None), *at[1:])].float().div(255).transpose(0, 1)
+        frames = entry.read_frames(at[0].start, at[0].stop)[:, :, at[1], at[2]]
+        video = frames.float().div(255).transpose(0, 1)
         mask = mask[at].float().unsqueeze(0)
         if settings.flip and float(torch.rand((), generator=generator)) < 0.5:
             video, mask = video.flip(-1), mask.flip(-1)

@@ -227,12 +227,12 @@ class Trainer:
                 losses = player.loss(module, batch)
                 self.accelerator.backward(losses["loss"] / len(micro))
             for name, value in losses.items():
-                key = name if player is self.players[0] else f"{player.name} {name}"
+                key = name if player is self.players[0] else f"{player.name}_{name}"
                 logged[key] = logged.get(key, 0.0) + float(value.detach()) / len(micro)
         trained = [p for p in module.parameters() if p.requires_grad]
         norm = self.accelerator.clip_grad_norm_(trained, self.run.clip)
         norm = float(norm.full_tensor() if hasattr(norm, "full_tensor") else norm)  # pyright: ignore
-        key = "gradient" if player is self.players[0] else f"{player.name} gradient"
+        key = "gradient" if player is self.players[0] else f"{player.name}_gradient"
         logged[key] = norm
         # The norm is that of all processes together, so that all of them stop here.
         if not math.isfinite(norm):

@@ -77,5 +77,5 @@ class PatchDiscriminator3D(nn.Module):
         self.blocks = nn.Sequential(*blocks, nn.Conv3d(last, 1, (3, 4, 4), 1, (1, 1, 1)))
 
     def forward(self, video: Tensor) -> Tensor:
-        """Judge `[B, 3, T, H, W]` in [0, 1]; higher = more real."""
+        """Judge `[B, channels, T, H, W]` in [0, 1]; higher = more real."""
         return self.blocks(video * 2 - 1)

@@ -25,6 +25,7 @@ from losses import edge_loss, kl
 from metrics import masked_psnr
 from pictures import contact_sheet
 from recipe import file_digest, main_of, perceptual_or_none
+from start import initialize_vae
 from torch import Tensor, nn
 
 from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
@@ -45,7 +46,8 @@ class VAESettings:
     edges: float = 0.5
     """Weight of the slopes' L1."""
     perceptual: float = 0.0
-    kl: float = 1e-4
+    kl: float = 1e-5
+    """More makes the latents of a network without norms vanish before it has learnt to use them."""
     noise: float = 0.05
     """Deviation of a latent where the encoder gives none."""
     masked: float = 0.2
@@ -116,7 +118,11 @@ def train_vae(settings: PretrainSettings, own: VAESettings, folder: Path) -> Pat
     """Train the autoencoder and export it with its latents' statistics."""
     run = settings.run
     torch.manual_seed(run.seed)
-    vae = load_vae(own.start, device="cpu") if own.start else build_vae(own.model)
+    if own.start:
+        vae = load_vae(own.start, device="cpu")
+    else:
+        vae = build_vae(own.model)
+        initialize_vae(vae)
     model = Autoencoder(vae.float().requires_grad_(True).train(), own.noise)
     dataset = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(replace(settings.data, focus=0.5), seed=run.seed, held_out=True)

@@ -58,16 +58,32 @@ class PairEntry:
         Raises:
             DataError: the shard is not there any more, or damaged.
         """
+        return Pair(self.read_frames(0, self.size[0]), self.read_mask(), self.info)
+
+    def read_frames(self, start: int, stop: int) -> Tensor:
+        """Decode the frames start <= index < stop, `[T, 3, H, W]` uint8."""
+        pictures = self._decode("frames", "frame_bytes", cv2.IMREAD_COLOR, slice(start, stop))
+        video = torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1]))
+        return video.permute(0, 3, 1, 2).contiguous()
+
+    def read_mask(self) -> Tensor:
+        """Decode the holes, `[T, H, W]` bool."""
+        masks = self._decode("masks", "mask_bytes", cv2.IMREAD_GRAYSCALE, slice(None))
+        return torch.from_numpy(masks > 0)
+
+    def _decode(self, name: str, sizes: str, flag: int, wanted: slice) -> np.ndarray:
         try:
             with safe_open(self.path, framework="pt") as file:
-                frames = file.get_tensor(f"{self.index}.frames").numpy()
-                masks = file.get_tensor(f"{self.index}.masks").numpy()
+                blob = file.get_tensor(f"{self.index}.{name}").numpy()
         except (OSError, SafetensorError) as error:
             raise DataError(f"{self.path}: cannot be read ({error})") from error
-        pictures = _decode(frames, self.info["frame_bytes"], cv2.IMREAD_COLOR, self.path)
-        holes = _decode(masks, self.info["mask_bytes"], cv2.IMREAD_GRAYSCALE, self.path)
-        video = torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1])).permute(0, 3, 1, 2)
-        return Pair(video.contiguous(), torch.from_numpy(holes > 0), self.info)
+        images = []
+        for part in np.split(blob, np.cumsum(self.info[sizes])[:-1])[wanted]:
+            image = cv2.imdecode(part, flag)
+            if image is None:
+                raise DataError(f"{self.path}: holds a picture that cannot be decoded")
+            images.append(image)
+        return np.stack(images)
 
 
 def list_pairs(folder: str | Path) -> list[PairEntry]:
@@ -202,13 +218,3 @@ def _encode_frame(frame: Tensor, quality: int) -> np.ndarray:
 def _encode_mask(mask: Tensor) -> np.ndarray:
     image = mask.to(torch.uint8).mul(255).numpy()
     return cv2.imencode(".png", image, [cv2.IMWRITE_PNG_BILEVEL, 1])[1]
-
-
-def _decode(blob: np.ndarray, sizes: list[int], flag: int, path: Path) -> np.ndarray:
-    images = []
-    for part in np.split(blob, np.cumsum(sizes)[:-1]):
-        image = cv2.imdecode(part, flag)
-        if image is None:
-            raise DataError(f"{path}: holds a picture that cannot be decoded")
-        images.append(image)
-    return np.stack(images)

@@ -45,7 +45,7 @@ class LoraSettings:
     vae: str = "wan"
     """A file or a name."""
     rank: int = 64
-    alpha: float = 64.0
+    alpha: int = 64
     context: str | None = None
     """File with the text encoder's `context`; None = a learned one where the base is T2V."""
     start: str | None = None
