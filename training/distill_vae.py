@@ -163,6 +163,7 @@ def preview(
     """Show truth, teacher, student and both crossings; return the student's PSNR and theirs."""
     rows = []
     sums = {"teacher": 0.0, "student": 0.0, "student_to_teacher": 0.0, "teacher_to_student": 0.0}
+    count = min(count, len(dataset.entries))
     for index in range(count):
         video = dataset[index]["video"][None].to(student.device)
         raw = {"teacher": encode_moments(teacher, video)[0]}

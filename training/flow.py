@@ -165,7 +165,7 @@ def preview(
     """Fill held-out clips: masked, filled and true frames, and the PSNR inside the holes."""
     rows, figures = [], []
     device = next(model.parameters()).device
-    for index in range(count):
+    for index in range(min(count, len(dataset.entries))):
         sample = {k: v[None].to(device) for k, v in dataset[index].items()}
         encode_batch(vae, sample)
         filled = vae.decode(fill_once(model, sample, index)).to(device)

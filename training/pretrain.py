@@ -174,7 +174,7 @@ def preview_vae(
 ) -> tuple[Tensor, dict[str, float]]:
     """Show held-out frames and their reconstructions; return the PSNR."""
     rows, figures = [], []
-    for index in range(count):
+    for index in range(min(count, len(dataset.entries))):
         video = dataset[index]["video"][None].to(vae.device)
         recon = decode_raw(vae, encode_moments(vae, video)[0]).clamp(0, 1)
         truth, frames = video[0].transpose(0, 1), recon[0].transpose(0, 1)

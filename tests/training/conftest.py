@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from dataset import random_holes
 from shards import Pair, ShardWriter
 from torch.nn import functional as F
@@ -26,6 +27,12 @@ def write_pairs(folder, *, count=6, frames=5, height=48, width=64):
         writer.add(f"clip {i}", [Pair((video * 255).to(torch.uint8), mask, {"kind": "video"})])
     writer.flush()
     return folder
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator():
+    """accelerate keeps one state a process; a run of another precision needs a new one."""
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture(scope="session")

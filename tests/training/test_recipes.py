@@ -16,26 +16,26 @@ from state import checkpoints, read_state
 from dreamstereo_core.models.checkpoint import load_transformer
 from dreamstereo_core.models.vae_checkpoint import load_vae
 
-STEPS = 4
+STEPS = 14
 
 
 def run_settings(**changes):
     values = {
         "steps": STEPS,
         "batch": 2,
-        "lr": 2e-3,
+        "lr": 4e-3,
         "warmup": 1,
         "schedule": "constant",
         "log_every": 1,
         "sample_every": STEPS,
-        "checkpoint_every": 2,
+        "checkpoint_every": 12,
         "keep": 9,
     }
     return RunSettings(**(values | changes))
 
 
 def data_settings(pairs, **changes):
-    values = {"pairs": str(pairs), "frames": 5, "height": 32, "width": 32, "held_out": 2}
+    values = {"pairs": str(pairs), "frames": 5, "height": 32, "width": 32, "held_out": 1}
     return DataSettings(**(values | changes))
 
 
@@ -77,48 +77,34 @@ RECIPES = ("pretrain_vae", "pretrain_transformer", "train_lora", "distill_vae", 
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_run_that_goes_on_equals_one_that_was_never_stopped(name, pairs, models, tmp_path):
+def test_a_recipe_learns_and_goes_on_where_it_stopped(name, pairs, models, tmp_path):
     train, settings = recipe(name, pairs, models)
-    exported = train(settings, tmp_path / "whole")
-    (tmp_path / "again").mkdir()
-    for part in ("checkpoints", "samples"):
-        shutil.copytree(tmp_path / "whole" / part, tmp_path / "again" / part)
-    for file in ("config.yaml", "losses.csv", "held_out.csv"):
-        shutil.copy(tmp_path / "whole" / file, tmp_path / "again" / file)
-    checkpoints(tmp_path / "again" / "checkpoints")[-1].unlink()  # back to step 2
-    train(settings, tmp_path / "again")
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    exported = train(settings, whole)
 
-    ends = [
-        read_state(checkpoints(tmp_path / run / "checkpoints")[-1]) for run in ("whole", "again")
-    ]
-    assert [end["step"] for end in ends] == [STEPS, STEPS]
-    assert_equal(ends[0], ends[1])
-    start = read_state(checkpoints(tmp_path / "whole" / "checkpoints")[0])
-    key = next(iter(start["modules"]))
-    assert any(
-        not torch.equal(a, b)
-        for a, b in zip(
-            start["modules"][key].values(), ends[0]["modules"][key].values(), strict=True
-        )
-    )
-    tables = [(tmp_path / run / "losses.csv").read_text().split("\n") for run in ("whole", "again")]
-    assert [r.rsplit(",", 1)[0] for r in tables[0]] == [r.rsplit(",", 1)[0] for r in tables[1]]
-    assert (tmp_path / "whole" / "losses.png").stat().st_size > 1000
-    assert list((tmp_path / "whole" / "samples").glob("*.png"))
+    header, *rows = [line.split(",") for line in (whole / "losses.csv").read_text().split()]
+    # What is regressed: an adversary's share of the loss may rise.
+    column = {"distill_vae": "l1", "distill_step": "x0"}.get(name, "loss")
+    values = [float(row[header.index(column)]) for row in rows]
+    assert sum(values[-4:]) < 0.97 * sum(values[:4])
+    assert (whole / "losses.png").stat().st_size > 1000
+    assert len(list((whole / "samples").glob("*.png"))) == 2
     if name != "train_lora":
         load = load_vae if "vae" in name else load_transformer
         assert not any(p.requires_grad for p in load(exported).parameters())
 
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_few_steps_lower_the_loss(name, pairs, models, tmp_path):
-    train, settings = recipe(name, pairs, models, steps=30, sample_every=30, checkpoint_every=30)
-    train(settings, tmp_path)
-    header, *rows = [line.split(",") for line in (tmp_path / "losses.csv").read_text().split()]
-    # What is regressed: an adversary's share of the loss may rise.
-    column = {"distill_vae": "l1", "distill_step": "x0"}.get(name, "loss")
-    values = [float(row[header.index(column)]) for row in rows]
-    assert sum(values[-5:]) < 0.95 * sum(values[:5])
+    shutil.copytree(whole, again)
+    checkpoints(again / "checkpoints")[-1].unlink()  # a run that was killed after its last one
+    train(settings, again)
+    ends = [read_state(checkpoints(run / "checkpoints")[-1]) for run in (whole, again)]
+    assert [end["step"] for end in ends] == [STEPS, STEPS]
+    assert_equal(ends[0], ends[1])
+    start = read_state(checkpoints(whole / "checkpoints")[0])
+    for key, weights in start["modules"].items():
+        later = ends[0]["modules"][key]
+        assert any(not torch.equal(weight, later[n]) for n, weight in weights.items())
+    tables = [(run / "losses.csv").read_text().split() for run in (whole, again)]
+    assert [r.rsplit(",", 1)[0] for r in tables[0]] == [r.rsplit(",", 1)[0] for r in tables[1]]
 
 
 def assert_equal(a, b):
