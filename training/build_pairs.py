@@ -31,10 +31,11 @@ from clips import (
     uniform,
 )
 from composites import layered_composite
+from files import DataError
 from photo_clip import photo_clip
 from pictures import contact_sheet, paint_mask, write_png
 from relief import parallax_depth, segment_planes
-from shards import DataError, Pair, ShardWriter, list_pairs
+from shards import Pair, ShardWriter, list_pairs
 from torch.nn import functional as F
 from tqdm import tqdm
 

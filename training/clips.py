@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from shards import DataError
+from files import DataError
 from torch import Tensor
 from torch.nn import functional as F
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from shards import DataError, PairEntry, list_pairs
+from files import DataError
+from shards import PairEntry, list_pairs
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from dataset import PairDataset, sample_generator
+from files import DataError, write_safetensors
 from flow import encode_batch
 from safetensors import SafetensorError, safe_open
-from shards import DataError, write_safetensors
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from shards import write_safetensors
+from files import write_safetensors
 from torch import Tensor
 from torch.nn import functional as F
 

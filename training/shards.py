@@ -8,7 +8,6 @@ it, and the settings they were made with. A source never spans two shards.
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,13 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from files import DataError, write_safetensors
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 SHARD_BYTES = 128 * 2**20
 LOSSLESS = 0
 """A quality: PNG instead of JPEG."""
-
-
-class DataError(ValueError):
-    """Training data cannot be read or written; the text is one line that names the file."""
 
 
 @dataclass(frozen=True)
@@ -176,22 +171,6 @@ class ShardWriter:
         self._sources: list[str] = []
         self._tensors: dict[str, Tensor] = {}
         self._bytes = 0
-
-
-def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a file beside its place, then rename it: it is whole or not there.
-
-    Raises:
-        DataError: it cannot be written (a full disk); nothing is left behind.
-    """
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file(tensors, temporary, metadata=metadata)
-        temporary.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise DataError(f"{path}: cannot be written ({error}); what was finished stays") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _metadata(path: Path) -> dict[str, Any]:
