@@ -129,8 +129,9 @@ def flow_loss(
         tokens = None  # no hole at all: learn from the whole
         weight = torch.ones_like(weight)
     predicted = model(noisy, missing, masked_latent, timestep, tokens)
-    if settings.objective == "x0":
-        weight = weight * timestep.view(-1, 1, 1, 1, 1).square()
+    if settings.objective == "x0":  # z_t - t v is the latent: its error is t times the velocity's
+        t = timestep.view(-1, 1, 1, 1, 1)
+        predicted, velocity = t * predicted, t * velocity
     return {"loss": weighted_mse(predicted, velocity, weight)}
 
 
