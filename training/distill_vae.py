@@ -17,7 +17,7 @@ import torch
 from codec import decode_raw, encode_moments
 from dataset import DataSettings, PairDataset
 from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
-from losses import PatchDiscriminator3D, hinge_discriminator, kl
+from losses import PatchDiscriminator3D, adaptive_weight, hinge_discriminator, kl
 from metrics import masked_psnr
 from pictures import contact_sheet
 from recipe import main_of, perceptual_or_none
@@ -39,6 +39,7 @@ class DistillVAESettings:
     """A preset's name, or a file to go on from."""
     perceptual: float = 0.5
     adversarial: float = 0.5
+    """Its pull at the last layer, as a part of the L1's."""
     adversarial_start: int = 2000
     """Step from which the student plays against the discriminator."""
     kl: float = 1e-6
@@ -91,6 +92,7 @@ def train(settings: DistillVAESettings, folder: Path) -> Path:
     statistics = {"mean": teacher.config.mean, "std": teacher.config.std}
     vae.config = replace(vae.config, **statistics)
     student = Student(vae.float().requires_grad_(True).train(), settings.checkpointing)
+    last = [m for m in vae.decoder.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)][-1]
     judge = PatchDiscriminator3D(settings.width)
     perceptual = perceptual_or_none(settings.perceptual)
     if perceptual is not None:
@@ -120,7 +122,8 @@ def train(settings: DistillVAESettings, folder: Path) -> Path:
             total = total + settings.perceptual * losses["perceptual"]
         if settings.adversarial and trainer.state.step >= settings.adversarial_start:
             losses["adversarial"] = -trainer.prepared["judge"](own).mean()
-            total = total + settings.adversarial * 0.1 * losses["adversarial"]
+            pull = adaptive_weight(losses["l1"], losses["adversarial"], last.weight)
+            total = total + settings.adversarial * pull * losses["adversarial"]
         elif settings.adversarial:
             losses["adversarial"] = total.new_zeros(())
         return {"loss": total, **losses}

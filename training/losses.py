@@ -56,6 +56,18 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
+def adaptive_weight(reference: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
+    """Return by how much two losses differ in their gradients at the last layer's weight.
+
+    Times it, the adversarial loss pulls as hard as the other ("Taming Transformers", 2021, Eq. 7).
+    """
+    norms = [
+        torch.autograd.grad(loss, last, retain_graph=True)[0].norm()
+        for loss in (reference, adversarial)
+    ]
+    return (norms[0] / (norms[1] + 1e-4)).clamp(0, 1e4).detach()
+
+
 class PatchDiscriminator3D(nn.Module):
     """Judges patches of a clip (PatchGAN of "Image-to-Image Translation", 2017, in three axes)."""
 

@@ -16,7 +16,7 @@ from dreamstereo_core.models.vae_checkpoint import build_vae, save_vae
 from dreamstereo_core.models.vae_config import WanVAEConfig
 
 
-def write_pairs(folder, *, count=6, frames=5, height=48, width=64):
+def _write_pairs(folder, *, count=6, frames=5, height=48, width=64):
     writer = ShardWriter(folder, {"made": "here"})
     for i in range(count):
         generator = torch.Generator().manual_seed(i)
@@ -36,8 +36,13 @@ def fresh_accelerator():
 
 
 @pytest.fixture(scope="session")
+def write_pairs():
+    return _write_pairs
+
+
+@pytest.fixture(scope="session")
 def pairs(tmp_path_factory):
-    return write_pairs(tmp_path_factory.mktemp("pairs"))
+    return _write_pairs(tmp_path_factory.mktemp("pairs"))
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from codec import decode_normalised, decode_raw, encode_moments, statistics
 from flow import FlowModel, FlowSettings, fill_once, flow_loss, give_start
 from losses import (
     PatchDiscriminator3D,
+    adaptive_weight,
     draw_timesteps,
     edge_loss,
     flow_noise,
@@ -65,6 +66,12 @@ def test_kl_edges_and_hinge_by_hand():
     a, b = torch.zeros(2, 2), torch.tensor([[0.0, 1.0], [0.0, 1.0]])
     assert edge_loss(a, b) == pytest.approx(1.0)
     assert hinge_discriminator(torch.tensor([3.0]), torch.tensor([0.0])) == pytest.approx(0.5)
+
+
+def test_the_adversary_pulls_as_hard_as_the_rest():
+    last = torch.tensor([1.0, 2.0], requires_grad=True)
+    weight = adaptive_weight(3 * last.sum(), 0.5 * last.sum(), last)
+    assert weight == pytest.approx(6.0, rel=1e-3)
 
 
 def test_the_discriminator_judges_patches():

@@ -19,6 +19,12 @@ from dreamstereo_core.models.vae_checkpoint import load_vae
 STEPS = 14
 
 
+@pytest.fixture(scope="module")
+def two_clips(tmp_path_factory, write_pairs):
+    """Every batch of two has both: losses of different steps compare."""
+    return write_pairs(tmp_path_factory.mktemp("two"), count=2, height=32, width=32)
+
+
 def run_settings(**changes):
     values = {
         "steps": STEPS,
@@ -55,7 +61,7 @@ def recipe(name, pairs, models, **run):
             str(models / "base.safetensors"), vae, rank=4, alpha=4, base_precision="float32"
         )
         steps = run_settings(**(run | {"ema": 0.0}))
-        wide = data_settings(pairs, width=48)
+        wide = data_settings(pairs, width=16)
         return train_lora.train, train_lora.TrainLoraSettings((data, wide), steps, own)
     if name == "distill_vae":
         return distill_vae.train, distill_vae.DistillVAESettings(
@@ -64,6 +70,7 @@ def recipe(name, pairs, models, **run):
             vae,
             str(models / "student.safetensors"),
             perceptual=0.0,
+            adversarial=0.2,
             adversarial_start=1,
             width=8,
             checkpointing=True,
@@ -77,8 +84,8 @@ RECIPES = ("pretrain_vae", "pretrain_transformer", "train_lora", "distill_vae", 
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_learns_and_goes_on_where_it_stopped(name, pairs, models, tmp_path):
-    train, settings = recipe(name, pairs, models)
+def test_a_recipe_learns_and_goes_on_where_it_stopped(name, two_clips, models, tmp_path):
+    train, settings = recipe(name, two_clips, models)
     whole, again = tmp_path / "whole", tmp_path / "again"
     exported = train(settings, whole)
 
