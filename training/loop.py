@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType
 from dataset import batches
 from journal import Journal
 from state import Ema, TrainState, checkpoint_path, checkpoints
@@ -134,6 +135,8 @@ class Trainer:
         accelerator: Accelerator | None = None,
     ):
         self.accelerator = accelerator or make_accelerator(run)
+        if run.ema and self.accelerator.distributed_type == DistributedType.FSDP:
+            raise ValueError("run.ema: expected 0 with FSDP, whose weights are spread out")
         self.run, self.players, self.dataset = run, list(players), dataset
         self.sample, self.workers = sample, workers
         self.folder = folder
