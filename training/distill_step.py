@@ -18,7 +18,7 @@ from codec import decode_normalised
 from dataset import DataSettings, PairDataset, sample_generator
 from flow import FlowModel, encode_batch, give_start, preview
 from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
-from losses import PatchDiscriminator3D, hinge_discriminator, hole_weight, weighted_mse
+from losses import PatchDiscriminator3D, hole_weight, judge_both, verdict, weighted_mse
 from recipe import main_of, perceptual_or_none
 from torch import Tensor, nn
 
@@ -106,8 +106,7 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
             losses["perceptual"] = perceptual(*frames).mean()
             total = total + settings.perceptual * losses["perceptual"]
         if settings.adversarial and trainer.state.step >= settings.adversarial_start:
-            verdict = trainer.prepared["judge"](torch.cat([filled, mask], dim=1))
-            losses["adversarial"] = -verdict.mean()
+            losses["adversarial"] = -verdict(judge, torch.cat([filled, mask], dim=1)).mean()
             total = total + settings.adversarial * losses["adversarial"]
         elif settings.adversarial:
             losses["adversarial"] = total.new_zeros(())
@@ -152,7 +151,7 @@ def one_step(
 def judge_loss(module: nn.Module, batch: Batch) -> Losses:
     """Tell a true clip from a filled one; the mask says where to look."""
     real = torch.cat([batch["video"], batch["mask"]], dim=1)
-    return {"loss": hinge_discriminator(module(real), module(batch["fake"]))}
+    return {"loss": judge_both(module, real, batch["fake"])}
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import torch
 from codec import decode_raw, encode_moments
 from dataset import DataSettings, PairDataset
 from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
-from losses import PatchDiscriminator3D, adaptive_weight, hinge_discriminator, kl
+from losses import PatchDiscriminator3D, adaptive_weight, judge_both, kl, verdict
 from metrics import masked_psnr
 from pictures import contact_sheet
 from recipe import main_of, perceptual_or_none
@@ -121,7 +121,7 @@ def train(settings: DistillVAESettings, folder: Path) -> Path:
             losses["perceptual"] = perceptual(*map(as_frames, (own, video))).mean()
             total = total + settings.perceptual * losses["perceptual"]
         if settings.adversarial and trainer.state.step >= settings.adversarial_start:
-            losses["adversarial"] = -trainer.prepared["judge"](own).mean()
+            losses["adversarial"] = -verdict(judge, own).mean()
             pull = adaptive_weight(losses["l1"], losses["adversarial"], last.weight)
             total = total + settings.adversarial * pull * losses["adversarial"]
         elif settings.adversarial:
@@ -151,7 +151,7 @@ def train(settings: DistillVAESettings, folder: Path) -> Path:
 
 def judge_loss(module: nn.Module, batch: Batch) -> Losses:
     """Tell `video` from `fake`."""
-    return {"loss": hinge_discriminator(module(batch["video"]), module(batch["fake"]))}
+    return {"loss": judge_both(module, batch["video"], batch["fake"])}
 
 
 def as_frames(video: Tensor) -> Tensor:

@@ -198,7 +198,7 @@ class Trainer:
                 if state.step % run.checkpoint_every == 0:
                     self._checkpoint()
         self._checkpoint()
-        if self.accelerator.is_main_process:
+        if self.accelerator.is_main_process and state.step % run.sample_every:
             self.journal.plot()
         return state.step
 
@@ -278,7 +278,8 @@ class Trainer:
         if self.accelerator.is_main_process:
             self.journal.sample(self.state.step, picture)
             self.journal.row(self.state.step, figures, "held_out")
-            self.journal.plot()
+            if self.state.step:
+                self.journal.plot()
 
     @contextmanager
     def averages(self) -> Iterator[None]:

@@ -56,6 +56,21 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
 
 
+def judge_both(judge: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
+    """Return the discriminator's loss, by one call on both: DDP wants one to a backward pass."""
+    verdicts = judge(torch.cat([real, fake]))
+    return hinge_discriminator(*verdicts.split([len(real), len(fake)]))
+
+
+def verdict(judge: nn.Module, video: Tensor) -> Tensor:
+    """Return what the plain (not DDP's) discriminator says, with gradients for the video alone."""
+    judge.requires_grad_(False)
+    try:
+        return judge(video)
+    finally:
+        judge.requires_grad_(True)
+
+
 def adaptive_weight(reference: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
     """Return by how much two losses differ in their gradients at the last layer's weight.
 

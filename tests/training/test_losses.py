@@ -18,7 +18,9 @@ from losses import (
     flow_noise,
     hinge_discriminator,
     hole_weight,
+    judge_both,
     kl,
+    verdict,
     weighted_mse,
 )
 from settings import load_settings
@@ -72,6 +74,17 @@ def test_the_adversary_pulls_as_hard_as_the_rest():
     last = torch.tensor([1.0, 2.0], requires_grad=True)
     weight = adaptive_weight(3 * last.sum(), 0.5 * last.sum(), last)
     assert weight == pytest.approx(6.0, rel=1e-3)
+
+
+def test_a_verdict_moves_the_video_and_not_the_judge():
+    judge, video = PatchDiscriminator3D(8), torch.rand(2, 3, 1, 32, 32, requires_grad=True)
+    verdict(judge, video).mean().backward()
+    assert video.grad is not None
+    assert all(p.grad is None and p.requires_grad for p in judge.parameters())
+    real, fake = video[:1].detach(), video[1:].detach()
+    with torch.no_grad():
+        expected = hinge_discriminator(judge(real), judge(fake))
+        assert torch.allclose(judge_both(judge, real, fake), expected, rtol=1e-5)
 
 
 def test_the_discriminator_judges_patches():
