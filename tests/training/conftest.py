@@ -1,0 +1,66 @@
+"""Small pairs and models for the recipes."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from dataset import random_holes
+from shards import Pair, ShardWriter
+from torch.nn import functional as F
+
+from dreamstereo_core.models.checkpoint import save_transformer
+from dreamstereo_core.models.config import TINY
+from dreamstereo_core.models.transformer import Transformer
+from dreamstereo_core.models.vae_checkpoint import build_vae, save_vae
+from dreamstereo_core.models.vae_config import WanVAEConfig
+
+
+def _write_pairs(folder, *, count=6, frames=5, height=48, width=64):
+    writer = ShardWriter(folder, {"made": "here"})
+    for i in range(count):
+        generator = torch.Generator().manual_seed(i)
+        noise = torch.rand(1, 3, 3, 4, generator=generator)
+        still = F.interpolate(noise, (height, width), mode="bicubic").clamp(0, 1)
+        video = torch.cat([still.roll(t, -1) for t in range(frames)])
+        mask = random_holes(frames, height, width, generator=generator)
+        writer.add(f"clip {i}", [Pair((video * 255).to(torch.uint8), mask, {"kind": "video"})])
+    writer.flush()
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerator():
+    """accelerate keeps one state a process; a run of another precision needs a new one."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="session")
+def write_pairs():
+    return _write_pairs
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory):
+    return _write_pairs(tmp_path_factory.mktemp("pairs"))
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory):
+    """A folder with vae, transformer and base (T2V), all random."""
+    folder = tmp_path_factory.mktemp("models")
+    torch.manual_seed(0)
+    save_vae(
+        build_vae(WanVAEConfig((8, 8, 16, 16), (1,) * 4, (1,) * 4)), folder / "vae.safetensors"
+    )
+    student = WanVAEConfig((8, 8, 8, 16), (1,) * 4, (1,) * 4, flat=True)
+    save_vae(build_vae(student), folder / "student.safetensors")
+    for name, config in (
+        ("transformer", TINY),
+        ("base", replace(TINY, in_dim=16, learned_context=False)),
+    ):
+        model = Transformer(config)
+        model.initialize_weights()
+        torch.nn.init.normal_(model.head.head.weight, std=0.05)
+        save_transformer(folder / f"{name}.safetensors", model)
+    return folder

@@ -1,0 +1,128 @@
+"""Each recipe learns, goes on exactly where it stopped, and exports what the core loads."""
+
+import shutil
+
+import distill_step
+import distill_vae
+import pretrain
+import pytest
+import torch
+import train_lora
+from dataset import DataSettings
+from flow import FlowSettings
+from loop import RunSettings
+from state import checkpoints, read_state
+
+from dreamstereo_core.models.checkpoint import load_transformer
+from dreamstereo_core.models.vae_checkpoint import load_vae
+
+STEPS = 14
+
+
+@pytest.fixture(scope="module")
+def two_clips(tmp_path_factory, write_pairs):
+    """Every batch of two has both: losses of different steps compare."""
+    return write_pairs(tmp_path_factory.mktemp("two"), count=2, height=32, width=32)
+
+
+def run_settings(**changes):
+    values = {
+        "steps": STEPS,
+        "batch": 2,
+        "lr": 4e-3,
+        "warmup": 1,
+        "schedule": "constant",
+        "log_every": 1,
+        "sample_every": STEPS,
+        "checkpoint_every": 12,
+        "keep": 9,
+    }
+    return RunSettings(**(values | changes))
+
+
+def data_settings(pairs, **changes):
+    values = {"pairs": str(pairs), "frames": 5, "height": 32, "width": 32, "held_out": 1}
+    return DataSettings(**(values | changes))
+
+
+def recipe(name, pairs, models, **run):
+    """Return a recipe's function and its settings."""
+    data, steps = data_settings(pairs), run_settings(**run)
+    vae, transformer = str(models / "vae.safetensors"), str(models / "transformer.safetensors")
+    if name == "pretrain_vae":
+        own = pretrain.VAESettings(start=str(models / "student.safetensors"), images=0.3)
+        return pretrain.train, pretrain.PretrainSettings(data, steps, vae=own)
+    if name == "pretrain_transformer":
+        flow = FlowSettings(one_step=0.5, known_weight=0.2, sparse=0.5, continued=0.3)
+        own = pretrain.TransformerSettings(vae=vae, model="tiny", flow=flow)
+        return pretrain.train, pretrain.PretrainSettings(data, steps, transformer=own)
+    if name == "train_lora":
+        own = train_lora.LoraSettings(
+            str(models / "base.safetensors"), vae, rank=4, alpha=4, base_precision="float32"
+        )
+        steps = run_settings(**(run | {"ema": 0.0}))
+        wide = data_settings(pairs, width=16)
+        return train_lora.train, train_lora.TrainLoraSettings((data, wide), steps, own)
+    if name == "distill_vae":
+        return distill_vae.train, distill_vae.DistillVAESettings(
+            data,
+            steps,
+            vae,
+            str(models / "student.safetensors"),
+            perceptual=0.0,
+            adversarial=0.2,
+            adversarial_start=1,
+            width=8,
+            checkpointing=True,
+        )
+    return distill_step.train, distill_step.DistillStepSettings(
+        data, steps, transformer, vae, perceptual=0.0, adversarial_start=1, width=8
+    )
+
+
+RECIPES = ("pretrain_vae", "pretrain_transformer", "train_lora", "distill_vae", "distill_step")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_learns_and_goes_on_where_it_stopped(name, two_clips, models, tmp_path):
+    train, settings = recipe(name, two_clips, models)
+    whole, again = tmp_path / "whole", tmp_path / "again"
+    exported = train(settings, whole)
+
+    header, *rows = [line.split(",") for line in (whole / "losses.csv").read_text().split()]
+    # What is regressed: an adversary's share of the loss may rise.
+    column = {"distill_vae": "l1", "distill_step": "x0"}.get(name, "loss")
+    values = [float(row[header.index(column)]) for row in rows]
+    assert sum(values[-4:]) < 0.97 * sum(values[:4])
+    assert (whole / "losses.png").stat().st_size > 1000
+    assert len(list((whole / "samples").glob("*.png"))) == 2
+    if name != "train_lora":
+        load = load_vae if "vae" in name else load_transformer
+        assert not any(p.requires_grad for p in load(exported).parameters())
+
+    shutil.copytree(whole, again)
+    checkpoints(again / "checkpoints")[-1].unlink()  # a run that was killed after its last one
+    train(settings, again)
+    ends = [read_state(checkpoints(run / "checkpoints")[-1]) for run in (whole, again)]
+    assert [end["step"] for end in ends] == [STEPS, STEPS]
+    assert_equal(ends[0], ends[1])
+    start = read_state(checkpoints(whole / "checkpoints")[0])
+    for key, weights in start["modules"].items():
+        later = ends[0]["modules"][key]
+        assert any(not torch.equal(weight, later[n]) for n, weight in weights.items())
+    tables = [(run / "losses.csv").read_text().split() for run in (whole, again)]
+    assert [r.rsplit(",", 1)[0] for r in tables[0]] == [r.rsplit(",", 1)[0] for r in tables[1]]
+
+
+def assert_equal(a, b):
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_equal(a[key], b[key])
+    elif isinstance(a, list | tuple):
+        for x, y in zip(a, b, strict=True):
+            assert_equal(x, y)
+    else:
+        assert a == b

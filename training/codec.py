@@ -1,0 +1,58 @@
+"""A video autoencoder's halves as training needs them: with gradients, moments, and no clamp."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from dreamstereo_core.models.vae import WanVAE
+from dreamstereo_core.models.vae_base import GROUP, VideoVAE
+from dreamstereo_core.models.vae_tiles import Step
+
+
+def encode_moments(
+    vae: VideoVAE, video: Tensor, *, checkpointing: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Return raw latents and, of Wan's kind, their log variance, `[B, 16, T', h, w]`.
+
+    `video` is `[B, 3, T, H, W]` in [0, 1] with T = 4n + 1, H and W multiples of 8.
+    """
+    x = _run(vae.encoder_steps(), vae.to_network(video), checkpointing)
+    if isinstance(vae, WanVAE):
+        mean, log_variance = x.chunk(2, 1)
+        return mean, log_variance.clamp(-30, 20)
+    return vae.latent_from_network(x), None
+
+
+def decode_raw(vae: VideoVAE, raw: Tensor, *, checkpointing: bool = False) -> Tensor:
+    """Return the video `[B, 3, 4 T' - 3, H, W]` of raw latents, beyond [0, 1] where it is so."""
+    x = _run(vae.decoder_steps(), vae.latent_to_network(raw), checkpointing)
+    video = vae.from_network(x)
+    return video[:, :, video.shape[2] - (GROUP * (raw.shape[2] - 1) + 1) :]
+
+
+def statistics(vae: VideoVAE, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean and deviation by which raw latents are normalised, `[1, 16, 1, 1, 1]`."""
+    mean, std = (
+        torch.tensor(values, device=like.device).view(1, -1, 1, 1, 1)
+        for values in (vae.config.mean, vae.config.std)
+    )
+    return mean, std
+
+
+def decode_normalised(vae: VideoVAE, latent: Tensor, *, checkpointing: bool = False) -> Tensor:
+    """Return the video of normalised latents, with gradients."""
+    mean, std = statistics(vae, latent)
+    return decode_raw(vae, latent * std + mean, checkpointing=checkpointing)
+
+
+def _run(steps: Sequence[Step], x: Tensor, checkpointing: bool) -> Tensor:
+    for step in steps:
+        if checkpointing and torch.is_grad_enabled():
+            x = checkpoint(step.run, x, None, use_reentrant=False)[0]  # pyright: ignore
+        else:
+            x, _ = step.run(x, None)
+    return x

@@ -1,0 +1,158 @@
+"""Sharpen a one-step inpainting transformer through the decoder.
+
+accelerate launch training/distill_step.py training/configs/distill_step.yaml --out runs/sharp
+
+One step from noise gives the conditional mean, which is soft. A few hundred steps at t = 1 on crops
+around holes, with the error of the latents and, of the decoded pixels, L1, perceptual and
+adversarial losses, make it choose. `model.safetensors` is what `load_transformer` reads.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from codec import decode_normalised
+from dataset import DataSettings, PairDataset, sample_generator
+from flow import FlowModel, encode_batch, give_start, preview
+from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
+from losses import PatchDiscriminator3D, hole_weight, judge_both, verdict, weighted_mse
+from recipe import main_of, perceptual_or_none
+from torch import Tensor, nn
+
+from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
+from dreamstereo_core.models.checkpoint_file import open_checkpoint
+from dreamstereo_core.models.lora import load_lora, merge_loras
+from dreamstereo_core.models.vae_checkpoint import load_vae
+
+
+@dataclass(frozen=True)
+class DistillStepSettings:
+    """The model, and the weights of the losses."""
+
+    data: DataSettings
+    run: RunSettings
+    transformer: str
+    """An inpainting transformer, or a base with `lora`."""
+    vae: str
+    """A file or a name."""
+    lora: str | None = None
+    """Merged before the training starts."""
+    context: str | None = None
+    """File with the `context`; None = the checkpoint's own, or zeros."""
+    x0: float = 1.0
+    pixels: float = 1.0
+    perceptual: float = 0.5
+    adversarial: float = 0.1
+    adversarial_start: int = 100
+    """Step from which the transformer plays against the discriminator."""
+    known_weight: float = 0.05
+    """Of latents without a hole in the x0 loss."""
+    continued: float = 0.0
+    """As for the flow."""
+    width: int = 64
+    """Of the discriminator."""
+    checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("x0", "pixels", "perceptual", "adversarial"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+
+
+def train(settings: DistillStepSettings, folder: Path) -> Path:
+    """Run the sharpening to its end (or to the signal that stops it); return the exported file.
+
+    Raises:
+        CheckpointError, DataError, StateError, DivergedError: see there; each names what is wrong.
+    """
+    run = settings.run
+    accelerator = make_accelerator(run)
+    torch.manual_seed(run.seed)
+    transformer = load_transformer(settings.transformer, dtype=torch.float32)
+    if settings.lora:
+        merge_loras(transformer, [(load_lora(settings.lora, transformer), 1.0)])
+    if not transformer.config.is_inpainting:
+        raise ValueError(f"transformer: expected an inpainting model, got {settings.transformer}")
+    context = (
+        None if settings.context is None else open_checkpoint(settings.context).read("context")
+    )
+    model = FlowModel(transformer.requires_grad_(True).train(), context, settings.checkpointing)
+    vae = load_vae(settings.vae, device=accelerator.device, dtype=torch.float32)
+    judge = PatchDiscriminator3D(settings.width, channels=4)
+    perceptual = perceptual_or_none(settings.perceptual)
+    if perceptual is not None:
+        perceptual.to(accelerator.device)
+    dataset = PairDataset(settings.data, seed=run.seed)
+    held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
+
+    def loss(module: nn.Module, batch: Batch) -> Losses:
+        encode_batch(vae, batch)
+        latent, predicted = one_step(module, batch, settings, run.seed)
+        weight = hole_weight(batch["missing"], settings.known_weight)
+        losses = {"x0": weighted_mse(predicted, latent, weight)}
+        total = settings.x0 * losses["x0"]
+        video, mask = batch["video"], batch["mask"]
+        decoded = decode_normalised(vae, predicted, checkpointing=settings.checkpointing).float()
+        # Inference keeps what is known: only holes are judged, in their surroundings.
+        filled = torch.where(mask > 0, decoded, video)
+        batch["fake"] = torch.cat([filled.detach(), mask], dim=1)
+        losses["pixels"] = ((filled - video).abs() * mask).sum() / (3 * mask.sum()).clamp(min=1)
+        total = total + settings.pixels * losses["pixels"]
+        if perceptual is not None:
+            frames = (x.transpose(1, 2).flatten(0, 1).clamp(0, 1) for x in (filled, video))
+            losses["perceptual"] = perceptual(*frames).mean()
+            total = total + settings.perceptual * losses["perceptual"]
+        if settings.adversarial and trainer.state.step >= settings.adversarial_start:
+            losses["adversarial"] = -verdict(judge, torch.cat([filled, mask], dim=1)).mean()
+            total = total + settings.adversarial * losses["adversarial"]
+        elif settings.adversarial:
+            losses["adversarial"] = total.new_zeros(())
+        return {"loss": total, **losses}
+
+    players = [Player("transformer", model, loss, adamw(model, run))]
+    if settings.adversarial:
+        players.append(Player("judge", judge, judge_loss, adamw(judge, run), ema=False))
+    trainer = Trainer(
+        folder,
+        settings,
+        run,
+        players,
+        dataset,
+        sample=lambda: preview(model, vae, held_out),
+        workers=settings.data.workers,
+        accelerator=accelerator,
+    )
+    trainer.fit()
+    path = folder / "model.safetensors"
+    with trainer.averages():
+        if accelerator.is_main_process:
+            save_transformer(path, transformer)
+    return path
+
+
+def one_step(
+    module: nn.Module, batch: Batch, settings: DistillStepSettings, seed: int
+) -> tuple[Tensor, Tensor]:
+    """Return the true latents and those of one Euler step from each sample's own noise."""
+    latent, masked_latent = batch["latent"].float(), batch["masked_latent"].float()
+    missing = batch["missing"].float()
+    if settings.continued:
+        masked_latent, missing = give_start(latent, masked_latent, missing, settings.continued)
+    generators = [sample_generator(seed + 7, int(i)) for i in batch["index"]]
+    noise = torch.stack([torch.randn(latent.shape[1:], generator=g) for g in generators])
+    noise = noise.to(latent)
+    timestep = torch.ones(len(latent), device=latent.device)
+    return latent, noise - module(noise, missing, masked_latent, timestep).float()
+
+
+def judge_loss(module: nn.Module, batch: Batch) -> Losses:
+    """Tell a true clip from a filled one; the mask says where to look."""
+    real = torch.cat([batch["video"], batch["mask"]], dim=1)
+    return {"loss": judge_both(module, real, batch["fake"])}
+
+
+if __name__ == "__main__":
+    sys.exit(main_of(DistillStepSettings, train, __doc__))

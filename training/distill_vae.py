@@ -1,0 +1,189 @@
+"""Distil a video autoencoder into a smaller one with the same latents.
+
+accelerate launch training/distill_vae.py training/configs/distill_vae.yaml --out runs/distill_vae
+
+After "CV-VAE" (2024): reconstruction, perceptual, adversarial and KL losses, and the latent
+constraint both ways: the frozen teacher's decoder reconstructs from the student's latents, and the
+student's decoder from the teacher's. `model.safetensors` is what `load_vae` reads.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from codec import decode_raw, encode_moments
+from dataset import DataSettings, PairDataset
+from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
+from losses import PatchDiscriminator3D, adaptive_weight, judge_both, kl, verdict
+from metrics import psnr
+from pictures import contact_sheet
+from recipe import main_of, perceptual_or_none
+from torch import Tensor, nn
+
+from dreamstereo_core.models.vae_base import VideoVAE
+from dreamstereo_core.models.vae_checkpoint import build_vae, load_vae, save_vae
+
+
+@dataclass(frozen=True)
+class DistillVAESettings:
+    """Teacher, student, and the weights of the losses."""
+
+    data: DataSettings
+    run: RunSettings
+    teacher: str = "wan"
+    """A file or a name."""
+    student: str = "distilled"
+    """A preset's name, or a file to go on from."""
+    perceptual: float = 0.5
+    adversarial: float = 0.5
+    """Its pull at the last layer, as a part of the L1's."""
+    adversarial_start: int = 2000
+    """Step from which the student plays against the discriminator."""
+    kl: float = 1e-6
+    latent: float = 1.0
+    """Of each way of the latent constraint."""
+    match: float = 0.1
+    """Of the L1 between the two encoders' latents: it speeds the constraint up."""
+    width: int = 64
+    """Of the discriminator."""
+    checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("perceptual", "adversarial", "kl", "latent", "match"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+
+
+class Student(nn.Module):
+    """The student's two decodings, as one call."""
+
+    def __init__(self, vae: VideoVAE, checkpointing: bool):
+        super().__init__()
+        self.vae, self.checkpointing = vae, checkpointing
+
+    def forward(self, video: Tensor, teacher_raw: Tensor) -> tuple[Tensor, ...]:
+        """Return both reconstructions, the latents drawn, their mean and log variance."""
+        again = self.checkpointing
+        mean, log_variance = encode_moments(self.vae, video, checkpointing=again)
+        if log_variance is None:
+            log_variance = torch.full_like(mean, -6.0)
+        raw = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
+        own = decode_raw(self.vae, raw, checkpointing=again)
+        of_teacher = decode_raw(self.vae, teacher_raw, checkpointing=again)
+        return own, of_teacher, raw, mean, log_variance
+
+
+def train(settings: DistillVAESettings, folder: Path) -> Path:
+    """Run the distillation to its end (or to the signal that stops it); return the exported file.
+
+    Raises:
+        DataError, StateError, DivergedError: see there; each names what is wrong.
+    """
+    run = settings.run
+    accelerator = make_accelerator(run)
+    teacher = load_vae(settings.teacher, device=accelerator.device, dtype=torch.float32)
+    torch.manual_seed(run.seed)
+    from_file = Path(settings.student).is_file()
+    vae = load_vae(settings.student, device="cpu") if from_file else build_vae(settings.student)
+    # The same latents are normalised in the same way.
+    statistics = {"mean": teacher.config.mean, "std": teacher.config.std}
+    vae.config = replace(vae.config, **statistics)
+    student = Student(vae.float().requires_grad_(True).train(), settings.checkpointing)
+    last = [m for m in vae.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)][-1]
+    judge = PatchDiscriminator3D(settings.width)
+    perceptual = perceptual_or_none(settings.perceptual)
+    if perceptual is not None:
+        perceptual.to(accelerator.device)
+    dataset = PairDataset(settings.data, seed=run.seed)
+    held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
+
+    def student_loss(module: nn.Module, batch: Batch) -> Losses:
+        video = batch["video"]
+        with torch.no_grad():
+            teacher_raw, _ = encode_moments(teacher, video)
+        own, of_teacher, raw, mean, log_variance = (x.float() for x in module(video, teacher_raw))
+        through_teacher = decode_raw(teacher, raw, checkpointing=settings.checkpointing)
+        batch["fake"] = own.detach()
+        losses = {
+            "l1": (own - video).abs().mean(),
+            "teacher_decodes": (through_teacher - video).abs().mean(),
+            "student_decodes": (of_teacher - video).abs().mean(),
+            "match": (mean - teacher_raw).abs().mean(),
+            "kl": kl(mean, log_variance),
+        }
+        total = losses["l1"] + settings.kl * losses["kl"] + settings.match * losses["match"]
+        both_ways = losses["teacher_decodes"] + losses["student_decodes"]
+        total = total + settings.latent * both_ways
+        if perceptual is not None:
+            losses["perceptual"] = perceptual(*map(as_frames, (own, video))).mean()
+            total = total + settings.perceptual * losses["perceptual"]
+        if settings.adversarial and trainer.state.step >= settings.adversarial_start:
+            losses["adversarial"] = -verdict(judge, own).mean()
+            pull = adaptive_weight(losses["l1"], losses["adversarial"], last.weight)
+            total = total + settings.adversarial * pull * losses["adversarial"]
+        elif settings.adversarial:
+            losses["adversarial"] = total.new_zeros(())
+        return {"loss": total, **losses}
+
+    players = [Player("student", student, student_loss, adamw(student, run))]
+    if settings.adversarial:
+        players.append(Player("judge", judge, judge_loss, adamw(judge, run), ema=False))
+    trainer = Trainer(
+        folder,
+        settings,
+        run,
+        players,
+        dataset,
+        sample=lambda: preview(teacher, vae, held_out),
+        workers=settings.data.workers,
+        accelerator=accelerator,
+    )
+    trainer.fit()
+    path = folder / "model.safetensors"
+    with trainer.averages():
+        if accelerator.is_main_process:
+            save_vae(vae, path)
+    return path
+
+
+def judge_loss(module: nn.Module, batch: Batch) -> Losses:
+    """Tell `video` from `fake`."""
+    return {"loss": judge_both(module, batch["video"], batch["fake"])}
+
+
+def as_frames(video: Tensor) -> Tensor:
+    """`[B, 3, T, H, W]` to `[B * T, 3, H, W]` in [0, 1]."""
+    return video.transpose(1, 2).flatten(0, 1).clamp(0, 1)
+
+
+@torch.no_grad()
+def preview(
+    teacher: VideoVAE, student: VideoVAE, dataset: PairDataset, count: int = 4
+) -> tuple[Tensor, dict[str, float]]:
+    """Show truth, teacher, student and both crossings; return the student's PSNR and theirs."""
+    rows = []
+    sums = {"teacher": 0.0, "student": 0.0, "student_to_teacher": 0.0, "teacher_to_student": 0.0}
+    count = min(count, len(dataset.entries))
+    for index in range(count):
+        video = dataset[index]["video"][None].to(student.device)
+        raw = {"teacher": encode_moments(teacher, video)[0]}
+        raw["student"] = encode_moments(student, video)[0]
+        decoded = [
+            decode_raw(teacher, raw["teacher"]),
+            decode_raw(student, raw["student"]),
+            decode_raw(teacher, raw["student"]),
+            decode_raw(student, raw["teacher"]),
+        ]
+        truth = as_frames(video)
+        for name, frames in zip(sums, map(as_frames, decoded), strict=True):
+            sums[name] += psnr(frames, truth) / count
+        middle = len(truth) // 2
+        rows.append([truth[middle], *(as_frames(x)[middle] for x in decoded)])
+    return contact_sheet(rows, 192), sums
+
+
+if __name__ == "__main__":
+    sys.exit(main_of(DistillVAESettings, train, __doc__))

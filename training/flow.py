@@ -1,0 +1,183 @@
+"""Flow matching of an inpainting transformer: what it is given, what it loses, what it fills."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from dataset import PairDataset, masked, sample_generator
+from losses import draw_timesteps, flow_noise, hole_weight, weighted_mse
+from metrics import psnr
+from pictures import contact_sheet
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from dreamstereo_core.models.conditioning import (
+    inpainting_input,
+    missing_channels,
+    to_latent_mask,
+)
+from dreamstereo_core.models.sparse import select_tokens, token_mask
+from dreamstereo_core.models.transformer import Transformer
+from dreamstereo_core.models.vae_base import VideoVAE
+
+
+@dataclass(frozen=True)
+class FlowSettings:
+    """The objective."""
+
+    objective: Literal["velocity", "x0"] = "velocity"
+    """"x0": the error of the latents themselves; the same at t = 1, milder below."""
+    one_step: float = 0.0
+    """Share of samples at t = 1, the only one that one-step inference asks for."""
+    shift: float = 5.0
+    """Of the other timesteps, towards noise."""
+    known_weight: float = 1.0
+    """Of latents without a hole, whose prediction inference throws away; the paper has 1."""
+    sparse: float = 0.0
+    """Share of steps on the tokens around holes alone, as at inference; the paper has 0."""
+    dilation: int = 5
+    """Of those tokens."""
+    continued: float = 0.0
+    """Share of clips whose first latents are given, as in the second window of a long clip."""
+
+    def __post_init__(self) -> None:
+        for name in ("one_step", "known_weight", "sparse", "continued"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name}: expected 0 to 1, got {getattr(self, name)}")
+
+
+class FlowModel(nn.Module):
+    """A transformer with its timestep and context, as one call: what DDP and FSDP want.
+
+    Args:
+        transformer: an inpainting one.
+        context: `[1, L, text_dim]`; None = its own, or zeros where it has none.
+        checkpointing: recompute the blocks in the backward pass, to need less memory.
+    """
+
+    def __init__(
+        self, transformer: Transformer, context: Tensor | None = None, checkpointing: bool = False
+    ):
+        super().__init__()
+        self.transformer = transformer
+        config = transformer.config
+        if context is None and config.cross_attention and not config.learned_context:
+            context = torch.zeros(1, 1, config.text_dim)
+        self.register_buffer("given_context", context, persistent=False)
+        if checkpointing:
+            for block in transformer.blocks:
+                block.forward = _recomputed(block.forward)
+
+    def forward(
+        self,
+        noisy: Tensor,
+        missing: Tensor,
+        masked_latent: Tensor,
+        timestep: Tensor,
+        tokens: Tensor | None = None,
+    ) -> Tensor:
+        """Predict the velocity `[B, 16, T', H', W']`."""
+        context: Any = self.given_context
+        conditioning = self.transformer.prepare(timestep, context)
+        x = inpainting_input(noisy, missing, masked_latent)
+        return self.transformer(x, conditioning, tokens)
+
+
+def _recomputed(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def run(*args: Any) -> Tensor:
+        return checkpoint(forward, *args, use_reentrant=False)  # pyright: ignore[reportReturnType]
+
+    return run
+
+
+@torch.no_grad()
+def encode_batch(vae: VideoVAE, batch: dict[str, Tensor]) -> None:
+    """Add `latent`, `masked_latent` and `missing` to a batch that has pixels and no latents."""
+    if "latent" in batch:
+        return
+    video, mask = batch["video"], batch["mask"]
+    both = vae.encode(torch.cat([video, masked(video, mask)]))
+    batch["latent"], batch["masked_latent"] = both.chunk(2)
+    batch["missing"] = missing_channels(mask)
+
+
+def flow_loss(
+    model: nn.Module, batch: dict[str, Any], settings: FlowSettings, seed: int
+) -> dict[str, Tensor]:
+    """Return the loss of a batch with latents; the noise is each sample's own, by its number."""
+    latent, masked_latent = batch["latent"].float(), batch["masked_latent"].float()
+    missing, indices = batch["missing"].float(), [int(i) for i in batch["index"]]
+    if settings.continued:
+        masked_latent, missing = give_start(latent, masked_latent, missing, settings.continued)
+    generators = [sample_generator(seed + 7, index) for index in indices]
+    timestep = torch.cat(
+        [
+            draw_timesteps(1, one_step=settings.one_step, shift=settings.shift, generator=g)
+            for g in generators
+        ]
+    ).to(latent.device)
+    noise = torch.stack([torch.randn(latent.shape[1:], generator=g) for g in generators])
+    noisy, velocity = flow_noise(latent, noise.to(latent), timestep)
+    weight, tokens = hole_weight(missing, settings.known_weight), None
+    if settings.sparse and float(torch.rand(())) < settings.sparse:
+        tokens = select_tokens(to_latent_mask(missing), dilation=settings.dilation)
+        weight = weight * token_mask(tokens, latent.shape)
+    if tokens is not None and tokens.shape[1] == 0:
+        tokens = None  # no hole at all: learn from the whole
+        weight = torch.ones_like(weight)
+    predicted = model(noisy, missing, masked_latent, timestep, tokens)
+    if settings.objective == "x0":  # z_t - t v is the latent: its error is t times the velocity's
+        t = timestep.view(-1, 1, 1, 1, 1)
+        predicted, velocity = t * predicted, t * velocity
+    return {"loss": weighted_mse(predicted, velocity, weight)}
+
+
+def give_start(
+    latent: Tensor, masked_latent: Tensor, missing: Tensor, share: float
+) -> tuple[Tensor, Tensor]:
+    """Give the first latents of some clips whole, as a window gets them from the one before."""
+    masked_latent, missing = masked_latent.clone(), missing.clone()
+    for i in range(len(latent)):
+        most = min(4, latent.shape[2] - 1)
+        if most and float(torch.rand(())) < share:
+            count = int(torch.randint(1, most + 1, ()))
+            masked_latent[i, :, :count] = latent[i, :, :count]
+            missing[i, :, :count] = 0
+    return masked_latent, missing
+
+
+@torch.no_grad()
+def fill_once(model: nn.Module, batch: dict[str, Tensor], seed: int) -> Tensor:
+    """Return the latents of one Euler step from noise, `[B, 16, T', H', W']`."""
+    latent = batch["masked_latent"].float()
+    generator = torch.Generator().manual_seed(seed)
+    noise = torch.randn(latent.shape, generator=generator).to(latent)
+    timestep = torch.ones(len(latent), device=latent.device)
+    return noise - model(noise, batch["missing"].float(), latent, timestep)
+
+
+@torch.no_grad()
+def preview(
+    model: nn.Module, vae: VideoVAE, dataset: PairDataset, count: int = 6
+) -> tuple[Tensor, dict[str, float]]:
+    """Fill held-out clips: masked, filled and true frames, and the PSNR inside the holes."""
+    rows, figures = [], []
+    device = next(model.parameters()).device
+    for index in range(min(count, len(dataset.entries))):
+        sample = {k: v[None].to(device) for k, v in dataset[index].items()}
+        encode_batch(vae, sample)
+        filled = vae.decode(fill_once(model, sample, index)).to(device)
+        video, mask = sample["video"], sample["mask"]
+        result = torch.where(mask > 0, filled, video)[0].transpose(0, 1)
+        truth, hole = video[0].transpose(0, 1), mask[0].transpose(0, 1)
+        if hole.any():
+            figures.append(psnr(result.clamp(0, 1), truth, hole))
+        at = int(hole.sum((1, 2, 3)).argmax())
+        rows.append([masked(truth, hole)[at], result[at], filled[0, :, at], truth[at]])
+    mean = sum(figures) / max(1, len(figures))
+    half = (len(rows) + 1) // 2
+    lines = [a + b for a, b in zip(rows[:half], [*rows[half:], []], strict=False)]
+    return contact_sheet(lines, 192), {"hole_psnr": mean}

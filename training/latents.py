@@ -1,0 +1,106 @@
+"""Latents on disk: each clip is encoded once, however long the training."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from dataset import PairDataset, sample_generator
+from files import DataError, write_safetensors
+from flow import encode_batch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from torch.utils.data import Dataset
+from tqdm import tqdm
+
+from dreamstereo_core.models.vae_base import VideoVAE
+
+PER_FILE = 16
+"""Samples."""
+PARTS = ("latent", "masked_latent", "missing")
+
+
+class LatentDataset(Dataset):
+    """Endless samples of encoded clips, in a new order each time around."""
+
+    def __init__(self, folder: Path, count: int, *, seed: int = 0):
+        self.folder, self.count, self.seed = folder, count, seed
+
+    def __len__(self) -> int:
+        return 2**40
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Return `latent`, `masked_latent` [16, T', H', W'] and `missing` [4, T', H', W']."""
+        epoch, at = divmod(index, self.count)
+        generator = sample_generator(self.seed + 2, epoch)
+        number = int(torch.randperm(self.count, generator=generator)[at])
+        path = _path(self.folder, number // PER_FILE)
+        try:
+            with safe_open(path, framework="pt") as file:
+                parts = {name: file.get_tensor(f"{number % PER_FILE}.{name}") for name in PARTS}
+        except (OSError, SafetensorError) as error:
+            raise DataError(f"{path}: cannot be read ({error})") from error
+        return {**{k: v.float() for k, v in parts.items()}, "index": torch.tensor(index)}
+
+
+def cache_latents(
+    dataset: PairDataset,
+    vae: VideoVAE,
+    folder: Path,
+    count: int,
+    *,
+    identity: dict[str, Any],
+    accelerator: Accelerator,
+) -> LatentDataset:
+    """Encode the samples 0 to `count` - 1 of a dataset, those that are not there yet.
+
+    Args:
+        dataset: what to encode.
+        vae: with what.
+        folder: where to; files of 16 samples, each whole or not there.
+        count: how many.
+        identity: what the latents depend on; a folder of another one is refused.
+        accelerator: its processes share the work.
+
+    Raises:
+        DataError: the folder holds other latents, or the disk takes no more.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(identity, sort_keys=True)
+    files = range(-(-count // PER_FILE))
+    mine = [f for f in files if f % accelerator.num_processes == accelerator.process_index]
+    for number in tqdm(mine, desc="latents", disable=None):
+        path = _path(folder, number)
+        if path.exists():
+            _check(path, text)
+            continue
+        tensors = {}
+        for i in range(min(PER_FILE, count - number * PER_FILE)):
+            sample = dataset[number * PER_FILE + i]
+            batch = {k: v[None].to(vae.device) for k, v in sample.items()}
+            encode_batch(vae, batch)
+            for name in PARTS:
+                dtype = torch.uint8 if name == "missing" else torch.bfloat16
+                tensors[f"{i}.{name}"] = batch[name][0].to("cpu", dtype).contiguous()
+        write_safetensors(path, tensors, {"identity": text})
+    accelerator.wait_for_everyone()
+    return LatentDataset(folder, count, seed=dataset.seed)
+
+
+def _path(folder: Path, number: int) -> Path:
+    return folder / f"latents-{number:05d}.safetensors"
+
+
+def _check(path: Path, identity: str) -> None:
+    try:
+        with safe_open(path, framework="pt") as file:
+            found = (file.metadata() or {}).get("identity")
+    except (OSError, SafetensorError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); delete it to make it again") from error
+    if found != identity:
+        raise DataError(
+            f"{path}: holds latents of other data, sizes or another VAE; expected another folder"
+        )

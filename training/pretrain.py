@@ -1,0 +1,251 @@
+"""Train a small autoencoder or a small transformer from scratch: what makes `mini`.
+
+python training/pretrain.py training/configs/mini_vae.yaml --out runs/mini_vae
+python training/pretrain.py training/configs/mini_transformer.yaml --out runs/mini_transformer
+
+The same command goes on where a run was interrupted. `model.safetensors` in the run's folder is
+what `load_vae` and `load_transformer` read.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from codec import decode_raw, encode_moments
+from dataset import DataSettings, PairDataset, masked
+from flow import FlowModel, FlowSettings, encode_batch, flow_loss, preview
+from latents import cache_latents
+from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
+from losses import edge_loss, kl
+from metrics import psnr
+from pictures import contact_sheet
+from recipe import file_digest, main_of, perceptual_or_none
+from start import initialize_vae
+from torch import Tensor, nn
+
+from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
+from dreamstereo_core.models.config import transformer_config
+from dreamstereo_core.models.transformer import Transformer
+from dreamstereo_core.models.vae_base import VideoVAE
+from dreamstereo_core.models.vae_checkpoint import build_vae, load_vae, save_vae
+
+
+@dataclass(frozen=True)
+class VAESettings:
+    """An autoencoder from scratch."""
+
+    model: str = "mini"
+    """A preset's name."""
+    start: str | None = None
+    """A file to go on from instead."""
+    edges: float = 0.5
+    """Weight of the slopes' L1."""
+    perceptual: float = 0.0
+    kl: float = 1e-5
+    """More makes the latents of a network without norms vanish before it has learnt to use them."""
+    noise: float = 0.05
+    """Deviation of a latent where the encoder gives none."""
+    masked: float = 0.2
+    """Share of clips with grey holes, which the inpainter will have encoded."""
+    images: float = 0.0
+    """Share of steps on single frames."""
+
+
+@dataclass(frozen=True)
+class TransformerSettings:
+    """A transformer from scratch."""
+
+    vae: str
+    """Of the latents: a file or a name."""
+    model: str = "mini"
+    """A preset's name."""
+    start: str | None = None
+    """A file to go on from instead."""
+    checkpointing: bool = False
+    cache: str | None = None
+    """Folder for latents; None = encode at every step."""
+    cached_samples: int = 4096
+    flow: FlowSettings = field(default_factory=lambda: FlowSettings(one_step=0.8))
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """One of the two."""
+
+    data: DataSettings
+    run: RunSettings
+    vae: VAESettings | None = None
+    transformer: TransformerSettings | None = None
+
+    def __post_init__(self) -> None:
+        if (self.vae is None) == (self.transformer is None):
+            raise ValueError("expected one of the sections vae and transformer")
+
+
+class Autoencoder(nn.Module):
+    """Encode, disturb, decode, as one call."""
+
+    def __init__(self, vae: VideoVAE, noise: float):
+        super().__init__()
+        self.vae, self.noise = vae, noise
+
+    def forward(self, video: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the reconstruction of `[B, 3, T, H, W]` and the latents' moments."""
+        mean, log_variance = encode_moments(self.vae, video)
+        deviation = self.noise if log_variance is None else (0.5 * log_variance).exp()
+        raw = mean + deviation * torch.randn_like(mean) if self.training else mean
+        return decode_raw(self.vae, raw), mean, log_variance
+
+
+def train(settings: PretrainSettings, folder: Path) -> Path:
+    """Run a pretraining to its end (or to the signal that stops it); return the exported file.
+
+    Raises:
+        DataError, StateError, DivergedError: see there; each names what is wrong.
+    """
+    if settings.vae is not None:
+        return train_vae(settings, settings.vae, folder)
+    assert settings.transformer is not None
+    return train_transformer(settings, settings.transformer, folder)
+
+
+def train_vae(settings: PretrainSettings, own: VAESettings, folder: Path) -> Path:
+    """Train the autoencoder and export it with its latents' statistics."""
+    run = settings.run
+    torch.manual_seed(run.seed)
+    if own.start:
+        vae = load_vae(own.start, device="cpu")
+    else:
+        vae = build_vae(own.model)
+        initialize_vae(vae)
+    model = Autoencoder(vae.float().requires_grad_(True).train(), own.noise)
+    dataset = PairDataset(settings.data, seed=run.seed)
+    held_out = PairDataset(replace(settings.data, focus=0.5), seed=run.seed, held_out=True)
+    perceptual = perceptual_or_none(own.perceptual)
+
+    def loss(module: nn.Module, batch: Batch) -> Losses:
+        video = batch["video"]
+        if float(torch.rand(())) < own.images:
+            video = video.transpose(1, 2).flatten(0, 1)[:: settings.data.frames // 2 + 1]
+            video = video.unsqueeze(2)
+        elif own.masked:
+            some = torch.rand(len(video), 1, 1, 1, 1, device=video.device) < own.masked
+            video = torch.where(some, masked(video, batch["mask"]), video)
+        recon, mean, log_variance = module(video)
+        recon = recon.float()
+        parts = {"l1": (recon - video).abs().mean(), "kl": kl(mean, log_variance)}
+        total = parts["l1"] + own.kl * parts["kl"]
+        if own.edges:
+            parts["edges"] = edge_loss(recon, video)
+            total = total + own.edges * parts["edges"]
+        if perceptual is not None:
+            frames = (x.transpose(1, 2).flatten(0, 1) for x in (recon.clamp(0, 1), video))
+            parts["perceptual"] = perceptual.to(video.device)(*frames).mean()
+            total = total + own.perceptual * parts["perceptual"]
+        return {"loss": total, **parts}
+
+    players = [Player("vae", model, loss, adamw(model, run))]
+    trainer = Trainer(
+        folder,
+        settings,
+        run,
+        players,
+        dataset,
+        sample=lambda: preview_vae(vae, held_out),
+        workers=settings.data.workers,
+    )
+    trainer.fit()
+    path = folder / "model.safetensors"
+    with trainer.averages():
+        set_statistics(vae, (dataset[i]["video"] for i in range(min(64, 4 * run.batch * 4))))
+        if trainer.accelerator.is_main_process:
+            save_vae(vae, path)
+    return path
+
+
+@torch.no_grad()
+def preview_vae(
+    vae: VideoVAE, dataset: PairDataset, count: int = 6
+) -> tuple[Tensor, dict[str, float]]:
+    """Show held-out frames and their reconstructions; return the PSNR."""
+    rows, figures = [], []
+    for index in range(min(count, len(dataset.entries))):
+        video = dataset[index]["video"][None].to(vae.device)
+        recon = decode_raw(vae, encode_moments(vae, video)[0]).clamp(0, 1)
+        truth, frames = video[0].transpose(0, 1), recon[0].transpose(0, 1)
+        figures.append(psnr(frames, truth))
+        middle = len(truth) // 2
+        rows.append([truth[0], frames[0], truth[middle], frames[middle]])
+    half = (len(rows) + 1) // 2
+    lines = [a + b for a, b in zip(rows[:half], [*rows[half:], []], strict=False)]
+    return contact_sheet(lines, 192), {"psnr": sum(figures) / len(figures)}
+
+
+@torch.no_grad()
+def set_statistics(vae: VideoVAE, videos: Iterator[Tensor]) -> None:
+    """Measure the raw latents' mean and deviation a channel and put them into the config."""
+    raw = [encode_moments(vae, v[None].to(vae.device))[0][0].flatten(1).cpu() for v in videos]
+    raw = torch.cat(raw, dim=1)
+    config: Any = replace(
+        vae.config, mean=tuple(raw.mean(1).tolist()), std=tuple(raw.std(1).tolist())
+    )
+    vae.config = config
+
+
+def train_transformer(settings: PretrainSettings, own: TransformerSettings, folder: Path) -> Path:
+    """Train the transformer and export it."""
+    run = settings.run
+    accelerator = make_accelerator(run)
+    vae = load_vae(own.vae, device=accelerator.device)
+    torch.manual_seed(run.seed)
+    if own.start:
+        transformer = load_transformer(own.start, dtype=torch.float32)
+    else:
+        transformer = Transformer(transformer_config(own.model))
+        transformer.initialize_weights()
+    if not transformer.config.is_inpainting:
+        raise ValueError(f"transformer: expected an inpainting model, got {own.start or own.model}")
+    model = FlowModel(transformer.requires_grad_(True).train(), checkpointing=own.checkpointing)
+    pixels = PairDataset(settings.data, seed=run.seed)
+    held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
+    dataset: Any = pixels
+    if own.cache:
+        identity = {"vae": file_digest(own.vae), "seed": run.seed, **vars(settings.data)}
+        dataset = cache_latents(
+            pixels,
+            vae,
+            Path(own.cache),
+            own.cached_samples,
+            identity={k: v for k, v in identity.items() if k != "workers"},
+            accelerator=accelerator,
+        )
+
+    def loss(module: nn.Module, batch: Batch) -> Losses:
+        encode_batch(vae, batch)
+        return flow_loss(module, batch, own.flow, run.seed)
+
+    trainer = Trainer(
+        folder,
+        settings,
+        run,
+        [Player("transformer", model, loss, adamw(model, run))],
+        dataset,
+        sample=lambda: preview(model, vae, held_out),
+        workers=settings.data.workers,
+        accelerator=accelerator,
+    )
+    trainer.fit()
+    path = folder / "model.safetensors"
+    with trainer.averages():
+        if accelerator.is_main_process:
+            save_transformer(path, transformer)
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main_of(PretrainSettings, train, __doc__))

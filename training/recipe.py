@@ -1,0 +1,63 @@
+"""What every recipe's command does."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from loop import DivergedError
+from settings import load_settings
+from torch import nn
+
+T = TypeVar("T")
+
+
+def main_of(
+    cls: type[T],
+    train: Callable[[T, Path], Path],
+    description: str | None,
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Run a recipe as its command line says; return the exit code."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", type=Path, help="YAML")
+    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting"
+    )
+    args = parser.parse_args(arguments)
+    try:
+        path = train(load_settings(cls, args.config, args.set), args.out)
+    except (ValueError, OSError, DivergedError, ImportError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"wrote {path}")
+    return 0
+
+
+def perceptual_or_none(weight: float) -> nn.Module | None:
+    """Return the perceptual distance where its weight asks for it, frozen."""
+    if not weight:
+        return None
+    from perceptual import Perceptual  # it needs a package that training without it does not
+
+    module: Any = Perceptual()
+    return module.eval().requires_grad_(False)
+
+
+def file_digest(spec: str) -> str:
+    """Return what tells two files apart, or a name as it is."""
+    path = Path(spec)
+    if not path.is_file():
+        return spec
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:16]

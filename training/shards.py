@@ -1,0 +1,199 @@
+"""Training pairs on disk: safetensors files of encoded pictures, written beside and renamed.
+
+A pair is a clip and its holes. Frames are JPEG or PNG, masks one-bit PNG, so that a shard is a few
+percent of the raw pixels; the file's metadata lists the pairs, the sources that are finished with
+it, and the settings they were made with. A source never spans two shards.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from files import DataError, write_safetensors
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+SHARD_BYTES = 128 * 2**20
+LOSSLESS = 0
+"""A quality: PNG instead of JPEG."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A clip `[T, 3, H, W]` uint8, its holes `[T, H, W]` bool, and where it is from."""
+
+    frames: Tensor
+    mask: Tensor
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class PairEntry:
+    """One pair's place, size and origin."""
+
+    path: Path
+    index: int
+    info: dict[str, Any]
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """Frames, height, width."""
+        t, h, w = self.info["size"]
+        return t, h, w
+
+    def read(self) -> Pair:
+        """Decode the pair.
+
+        Raises:
+            DataError: the shard is not there any more, or damaged.
+        """
+        return Pair(self.read_frames(0, self.size[0]), self.read_mask(), self.info)
+
+    def read_frames(self, start: int, stop: int) -> Tensor:
+        """Decode the frames start <= index < stop, `[T, 3, H, W]` uint8."""
+        pictures = self._decode("frames", "frame_bytes", cv2.IMREAD_COLOR, slice(start, stop))
+        video = torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1]))
+        return video.permute(0, 3, 1, 2).contiguous()
+
+    def read_mask(self) -> Tensor:
+        """Decode the holes, `[T, H, W]` bool."""
+        masks = self._decode("masks", "mask_bytes", cv2.IMREAD_GRAYSCALE, slice(None))
+        return torch.from_numpy(masks > 0)
+
+    def _decode(self, name: str, sizes: str, flag: int, wanted: slice) -> np.ndarray:
+        try:
+            with safe_open(self.path, framework="pt") as file:
+                blob = file.get_tensor(f"{self.index}.{name}").numpy()
+        except (OSError, SafetensorError) as error:
+            raise DataError(f"{self.path}: cannot be read ({error})") from error
+        images = []
+        for part in np.split(blob, np.cumsum(self.info[sizes])[:-1])[wanted]:
+            image = cv2.imdecode(part, flag)
+            if image is None:
+                raise DataError(f"{self.path}: holds a picture that cannot be decoded")
+            images.append(image)
+        return np.stack(images)
+
+
+def list_pairs(folder: str | Path) -> list[PairEntry]:
+    """Return the pairs of a folder in the order in which they were written.
+
+    Raises:
+        DataError: there is none, or a shard is damaged.
+    """
+    entries = []
+    for path in sorted(Path(folder).glob("pairs-*.safetensors")):
+        entries += [PairEntry(path, i, info) for i, info in enumerate(_metadata(path)["pairs"])]
+    if not entries:
+        raise DataError(
+            f"{folder}: expected pairs-*.safetensors of build_pairs.py with at least one pair"
+        )
+    return entries
+
+
+@dataclass
+class ShardWriter:
+    """Writes pairs; `done` are the sources that earlier runs have finished.
+
+    Raises:
+        DataError: the folder holds pairs of other settings, or the disk takes no more.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+    quality: int = 95
+    """Of JPEG; `LOSSLESS` = PNG."""
+    shard_bytes: int = SHARD_BYTES
+    done: set[str] = field(default_factory=set)
+    written: int = 0
+    """Pairs in the folder."""
+
+    def __post_init__(self) -> None:
+        self._number = 0
+        self._clear()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(self.folder.glob("pairs-*.safetensors")):
+            metadata = _metadata(path)
+            if metadata["settings"] != json.loads(json.dumps(self.settings)):
+                raise DataError(
+                    f"{path}: was made with other settings; expected an empty folder or the same"
+                )
+            self.done |= set(metadata["sources"])
+            self.written += len(metadata["pairs"])
+            self._number = int(path.stem.split("-")[1]) + 1
+
+    def add(self, source: str, pairs: list[Pair]) -> None:
+        """Take all pairs of one source; write a shard when enough has come together."""
+        for pair in pairs:
+            frames = [_encode_frame(frame, self.quality) for frame in pair.frames]
+            masks = [_encode_mask(mask) for mask in pair.mask]
+            t, _, h, w = pair.frames.shape
+            sizes = {
+                "size": [t, h, w],
+                "frame_bytes": [len(x) for x in frames],
+                "mask_bytes": [len(x) for x in masks],
+            }
+            index = len(self._pairs)
+            self._pairs.append({**pair.info, "source": source, **sizes})
+            for name, blobs in (("frames", frames), ("masks", masks)):
+                blob = np.concatenate(blobs)
+                self._tensors[f"{index}.{name}"] = torch.from_numpy(blob)
+                self._bytes += len(blob)
+        self._sources.append(source)
+        if self._bytes >= self.shard_bytes:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what has been added."""
+        if not self._pairs:
+            return
+        metadata = {
+            "pairs": json.dumps(self._pairs),
+            "sources": json.dumps(self._sources),
+            "settings": json.dumps(self.settings),
+        }
+        write_safetensors(
+            self.folder / f"pairs-{self._number:05d}.safetensors", self._tensors, metadata
+        )
+        self._number += 1
+        self.written += len(self._pairs)
+        self.done |= set(self._sources)
+        self._clear()
+
+    def _clear(self) -> None:
+        self._pairs: list[dict[str, Any]] = []
+        self._sources: list[str] = []
+        self._tensors: dict[str, Tensor] = {}
+        self._bytes = 0
+
+
+def _metadata(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            texts = file.metadata() or {}
+        return {key: json.loads(texts[key]) for key in ("pairs", "sources", "settings")}
+    except (OSError, SafetensorError, KeyError, ValueError) as error:
+        raise DataError(f"{path}: expected a shard of build_pairs.py ({error})") from error
+
+
+def _encode_frame(frame: Tensor, quality: int) -> np.ndarray:
+    image = frame.permute(1, 2, 0).flip(-1).contiguous().numpy()  # BGR
+    if quality == LOSSLESS:
+        return cv2.imencode(".png", image)[1]
+    # Colour at full resolution: a hole's border is a border of colour too.
+    options = [
+        *(cv2.IMWRITE_JPEG_QUALITY, quality),
+        *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+    ]
+    return cv2.imencode(".jpg", image, options)[1]
+
+
+def _encode_mask(mask: Tensor) -> np.ndarray:
+    image = mask.to(torch.uint8).mul(255).numpy()
+    return cv2.imencode(".png", image, [cv2.IMWRITE_PNG_BILEVEL, 1])[1]

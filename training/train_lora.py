@@ -1,0 +1,204 @@
+"""Train a DreamStereo LoRA on Wan 2.1 1.3B: random masks first, then PBDP's (paper, Sec. 4).
+
+accelerate launch training/train_lora.py training/configs/lora_stage1.yaml --out runs/stage1
+accelerate launch training/train_lora.py training/configs/lora_stage2.yaml --out runs/stage2
+
+One GPU needs no `accelerate launch`, only `python`; FSDP is `--config_file
+training/configs/fsdp.yaml`. The same command goes on where a run was interrupted.
+`lora.safetensors` in the run's folder is what `load_lora` and ComfyUI read.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from dataset import DataSettings, PairDataset, sample_generator
+from flow import FlowModel, FlowSettings, encode_batch, flow_loss, preview
+from latents import cache_latents
+from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
+from lora_export import export_lora
+from peft import LoraConfig, inject_adapter_in_model
+from recipe import file_digest, main_of
+from state import load_weights, read_state
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from dreamstereo_core.models.checkpoint import load_transformer
+from dreamstereo_core.models.checkpoint_file import CheckpointError, open_checkpoint
+from dreamstereo_core.models.transformer import Transformer, widen_for_inpainting
+from dreamstereo_core.models.vae_checkpoint import load_vae
+
+TARGETS = r"blocks\.\d+\.((self_attn|cross_attn)\.[qkvo]|ffn\.[02])"
+
+
+@dataclass(frozen=True)
+class LoraSettings:
+    """What is trained, on what."""
+
+    base: str
+    """Wan 2.1 T2V 1.3B, or an inpainting transformer of its kind."""
+    vae: str = "wan"
+    """A file or a name."""
+    rank: int = 64
+    alpha: int = 64
+    context: str | None = None
+    """File with the text encoder's `context`; None = a learned one where the base is T2V."""
+    start: str | None = None
+    """Checkpoint (step-*.pt) of stage 1."""
+    base_precision: str = "bfloat16"
+    checkpointing: bool = True
+    cache: str | None = None
+    """Folder for latents; None = encode at every step."""
+    cached_samples: int = 4096
+    """Of each section of the data."""
+    flow: FlowSettings = field(default_factory=FlowSettings)
+
+    def __post_init__(self) -> None:
+        if self.base_precision not in ("bfloat16", "float32"):
+            raise ValueError(
+                f"base_precision: expected bfloat16 or float32, got {self.base_precision}"
+            )
+        if self.rank < 1:
+            raise ValueError(f"rank: expected at least 1, got {self.rank}")
+
+
+@dataclass(frozen=True)
+class TrainLoraSettings:
+    """A stage."""
+
+    data: tuple[DataSettings, ...]
+    """One section for each size of clips."""
+    run: RunSettings
+    lora: LoraSettings
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise ValueError("data: expected at least one section")
+        if self.run.ema:
+            raise ValueError("run.ema: expected 0, a LoRA is trained without an average")
+
+
+class Buckets(Dataset):
+    """Several datasets of different sizes; `group` samples in a row come from one of them."""
+
+    def __init__(self, datasets: Sequence[Dataset], group: int, seed: int):
+        self.datasets, self.group, self.seed = datasets, group, seed
+
+    def __len__(self) -> int:
+        return 2**40
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        """Return sample `index` of the dataset whose turn it is."""
+        generator = sample_generator(self.seed + 3, index // self.group)
+        turn = int(torch.randint(len(self.datasets), (), generator=generator))
+        return self.datasets[turn][index]
+
+
+def prepare_model(own: LoraSettings) -> tuple[FlowModel, dict[str, Tensor]]:
+    """Return the model to train and the base's own patch embedding.
+
+    Raises:
+        CheckpointError: the base is no Wan 2.1 1.3B transformer that can inpaint.
+    """
+    base = load_transformer(own.base, dtype=getattr(torch, own.base_precision))
+    config = base.config
+    if not config.is_inpainting and config.in_dim != config.out_dim:
+        raise CheckpointError(
+            f"{own.base}: expected a T2V or an inpainting model, got {config.in_dim} input channels"
+        )
+    parts = {f"patch_embedding.{n}": p.clone() for n, p in base.patch_embedding.named_parameters()}
+    transformer = base if config.is_inpainting else widen_for_inpainting(base)
+    context = None if own.context is None else open_checkpoint(own.context).read("context")
+    inject_adapter_in_model(
+        LoraConfig(r=own.rank, lora_alpha=own.alpha, target_modules=TARGETS), transformer
+    )
+    _choose_trained(transformer, learn_context=context is None)
+    return FlowModel(transformer.train(), context, own.checkpointing), parts
+
+
+def _choose_trained(transformer: Transformer, *, learn_context: bool) -> None:
+    for name, parameter in transformer.named_parameters():
+        learned = learn_context and name == "context"
+        trained = ".lora_" in name or name.startswith("patch_embedding.") or learned
+        parameter.requires_grad_(trained)
+        if trained:
+            # Small steps vanish in bfloat16.
+            parameter.data = parameter.data.float()
+
+
+def train(settings: TrainLoraSettings, folder: Path) -> Path:
+    """Run one stage to its end (or to the signal that stops it); return the exported LoRA.
+
+    Raises:
+        CheckpointError, DataError, StateError, DivergedError: see there; each names what is wrong.
+    """
+    own, run = settings.lora, settings.run
+    accelerator = make_accelerator(run)
+    torch.manual_seed(run.seed)
+    model, base = prepare_model(own)
+    if own.start:
+        path = Path(own.start)
+        weights = read_state(path)["modules"].get("lora", {})
+        load_weights(model, weights, path)
+        model.load_state_dict(weights, strict=False)
+    vae = load_vae(own.vae, device=accelerator.device)
+    pixels = [PairDataset(data, seed=run.seed) for data in settings.data]
+    datasets: list[Dataset] = list(pixels)
+    if own.cache:
+        datasets = []
+        for number, (data, dataset) in enumerate(zip(settings.data, pixels, strict=True)):
+            identity: dict[str, Any] = {**vars(data), "vae": file_digest(own.vae), "seed": run.seed}
+            identity.pop("workers")
+            part = Path(own.cache) / f"{number}-{data.width}x{data.height}"
+            datasets.append(
+                cache_latents(
+                    dataset,
+                    vae,
+                    part,
+                    own.cached_samples,
+                    identity=identity,
+                    accelerator=accelerator,
+                )
+            )
+    dataset = Buckets(datasets, run.batch * accelerator.num_processes, run.seed)
+    held_out = PairDataset(replace(settings.data[0], masks="pairs"), seed=run.seed, held_out=True)
+
+    def loss(module: nn.Module, batch: Batch) -> Losses:
+        encode_batch(vae, batch)
+        return flow_loss(module, batch, own.flow, run.seed)
+
+    trainer = Trainer(
+        folder,
+        settings,
+        run,
+        [Player("lora", model, loss, adamw(model, run))],
+        dataset,
+        workers=settings.data[0].workers,
+        accelerator=accelerator,
+    )
+    trainer.sample = lambda: preview(trainer.prepared["lora"], vae, held_out, count=4)
+    trainer.fit()
+    return export(trainer, folder, base, settings)
+
+
+def export(
+    trainer: Trainer, folder: Path, base: dict[str, Tensor], settings: TrainLoraSettings
+) -> Path:
+    """Write the LoRA of the run's last checkpoint."""
+    if trainer.accelerator.is_main_process:
+        path = trainer.last_checkpoint()
+        weights = read_state(path)["modules"]["lora"]
+        trained = {name.removeprefix("transformer."): w for name, w in weights.items()}
+        metadata = {"base": Path(settings.lora.base).name, "steps": str(trainer.state.step)}
+        export_lora(folder, trained, base, settings.lora.alpha, metadata)
+    trainer.accelerator.wait_for_everyone()
+    return folder / "lora.safetensors"
+
+
+if __name__ == "__main__":
+    sys.exit(main_of(TrainLoraSettings, train, __doc__))
