@@ -295,7 +295,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quality", type=int, default=95, help="of JPEG; 0 = lossless")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         width, height = (int(n) for n in args.size.split("x"))
         options = PairOptions(
@@ -324,6 +324,8 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, DepthError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
+    finally:
+        signal.signal(signal.SIGTERM, before)
     for line in report.skipped:
         print(f"skipped: {line}")
     for reason, count in report.left_out.items():
