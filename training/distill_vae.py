@@ -92,11 +92,7 @@ def train(settings: DistillVAESettings, folder: Path) -> Path:
     statistics = {"mean": teacher.config.mean, "std": teacher.config.std}
     vae.config = replace(vae.config, **statistics)
     student = Student(vae.float().requires_grad_(True).train(), settings.checkpointing)
-<<<<<<< HEAD
     last = [m for m in vae.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)][-1]
-=======
-    last = [m for m in vae.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)][-1]  # the decoder's
->>>>>>> data
     judge = PatchDiscriminator3D(settings.width)
     perceptual = perceptual_or_none(settings.perceptual)
     if perceptual is not None:
