@@ -4,7 +4,7 @@ from .blend import blend
 from .convert import Progress, convert_file
 from .depth import DepthEstimator, load_depth
 from .disparity import inverse_depth_to_disparity, resize_disparity
-from .fill import ClassicInpainter, Inpainter, MaskedFrame, load_inpainter
+from .fill import ClassicInpainter, DiffusionInpainter, Inpainter, MaskedFrame, load_inpainter
 from .gapw import gapw_warp
 from .models.sparse import select_tokens
 from .models.vae_checkpoint import load_vae
@@ -20,6 +20,7 @@ __all__ = [
     "ClassicInpainter",
     "ConvertOptions",
     "DepthEstimator",
+    "DiffusionInpainter",
     "EncodeOptions",
     "Inpainter",
     "InpaintingPair",

@@ -21,6 +21,11 @@ from .preview import preview_sheet
 from .video_io import EncodeOptions, VideoError
 from .video_io.mux import CODECS
 
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+WHERE_WAN_IS = (
+    "wan2.1_fun_inp_1.3B_bf16.safetensors and, beside it or in ../vae, wan_2.1_vae.safetensors are "
+    "at huggingface.co/Comfy-Org/Wan_2.1_ComfyUI_repackaged"
+)
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 
@@ -101,11 +106,36 @@ def _add_input(parser: argparse.ArgumentParser, output: str) -> None:
                         help="let near things grow (default: 1 for 640 of width)")  # fmt: skip
     parser.add_argument("--eye", choices=("right", "left"), default="right",
                         help="the eye to make; the other one is the source")  # fmt: skip
-    parser.add_argument("--fill", choices=INPAINTERS, default="classic", help="inpainter")
+    parser.add_argument("--fill", default="classic", metavar=f"{'|'.join(INPAINTERS)}|CHECKPOINT",
+                        help="inpainter, or the file of a Wan-class one")  # fmt: skip
     parser.add_argument("--depth", default="auto", metavar="auto|embedded|MODEL|PATH",
                         help="estimator, or a depth video or image sequence")  # fmt: skip
     parser.add_argument("--invert-depth", action="store_true", help="supplied depth: black is near")
     parser.add_argument("--download", action="store_true", help="allow a MODEL to be downloaded")
+    _add_checkpoint(parser.add_argument_group("a CHECKPOINT's options"))
+
+
+def _add_checkpoint(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--vae", help="wan, distilled or a file (default: Wan's, beside CHECKPOINT)")
+    group.add_argument("--lora", type=_lora, action="append", default=[], metavar="FILE[:STRENGTH]",
+                       help="a LoRA to merge; may be repeated")  # fmt: skip
+    group.add_argument("--context", metavar="FILE", help="an encoded prompt (default: the model's)")
+    group.add_argument(
+        "--steps", type=int, default=ConvertOptions.num_steps, help="denoising steps"
+    )
+    group.add_argument("--dilation", type=int, default=ConvertOptions.dilation, metavar="K",
+                       help="tokens kept around the holes: a K x K kernel, K odd")  # fmt: skip
+    group.add_argument("--seed", type=int, default=ConvertOptions.seed, help="of the noise")
+    group.add_argument("--device", default="auto", help="to compute on, as cuda:1")
+    group.add_argument("--dtype", choices=sorted(DTYPES), help="precision (default: the file's)")
+
+
+def _lora(text: str) -> tuple[str, float]:
+    path, colon, strength = text.rpartition(":")
+    try:
+        return (path, float(strength)) if colon else (text, 1.0)
+    except ValueError:  # the colon belongs to the path
+        return text, 1.0
 
 
 def _convergence(text: str) -> float | str:
@@ -130,6 +160,9 @@ def _models(options: argparse.Namespace) -> dict:
             layout=getattr(options, "layout", "anaglyph"),
             feather=getattr(options, "feather", ConvertOptions.feather),
             foreground_dilation=options.foreground_dilation,
+            num_steps=options.steps,
+            dilation=options.dilation,
+            seed=options.seed,
         )
     except ValueError as error:
         raise _WrongUse(error) from error
@@ -139,7 +172,15 @@ def _models(options: argparse.Namespace) -> dict:
         invert=options.invert_depth,
         start=getattr(options, "frames", (0, None))[0],
     )
-    return {"depth": depth, "inpainter": load_inpainter(options.fill), "options": geometry}
+    inpainter = load_inpainter(
+        options.fill,
+        options.vae,
+        options.device,
+        DTYPES.get(options.dtype),
+        loras=options.lora,
+        context=options.context,
+    )
+    return {"depth": depth, "inpainter": inpainter, "options": geometry}
 
 
 def _convert(options: argparse.Namespace) -> int:
@@ -190,6 +231,7 @@ def _info(options: argparse.Namespace) -> int:
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     print(f"{'devices':14}{', '.join(['cpu', *devices])}")
     print(f"{'fill':14}{', '.join(INPAINTERS)}")
+    print(f"{'fill':14}or a Wan 2.1 inpainting transformer as a file; {WHERE_WAN_IS}")
     for name, state in describe_models().items():
         print(f"{'depth':14}{name}: {state}")
     return DONE

@@ -23,6 +23,15 @@ def erode(mask: OcclusionMask, radius: int) -> OcclusionMask:
     return -dilate(-mask, radius)
 
 
+def wide_parts(mask: OcclusionMask, width: int) -> OcclusionMask:
+    """Return what belongs to runs of at least `width` pixels along a row, 1, else 0."""
+    mask = (mask > 0).float()
+    if width < 2 or width > mask.shape[-1]:
+        return mask if width < 2 else mask * 0
+    starts = -F.max_pool2d(-mask, (1, width), stride=1)  # 1 where a whole run begins
+    return F.max_pool2d(F.pad(starts, (width - 1, width - 1)), (1, width), stride=1)
+
+
 def depth_inside(mask: OcclusionMask, limit: int) -> Tensor:
     """Return each hole pixel's chessboard distance to a known one, up to `limit`; 0 outside."""
     hole = (mask > 0).float()

@@ -61,7 +61,7 @@ class ConvertOptions:
     num_steps: int = 1
     """Denoising steps of a diffusion inpainter."""
     dilation: int = 5
-    """Size k of the kernel that dilates a diffusion inpainter's kept tokens."""
+    """Size k, odd, of the kernel that dilates a diffusion inpainter's kept tokens."""
     seed: int = 0
     """Of a diffusion inpainter's noise."""
     chunk_frames: int | None = None
@@ -74,11 +74,14 @@ class ConvertOptions:
             check_range("convergence", self.convergence, 0, 1)
         check_choice("eye", self.eye, ("right", "left"))
         check_choice("layout", self.layout, FILE_LAYOUTS)
-        for name in ("foreground_dilation", "feather"):
+        for name in ("foreground_dilation", "feather", "seed"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
-        if self.chunk_frames is not None and self.chunk_frames < 1:
-            raise ValueError(f"chunk_frames: expected at least 1, got {self.chunk_frames}")
+        for name in ("num_steps", "chunk_frames"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"{name}: expected at least 1, got {value}")
+        if self.dilation < 1 or self.dilation % 2 == 0:
+            raise ValueError(f"dilation: expected an odd number from 1 up, got {self.dilation}")
 
 
 @dataclass(frozen=True)
@@ -136,21 +139,34 @@ class StereoPipeline:
         """Give each frame its inverse depth, on one scale per shot."""
         detector, normalizer = ShotDetector(), ShotNormalizer()
         seen = state = None
+        coming: deque[tuple[Tensor, bool]] = deque()  # until their depth is known
         waiting: deque[tuple[Tensor, Tensor, bool]] = deque()  # until their scale is known
+
+        def take(raws: Tensor) -> Iterator[_DeepFrame]:
+            for raw in raws:
+                video, new_shot = coming.popleft()
+                waiting.append((video, raw[None], new_shot))
+                yield from release(normalizer.push(raw, new_shot=new_shot))
 
         def release(scales: Iterable[ShotScale]) -> Iterator[_DeepFrame]:
             for scale in scales:
                 video, raw, new_shot = waiting.popleft()
                 yield self._deep_frame(video, raw, scale, new_shot)
 
+        def end_shot() -> Iterator[_DeepFrame]:
+            yield from take(self.depth.flush(state))
+            if coming:
+                raise RuntimeError(f"{self.depth.name}: no depth came for {len(coming)} frames")
+
         for video in self._batches(frames):
             cuts, seen = detector.cuts(video, seen)
             for part, new_shot in _split(video, cuts):
-                raw, state = self.depth.predict(part, state, new_shot=new_shot)
-                for i in range(len(part)):
-                    cut = new_shot and i == 0
-                    waiting.append((part[i : i + 1], raw[i : i + 1], cut))
-                    yield from release(normalizer.push(raw[i], new_shot=cut))
+                if new_shot:
+                    yield from end_shot()
+                raws, state = self.depth.predict(part, state, new_shot=new_shot)
+                coming.extend((part[i : i + 1], new_shot and i == 0) for i in range(len(part)))
+                yield from take(raws)
+        yield from end_shot()
         yield from release(normalizer.flush())
 
     def _batches(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
@@ -187,6 +203,8 @@ class StereoPipeline:
     def _convert_shot(self, frames: Iterable[_DeepFrame]) -> Iterator[StereoVideo]:
         """Warp, fill and blend one shot, frame by frame."""
         options = self.options
+        # A left eye is the mirrored problem: inpainters know holes right of near things only.
+        mirrored = options.eye == "left"
         waiting: deque[tuple[Tensor, InverseDepth, Tensor, Tensor]] = deque()
 
         def warped() -> Iterator[MaskedFrame]:
@@ -205,14 +223,18 @@ class StereoPipeline:
                     stretch_threshold=options.stretch_threshold,
                 )
                 waiting.append((frame.video, inverse_depth, warp.video, warp.occlusion_mask))
-                yield MaskedFrame(warp.video, warp.occlusion_mask, warp.disparity)
+                yield MaskedFrame(
+                    _mirror(warp.video, mirrored),
+                    _mirror(warp.occlusion_mask, mirrored),
+                    _mirror(warp.disparity, mirrored),
+                )
 
         filled = self.inpainter.stream(
             warped(), num_steps=options.num_steps, dilation=options.dilation, seed=options.seed
         )
         for video in filled:
             source, inverse_depth, warped_video, mask = waiting.popleft()
-            made = blend(video, warped_video, mask, feather=options.feather)
+            made = blend(_mirror(video, mirrored), warped_video, mask, feather=options.feather)
             left, right = (source, made) if options.eye == "right" else (made, source)
             yield StereoVideo(left, right, inverse_depth, mask, start=0)
 
@@ -228,6 +250,10 @@ def show(stereo: StereoVideo, layout: str) -> Video:
     if layout == "mask":
         return stereo.occlusion_mask.expand_as(stereo.left)
     return pack_stereo(stereo.left, stereo.right, layout)
+
+
+def _mirror(frame: Tensor, mirrored: bool) -> Tensor:
+    return frame.flip(-1) if mirrored else frame
 
 
 def _until_cut(frames: Iterator[_DeepFrame], following: list[_DeepFrame]) -> Iterator[_DeepFrame]:

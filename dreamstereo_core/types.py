@@ -28,8 +28,12 @@ pixel."""
 OcclusionMask: TypeAlias = Tensor
 """``[T, 1, H, W]`` float32 in [0, 1], 1 = missing, to be inpainted."""
 
+Latent: TypeAlias = Tensor
+"""``[B, 16, T', H', W']``, normalised by the mean and std of the autoencoder's config; T' = 1 +
+(T-1)/4, H' = H/8."""
+
 LatentMask: TypeAlias = Tensor
-"""``[B, 1, T', H', W']``, 1 = inpaint; max-pooled from the pixels (T' = 1 + (T-1)/4, H' = H/8)."""
+"""``[B, 1, T', H', W']``, 1 = inpaint; max-pooled from the pixels."""
 
 TokenIndex: TypeAlias = Tensor
 """``[B, K]`` int64, kept tokens in ascending order; a token is 1x2x2 latents = 4 frames x 16x16

@@ -7,9 +7,12 @@ from .convert import ConvertVideo
 from .depth import EstimateDepth
 from .disparity import DepthToDisparity
 from .inpaint import Inpaint
+from .inpaint_conditioning import InpaintConditioning
+from .load_diffusion import LoadModel
 from .load_models import LoadDepth, LoadInpainter
 from .load_video import LoadVideoOrExample
 from .pack import Pack
+from .sparse_patch import SparseTokens
 from .warp import Warp
 
 NODES: list[type[io.ComfyNode]] = [
@@ -17,12 +20,15 @@ NODES: list[type[io.ComfyNode]] = [
     LoadVideoOrExample,
     LoadDepth,
     LoadInpainter,
+    LoadModel,
     EstimateDepth,
     DepthToDisparity,
     Warp,
     Inpaint,
     Blend,
     Pack,
+    InpaintConditioning,
+    SparseTokens,
 ]
 
 

@@ -5,8 +5,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dreamstereo_core import blend
+from ..dreamstereo_core.checks import check_frames
 from .layout import from_video, to_occlusion_mask, to_video
 from .runtime import chunks
+from .sparse_patch import FRAMES, TOKEN_PIXELS
 from .wire_types import schema
 
 FEATHER_TOOLTIP = "Width in pixels of the soft seam inside the holes; 0 = hard edge."
@@ -27,7 +29,13 @@ class Blend(io.ComfyNode):
             ),
             aliases=("composite", "mask blend"),
             inputs=[
-                io.Image.Input("inpainted", tooltip="The filled frames."),
+                io.Image.Input(
+                    "inpainted",
+                    tooltip=(
+                        "The filled frames. What Inpaint Conditioning (Wan) filled up at the end, "
+                        "the bottom and the right is cut off."
+                    ),
+                ),
                 io.Image.Input("warped", tooltip="The warped frames."),
                 io.Mask.Input("mask", tooltip="1 = hole."),
                 io.Int.Input("feather", default=4, min=0, max=64, tooltip=FEATHER_TOOLTIP),
@@ -43,8 +51,20 @@ class Blend(io.ComfyNode):
     ) -> io.NodeOutput:
         """Blend chunk by chunk."""
         filled, known, holes = to_video(inpainted), to_video(warped), to_occlusion_mask(mask)
+        filled = cut_filling(filled, known)
+        check_frames("inpainted", filled, channels=3, like=known)
+        check_frames("mask", holes, channels=1, like=known)
         parts = [
             blend(filled[part], known[part], holes[part], feather=feather)
             for part in chunks(len(known))
         ]
         return io.NodeOutput(from_video(torch.cat(parts)))
+
+
+def cut_filling(video: Tensor, like: Tensor) -> Tensor:
+    """Cut what fills a clip up to whole tokens, less than 4 frames and 16 pixels, and no more."""
+    frames, _, height, width = like.shape
+    surplus = (len(video) - frames, video.shape[2] - height, video.shape[3] - width)
+    if all(0 <= n < limit for n, limit in zip(surplus, (FRAMES, *2 * [TOKEN_PIXELS]), strict=True)):
+        return video[:frames, :, :height, :width]
+    return video

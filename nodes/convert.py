@@ -11,7 +11,8 @@ from ..dreamstereo_core.pipeline import FILE_LAYOUTS
 from ..dreamstereo_core.types import Eye
 from ..dreamstereo_core.video_io import EncodeOptions, stereo_name
 from .blend import FEATHER_TOOLTIP
-from .disparity import CONVERGENCE_TOOLTIP, MAX_DISPARITY_TOOLTIP
+from .disparity import strength_inputs
+from .inpaint import diffusion_inputs
 from .load_models import depth_on_device
 from .pack import LAYOUT_TOOLTIP
 from .runtime import NodeProgress, StoppableDepth, StoppableInpainter
@@ -45,32 +46,7 @@ class ConvertVideo(io.ComfyNode):
                     default="full_sbs",
                     tooltip=f"{LAYOUT_TOOLTIP} depth, mask: the estimated depth, the holes.",
                 ),
-                io.Float.Input(
-                    "max_disparity",
-                    default=3.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.1,
-                    tooltip=MAX_DISPARITY_TOOLTIP,
-                ),
-                io.Boolean.Input(
-                    "auto_convergence",
-                    default=True,
-                    label_on="auto",
-                    label_off="manual",
-                    tooltip=(
-                        "auto: each shot's middle depth lies on the screen. manual: the value "
-                        "below."
-                    ),
-                ),
-                io.Float.Input(
-                    "convergence",
-                    default=0.5,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip=(f"Used when auto_convergence is manual. {CONVERGENCE_TOOLTIP}"),
-                ),
+                *strength_inputs(with_auto=True),
                 io.Combo.Input(
                     "eye", options=["right", "left"], default="right", tooltip=EYE_TOOLTIP
                 ),
@@ -114,7 +90,12 @@ class ConvertVideo(io.ComfyNode):
                     ),
                 ),
                 Depth.Input("depth_model", optional=True, tooltip="From Load Depth Model."),
-                Inpainter.Input("inpainter", optional=True, tooltip="From Load Inpainter."),
+                Inpainter.Input(
+                    "inpainter",
+                    optional=True,
+                    tooltip="From Load Inpainter or Load DreamStereo Model.",
+                ),
+                *diffusion_inputs(),
             ],
             outputs=[
                 io.Video.Output(
@@ -140,6 +121,9 @@ class ConvertVideo(io.ComfyNode):
         crf: int,
         depth_model=None,
         inpainter=None,
+        num_steps: int = 1,
+        dilation: int = 5,
+        seed: int = 0,
     ) -> io.NodeOutput:
         """Convert the whole film into ComfyUI's temp folder."""
         options = ConvertOptions(
@@ -148,6 +132,9 @@ class ConvertVideo(io.ComfyNode):
             eye=eye,
             layout=layout,
             feather=feather,
+            num_steps=num_steps,
+            dilation=dilation,
+            seed=seed,
         )
         with stream_source(video) as source:
             (path,) = convert_file(

@@ -8,15 +8,6 @@ from ..dreamstereo_core.masks import dilate
 from .layout import to_inverse_depth
 from .wire_types import Disparity, schema
 
-MAX_DISPARITY_TOOLTIP = (
-    "Strength: the shift between the farthest and the nearest point, in % of the width. 2 is "
-    "gentle, 3 good for most screens, 5 strong."
-)
-CONVERGENCE_TOOLTIP = (
-    "The depth that lies on the screen: 0 brings everything in front of it, "
-    "1 puts everything behind it."
-)
-
 
 class DepthToDisparity(io.ComfyNode):
     """Scales inverse depth to disparity."""
@@ -34,22 +25,7 @@ class DepthToDisparity(io.ComfyNode):
             aliases=("disparity", "parallax", "strength", "convergence"),
             inputs=[
                 io.Image.Input("inverse_depth", tooltip="Grey depth picture, white = near."),
-                io.Float.Input(
-                    "max_disparity",
-                    default=3.0,
-                    min=0.0,
-                    max=10.0,
-                    step=0.1,
-                    tooltip=MAX_DISPARITY_TOOLTIP,
-                ),
-                io.Float.Input(
-                    "convergence",
-                    default=0.5,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip=CONVERGENCE_TOOLTIP,
-                ),
+                *strength_inputs(),
                 io.Int.Input(
                     "foreground_dilation",
                     default=1,
@@ -82,3 +58,40 @@ class DepthToDisparity(io.ComfyNode):
             grown, max_disparity=max_disparity, convergence=convergence
         )
         return io.NodeOutput(disparity)
+
+
+def strength_inputs(*, with_auto: bool = False) -> list[io.Input]:
+    """Return the inputs for strength and convergence, on request with a switch between them."""
+    tooltip = (
+        "The depth that lies on the screen: 0 brings everything in front of it, 1 puts everything "
+        "behind it."
+    )
+    automatic = io.Boolean.Input(
+        "auto_convergence",
+        default=True,
+        label_on="auto",
+        label_off="manual",
+        tooltip="auto: each shot's middle depth lies on the screen. manual: the value below.",
+    )
+    return [
+        io.Float.Input(
+            "max_disparity",
+            default=3.0,
+            min=0.0,
+            max=10.0,
+            step=0.1,
+            tooltip=(
+                "Strength: the shift between the farthest and the nearest point, in % of the "
+                "width. 2 is gentle, 3 good for most screens, 5 strong."
+            ),
+        ),
+        *([automatic] if with_auto else []),
+        io.Float.Input(
+            "convergence",
+            default=0.5,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip=f"Used when auto_convergence is manual. {tooltip}" if with_auto else tooltip,
+        ),
+    ]

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..dreamstereo_core import MaskedFrame, load_inpainter
 from ..dreamstereo_core.checks import check_finite, check_frames
 from ..dreamstereo_core.scenes import ShotDetector
-from ..dreamstereo_core.types import Video
+from ..dreamstereo_core.types import Eye, Video
 from .layout import from_video, to_occlusion_mask, to_video
 from .runtime import StoppableInpainter
 from .wire_types import Disparity, Inpainter, schema
@@ -42,7 +42,20 @@ class Inpaint(io.ComfyNode):
                     ),
                 ),
                 Inpainter.Input(
-                    "inpainter", optional=True, tooltip="From Load Inpainter. Without it: classic."
+                    "inpainter",
+                    optional=True,
+                    tooltip="From Load Inpainter or Load DreamStereo Model. Without it: classic.",
+                ),
+                *diffusion_inputs(),
+                io.Combo.Input(
+                    "eye",
+                    options=["right", "left"],
+                    default="right",
+                    optional=True,
+                    tooltip=(
+                        "The eye that was made, as in Warp to Other Eye: tells on which side of "
+                        "near things the holes lie."
+                    ),
                 ),
             ],
             outputs=[io.Image.Output(display_name="inpainted", tooltip="The filled frames.")],
@@ -50,7 +63,15 @@ class Inpaint(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, warped: Tensor, mask: Tensor, warped_disparity: Tensor | None = None, inpainter=None
+        cls,
+        warped: Tensor,
+        mask: Tensor,
+        warped_disparity: Tensor | None = None,
+        inpainter=None,
+        num_steps: int = 1,
+        dilation: int = 5,
+        seed: int = 0,
+        eye: Eye = "right",
     ) -> io.NodeOutput:
         """Fill the whole clip, shot by shot, so that frames can learn from their neighbours."""
         video, holes = to_video(warped), to_occlusion_mask(mask)
@@ -59,18 +80,62 @@ class Inpaint(io.ComfyNode):
             check_frames("warped_disparity", warped_disparity, channels=1, like=video)
             check_finite("warped_disparity", warped_disparity)
         filler = StoppableInpainter(inpainter or load_inpainter("classic"))
+
+        def seen(frames: Tensor) -> Tensor:
+            # A left eye is the mirrored problem: inpainters know holes right of near things only.
+            return frames.flip(-1) if eye == "left" else frames
+
         filled = []
         for shot in shots(video):
             frames = (
                 MaskedFrame(
-                    video[t : t + 1],
-                    holes[t : t + 1],
-                    None if warped_disparity is None else warped_disparity[t : t + 1],
+                    seen(video[t : t + 1]),
+                    seen(holes[t : t + 1]),
+                    None if warped_disparity is None else seen(warped_disparity[t : t + 1]),
                 )
                 for t in shot
             )
-            filled += filler.stream(frames)
+            made = filler.stream(frames, num_steps=num_steps, dilation=dilation, seed=seed)
+            filled += map(seen, made)
         return io.NodeOutput(from_video(torch.cat(filled)))
+
+
+def diffusion_inputs() -> list[io.Input]:
+    """Return the inputs that only a diffusion inpainter looks at."""
+    return [
+        io.Int.Input(
+            "num_steps",
+            default=1,
+            min=1,
+            max=100,
+            optional=True,
+            tooltip=(
+                "Denoising steps of a diffusion inpainter: 1 for a DreamStereo model, some 20 for "
+                "plain Wan."
+            ),
+        ),
+        io.Int.Input(
+            "dilation",
+            default=5,
+            min=1,
+            max=31,
+            step=2,
+            optional=True,
+            tooltip=(
+                "How far around the holes a diffusion inpainter looks: side of a square in tokens "
+                "of 16 pixels, odd. Larger: better context, slower."
+            ),
+        ),
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=2**32 - 1,
+            control_after_generate=False,
+            optional=True,
+            tooltip="Of a diffusion inpainter's noise.",
+        ),
+    ]
 
 
 def shots(video: Video) -> Iterator[range]:

@@ -11,6 +11,7 @@ from .wire_types import Depth, Inpainter, schema
 DEPTH_MODELS = [
     "auto",
     "embedded",
+    "video-depth-anything",
     "depth-anything/Depth-Anything-V2-Small-hf",
     "depth-anything/Depth-Anything-V2-Base-hf",
     "depth-anything/Depth-Anything-V2-Large-hf",

@@ -83,6 +83,10 @@ class StoppableDepth(DepthEstimator):
             parts.append(raw)
         return torch.cat(parts), state
 
+    def flush(self, state: Any) -> Tensor:
+        """End a shot as the estimator does."""
+        return self.estimator.flush(state)
+
 
 class StoppableInpainter(Inpainter):
     """An inpainter that looks at the stop button before each frame."""

@@ -1,4 +1,8 @@
-"""Fills to compare with: `cv2.inpaint` and the nearest background pixel."""
+"""Fills to compare with: `cv2.inpaint` and the nearest background pixel.
+
+Each takes a video `[T, C, H, W]`, its holes `[T, 1, H, W]` and its disparity `[T, 1, H, W]`, and
+returns the video with its holes filled; known pixels stay as they are, to the bit.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,12 @@ from torch import Tensor
 
 
 def telea(video: Tensor, mask: Tensor, disparity: Tensor) -> Tensor:
-    """Fill `[T, 3, H, W]` frame by frame with cv2's Telea; the disparity is not used."""
+    """Fill frame by frame with cv2's Telea; the disparity is not used."""
     return _cv2_inpaint(video, mask, cv2.INPAINT_TELEA)
 
 
 def navier_stokes(video: Tensor, mask: Tensor, disparity: Tensor) -> Tensor:
-    """Fill `[T, 3, H, W]` frame by frame with cv2's Navier-Stokes; the disparity is not used."""
+    """Fill frame by frame with cv2's Navier-Stokes; the disparity is not used."""
     return _cv2_inpaint(video, mask, cv2.INPAINT_NS)
 
 
@@ -34,8 +38,8 @@ def nearest_background(video: Tensor, mask: Tensor, disparity: Tensor) -> Tensor
 
 def _cv2_inpaint(video: Tensor, mask: Tensor, method: int) -> Tensor:
     filled = []
-    for frame, hole in zip(video, mask[:, 0], strict=True):
+    for frame, hole in zip(video, mask[:, 0] > 0, strict=True):
         image = (frame.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
-        image = cv2.inpaint(image, (hole > 0).numpy().astype(np.uint8), 3, method)
-        filled.append(torch.from_numpy(image).permute(2, 0, 1) / 255)
+        image = cv2.inpaint(image, hole.numpy().astype(np.uint8), 3, method)
+        filled.append(torch.where(hole, torch.from_numpy(image).permute(2, 0, 1) / 255, frame))
     return torch.stack(filled)

@@ -18,7 +18,7 @@ from codec import decode_raw, encode_moments
 from dataset import DataSettings, PairDataset
 from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
 from losses import PatchDiscriminator3D, adaptive_weight, judge_both, kl, verdict
-from metrics import masked_psnr
+from metrics import psnr
 from pictures import contact_sheet
 from recipe import main_of, perceptual_or_none
 from torch import Tensor, nn
@@ -92,7 +92,7 @@ def train(settings: DistillVAESettings, folder: Path) -> Path:
     statistics = {"mean": teacher.config.mean, "std": teacher.config.std}
     vae.config = replace(vae.config, **statistics)
     student = Student(vae.float().requires_grad_(True).train(), settings.checkpointing)
-    last = [m for m in vae.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)][-1]  # the decoder's
+    last = [m for m in vae.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)][-1]
     judge = PatchDiscriminator3D(settings.width)
     perceptual = perceptual_or_none(settings.perceptual)
     if perceptual is not None:
@@ -179,7 +179,7 @@ def preview(
         ]
         truth = as_frames(video)
         for name, frames in zip(sums, map(as_frames, decoded), strict=True):
-            sums[name] += masked_psnr(frames, truth, torch.ones_like(truth[:, :1])) / count
+            sums[name] += psnr(frames, truth) / count
         middle = len(truth) // 2
         rows.append([truth[middle], *(as_frames(x)[middle] for x in decoded)])
     return contact_sheet(rows, 192), sums

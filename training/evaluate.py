@@ -1,197 +1,314 @@
-"""Measure fills against known truth, inside the holes only.
+"""Measure fills, and video autoencoders, against known truth.
 
-    python training/evaluate.py --videos FOLDER --photos FOLDER [--json OUT.json] [--pictures
-    OUT.png]
+    python training/evaluate.py --videos FOLDER --photos FOLDER --stereo FOLDER --output FOLDER
+    python training/evaluate.py --videos FOLDER --fill CHECKPOINT --vae FILE --dilation 3 5 dense
+    python training/evaluate.py --videos FOLDER --reconstruct mini wan
 
-Two kinds of holes: those that PBDP opens in real clips, whose depth is estimated and misses the
-true borders by some pixels, and those of layered composites of photographs, whose depth is exact.
+Three kinds of holes with known truth: those that PBDP opens in real clips, whose depth is estimated
+and misses the true borders by some pixels; those of layered composites of photographs, whose depth
+is exact; and the truly occluded areas of stereo pairs. docs/evaluation.md says what the columns
+mean.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterator
-from itertools import islice
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from baselines import navier_stokes, nearest_background, telea
-from composites import layered_composite
-from metrics import masked_psnr, temporal_error
+from evaluation_clips import Clip, Selection, composite_clips, pbdp_clips, stereo_clips
+from evaluation_reconstruct import measure_autoencoders
+from evaluation_report import lost_table, picture_row, plain, tables, write_grid
+from evaluation_scores import Scorer, Scores, mean_scores
+from perceptual import Perceptual
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm import tqdm
 
-from dreamstereo_core import (
-    ClassicInpainter,
-    DepthEstimator,
-    VideoError,
-    gapw_warp,
-    inverse_depth_to_disparity,
-    load_depth,
-    read_frames,
-)
-from dreamstereo_core.masks import dilate
-from dreamstereo_core.scenes import ShotDetector
+from dreamstereo_core import ClassicInpainter, Inpainter, VideoError, blend, load_depth
+from dreamstereo_core.depth import DepthError
+from dreamstereo_core.fill import INPAINTERS, load_inpainter
+from dreamstereo_core.models.conditioning import missing_channels, to_latent_mask
+from dreamstereo_core.models.sparse import select_tokens
 
 Fill = Callable[[Tensor, Tensor, Tensor], Tensor]
-FILLS: dict[str, Fill] = {
-    "classic": lambda video, mask, disparity: ClassicInpainter().inpaint(
-        video, mask, disparity=disparity
-    ),
-    "classic, each frame alone": lambda video, mask, disparity: ClassicInpainter(reach=()).inpaint(
-        video, mask, disparity=disparity
-    ),
+"""Video, holes and disparity to a video: see `baselines`."""
+BASELINES: dict[str, Fill] = {
     "Telea": telea,
     "Navier-Stokes": navier_stokes,
     "nearest background": nearest_background,
 }
-HEIGHT, WIDTH = 480, 854
+ALONE = "classic-alone"
+"""The classic fill without other frames."""
+DENSE = "dense"
+PAPER_PERCENT = 7.0
+Results = list[tuple[str, str, dict[str, Scores]]]
+"""Kind and name of each clip, and row -> measures."""
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(description="Measure fills against known truth.")
-    parser.add_argument("--videos", type=Path, help="folder of clips, for PBDP holes")
-    parser.add_argument("--photos", type=Path, help="folder of photographs, for composites")
-    parser.add_argument("--depth", default="embedded", help="estimator for the clips")
-    parser.add_argument("--max-disparity", type=float, default=5.0, help="percent of the width")
-    parser.add_argument("--frames", type=int, default=17, help="frames a clip")
-    parser.add_argument("--composites", type=int, default=12, help="how many")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--pictures", type=Path, help="write a grid of hole crops here (PNG)")
-    options = parser.parse_args()
-    clips: list[tuple[str, str, Tensor, Tensor, Tensor]] = []
-    if options.photos:
-        clips += composite_clips(options)
-    if options.videos:
-        clips += pbdp_clips(options, load_depth(options.depth))
-    if not clips:
-        parser.error("expected --videos or --photos with at least one readable file")
-    figures, pictures = measure(clips)
-    print(table(figures))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1))
-    if options.pictures:
-        write_png(options.pictures, torch.cat(pictures, dim=1))
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the tables; return 0, or 1 with one line that says what is wrong."""
+    options = _parser().parse_args(arguments)
+    selection = Selection(options.size, options.frames, options.start, options.limit, options.seed)
+    try:
+        run = evaluate_autoencoders if options.reconstruct else evaluate_fills
+        results, report, pictures = run(options, selection)
+    except (VideoError, DepthError, ValueError, OSError, ImportError) as error:
+        print(f"evaluate: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    if selection.left_out:
+        report += f"\n\nLeft out ({len(selection.left_out)}): " + "; ".join(selection.left_out)
+    print(report)
+    if options.output:
+        write_output(options, results, report, pictures, selection.left_out)
+    return 0
 
 
-def project_back(video: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the holes as `build_pair` makes them, and their view's disparity for the fill."""
-    left = gapw_warp(video, disparity, toward="left")
-    back = gapw_warp(left.video, left.disparity, toward="right")
-    return back.occlusion_mask, back.disparity
+def evaluate_fills(
+    options: argparse.Namespace, selection: Selection
+) -> tuple[Results, str, list[np.ndarray]]:
+    """Return the figures of each clip, the tables, and a row of pictures for each clip.
 
-
-def composite_clips(
-    options: argparse.Namespace,
-) -> Iterator[tuple[str, str, Tensor, Tensor, Tensor]]:
-    """Yield kind, name, truth, holes and disparity of layered composites."""
-    generator = torch.Generator().manual_seed(options.seed)
-    photos = sorted(p for p in options.photos.iterdir() if p.suffix in (".jpg", ".jpeg", ".png"))
-    for index in range(options.composites):
-        chosen = torch.randint(len(photos), (2,), generator=generator).tolist()
-        layers = [next(read_frames(photos[i])).pixels for i in chosen]
-        clip = layered_composite(
-            *layers,
-            frames=options.frames,
-            height=HEIGHT,
-            width=WIDTH,
-            max_disparity=options.max_disparity,
-            generator=generator,
-        )
-        yield (
-            "composites",
-            f"composite {index}",
-            clip.video,
-            *project_back(clip.video, clip.disparity),
-        )
-
-
-def pbdp_clips(
-    options: argparse.Namespace, depth: DepthEstimator
-) -> Iterator[tuple[str, str, Tensor, Tensor, Tensor]]:
-    """Yield the same of real clips: some frames of each file, up to a cut."""
-    for path in sorted(p for p in options.videos.iterdir() if p.is_file()):
-        try:
-            frames = [f.pixels for f in islice(read_frames(path), 30, 30 + options.frames)]
-        except VideoError as error:
-            print(f"left out: {error}")
+    Raises:
+        ValueError: there is no clip.
+    """
+    fills = load_fills(options)
+    perceptual = Perceptual() if options.perceptual_frames else None
+    results: Results = []
+    pictures: list[np.ndarray] = []
+    for clip in tqdm(all_clips(options, selection), unit="clip", disable=None):
+        if not clip.measured.any():
+            selection.leave_out(f"{clip.name} ({clip.kind}): no holes")
             continue
-        if len(frames) < options.frames:
-            print(f"left out: {path} is shorter than {30 + options.frames} frames")
-            continue
-        video = F.interpolate(torch.stack(frames), (HEIGHT, WIDTH), mode="bilinear", antialias=True)
-        cuts = ShotDetector().cuts(video)[0].nonzero()[1:]
-        video = video[: int(cuts[0])] if len(cuts) else video
-        inverse_depth = dilate(depth.estimate(video), 1)  # as the pipeline does
-        disparity = inverse_depth_to_disparity(
-            inverse_depth, max_disparity=options.max_disparity, convergence=0.5
-        )
-        yield "real clips", path.name, video, *project_back(video, disparity)
-
-
-def measure(
-    clips: list[tuple[str, str, Tensor, Tensor, Tensor]],
-) -> tuple[dict[str, dict[str, dict[str, float]]], list[Tensor]]:
-    """Return kind -> fill -> measure -> mean over the clips, and a row of crops for each clip."""
-    sums: dict[str, dict[str, dict[str, float]]] = {}
-    pictures = []
-    for kind, _, truth, mask, disparity in tqdm(clips, unit="clip", disable=None):
-        window = busiest_window(mask)
-        masked = truth * (1 - mask)
-        row = [masked[window]]
-        for name, fill in FILLS.items():
-            filled = torch.where(mask > 0, fill(masked, mask, disparity), truth)
-            entry = sums.setdefault(kind, {}).setdefault(
-                name, {"psnr": 0, "temporal": 0, "clips": 0}
-            )
-            entry["psnr"] += masked_psnr(filled, truth, mask)
-            entry["temporal"] += temporal_error(filled, truth, mask)
-            entry["clips"] += 1
-            row.append(filled[window])
-        pictures.append(torch.cat([*row, truth[window]], dim=2))
-    for fills in sums.values():
-        for entry in fills.values():
-            clips_measured = entry["clips"]
-            entry["psnr"] /= clips_measured
-            entry["temporal"] /= clips_measured
-    return sums, pictures
-
-
-def busiest_window(mask: Tensor, size: int = 160) -> tuple:
-    """Return the index of the square with the most holes, away from the frame's border."""
-    middle = len(mask) // 2
-    inner = mask[middle : middle + 1, :, :, 64:-64]
-    count = F.avg_pool2d(inner, size, 16)[0, 0]
-    y, x = divmod(int(count.argmax()), count.shape[1])
-    return middle, slice(None), slice(16 * y, 16 * y + size), slice(64 + 16 * x, 64 + 16 * x + size)
-
-
-def table(figures: dict[str, dict[str, dict[str, float]]]) -> str:
-    """Return the figures as Markdown."""
-    kinds = list(figures)
-    lines = [
-        "| fill | " + " | ".join(f"{k}: hole PSNR, dB | {k}: temporal error" for k in kinds) + " |"
+        scorer = Scorer(clip, perceptual, options.perceptual_frames)
+        rows, blended = measure_clip(scorer, fills)
+        results.append((clip.kind, clip.name, rows))
+        pictures.append(picture_row(clip, blended))
+    if not results:
+        raise ValueError("expected --videos, --photos or --stereo with a usable file, got none")
+    means = mean_rows(results)
+    report = tables(means, count_kinds(results))
+    pairs = [
+        (f"{name}, dilation {d}", f"{name}, {DENSE}")
+        for name in map(fill_name, options.fill)
+        for d in options.dilation
+        if d != DENSE and f"{name}, {DENSE}" in fills
     ]
-    lines.append("|---" * (1 + 2 * len(kinds)) + "|")
-    for name in FILLS:
-        cells = [
-            f"{figures[k][name]['psnr']:.2f} | {figures[k][name]['temporal']:.2f}" for k in kinds
-        ]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    lost = lost_table(means, pairs)
+    return results, f"{report}\n\n{lost}" if lost else report, pictures
 
 
-def write_png(path: Path, picture: Tensor) -> None:
-    """Write `[3, H, W]` in [0, 1]."""
-    import cv2
+def measure_clip(
+    scorer: Scorer, fills: Mapping[str, Fill]
+) -> tuple[dict[str, Scores], dict[str, Tensor]]:
+    """Return the measures of each fill, and the filled clips after the blend.
 
-    image = (picture.permute(1, 2, 0).clamp(0, 1) * 255).round().byte().numpy()
-    cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    A row is the blended clip; the raw output has a row of its own where it differs. The last row is
+    the truth's own temporal error.
+    """
+    clip = scorer.clip
+    rows: dict[str, Scores] = {}
+    pictures: dict[str, Tensor] = {}
+    for name, fill in fills.items():
+        raw = fill(clip.warped, clip.mask, clip.disparity)
+        blended = blend(raw, clip.warped, clip.mask)
+        rows[name] = scorer.score(blended)
+        if not torch.equal(raw, blended):
+            rows[f"{name}, raw"] = scorer.score(raw)
+        if isinstance(fill, ModelFill):
+            rows[name]["tokens_kept"] = tokens_kept(clip.mask, fill.dilation)
+        pictures[name] = blended
+    rows["(truth)"] = scorer.temporal(clip.truth)
+    return rows, pictures
+
+
+class ModelFill:
+    """An inpainter as a `Fill`, with its options."""
+
+    def __init__(
+        self, inpainter: Inpainter, *, num_steps: int, dilation: int | str, seed: int
+    ) -> None:
+        self.inpainter, self.num_steps, self.seed = inpainter, num_steps, seed
+        self.dilation = dilation
+
+    def __call__(self, video: Tensor, mask: Tensor, disparity: Tensor) -> Tensor:
+        """Fill one clip."""
+        return self.inpainter.inpaint(
+            video,
+            mask,
+            disparity=disparity,
+            num_steps=self.num_steps,
+            dilation=kernel(self.dilation, mask),
+            seed=self.seed,
+        )
+
+
+def kernel(dilation: int | str, mask: Tensor) -> int:
+    """Return a dilation in tokens; "dense" reaches over the whole frame from anywhere."""
+    return 2 * (max(mask.shape[-2:]) // 16 + 1) + 1 if dilation == DENSE else int(dilation)
+
+
+def tokens_kept(mask: Tensor, dilation: int | str) -> float:
+    """Return the share of tokens that a sparse inpainter computes for `[T, 1, H, W]`."""
+    frames, _, height, width = mask.shape
+    pad = (0, -width % 16, 0, -height % 16, 0, 0, 0, -(frames - 1) % 4)
+    video = torch.nn.functional.pad(mask, pad).transpose(0, 1)[None]
+    latent = to_latent_mask(missing_channels(video))
+    return select_tokens(latent, dilation=kernel(dilation, mask)).shape[1] / (latent.numel() / 4)
+
+
+def load_fills(options: argparse.Namespace) -> dict[str, Fill]:
+    """Return row name -> fill: the ones asked for, then the baselines.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        ValueError: a checkpoint does not fit.
+    """
+    fills: dict[str, Fill] = {}
+    for spec in options.fill:
+        name = fill_name(spec)
+        if spec in ("classic", ALONE):
+            inpainter = ClassicInpainter() if spec == "classic" else ClassicInpainter(reach=())
+            # A plain function: no tokens, and one row whatever the dilations.
+            fills[name] = lambda video, mask, disparity, inpainter=inpainter: inpainter.inpaint(
+                video, mask, disparity=disparity
+            )
+            continue
+        inpainter = load_inpainter(spec, options.vae, loras=options.lora, context=options.context)
+        for dilation in options.dilation:
+            row = name
+            if len(options.dilation) > 1:
+                row += f", {DENSE}" if dilation == DENSE else f", dilation {dilation}"
+            fills[row] = ModelFill(
+                inpainter, num_steps=options.num_steps, dilation=dilation, seed=options.seed
+            )
+    return fills | BASELINES
+
+
+def fill_name(spec: str) -> str:
+    """Return a row's name: a name as it is, a file without folder and suffix."""
+    return Path(spec).stem if Path(spec).suffix else spec
+
+
+def all_clips(options: argparse.Namespace, selection: Selection) -> Iterator[Clip]:
+    """Yield the clips of every source asked for, one at a time."""
+    percents = options.max_disparity
+    sources: list[Iterator[Clip]] = []
+    if options.videos:
+        depth = load_depth(options.depth)
+        sources.append(pbdp_clips(options.videos, depth, percents, selection))
+    if options.photos:
+        sources.append(composite_clips(options.photos, options.composites, percents, selection))
+    if options.stereo:
+        sources.append(stereo_clips(options.stereo, selection))
+    return chain.from_iterable(sources)
+
+
+def evaluate_autoencoders(
+    options: argparse.Namespace, selection: Selection
+) -> tuple[Results, str, list[np.ndarray]]:
+    """Return the same for autoencoders: each clip encoded and decoded.
+
+    Raises:
+        ValueError: there is no clip.
+    """
+    results = measure_autoencoders(options, selection)
+    return results, tables(mean_rows(results), count_kinds(results)), []
+
+
+def mean_rows(results: Results) -> dict[str, dict[str, Scores]]:
+    """Return kind -> row -> mean over the clips."""
+    grouped: dict[str, dict[str, list[Scores]]] = {}
+    for kind, _, rows in results:
+        for row, scores in rows.items():
+            grouped.setdefault(kind, {}).setdefault(row, []).append(scores)
+    return {k: {r: mean_scores(s) for r, s in rows.items()} for k, rows in grouped.items()}
+
+
+def count_kinds(results: Results) -> dict[str, int]:
+    """Return kind -> number of clips."""
+    kinds = [kind for kind, _, _ in results]
+    return {kind: kinds.count(kind) for kind in kinds}
+
+
+def write_output(
+    options: argparse.Namespace,
+    results: Results,
+    report: str,
+    pictures: Sequence[np.ndarray],
+    left_out: Sequence[str],
+) -> None:
+    """Write evaluation.md, .json and .png into the output folder."""
+    options.output.mkdir(parents=True, exist_ok=True)
+    record = {
+        "options": vars(options),
+        "means": mean_rows(results),
+        "clips": [{"kind": k, "name": n, "rows": rows} for k, n, rows in results],
+        "left_out": left_out,
+    }
+    (options.output / "evaluation.json").write_text(
+        json.dumps(plain(record), indent=1, allow_nan=False)
+    )
+    (options.output / "evaluation.md").write_text(report + "\n")
+    if pictures:
+        write_grid(options.output / "evaluation.png", pictures)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Measure fills against known truth.")
+    add = parser.add_argument
+    add("--videos", type=Path, help="folder of clips, for holes by PBDP")
+    add("--photos", type=Path, help="folder of photographs, for composites")
+    add("--stereo", type=Path, nargs="+", default=[], help="folders of true stereo pairs")
+    names = ", ".join([*INPAINTERS, ALONE])
+    default = [name for name in ("classic", "mini") if name in INPAINTERS]
+    add("--fill", nargs="+", default=default, help=f"{names} or checkpoints")
+    add("--vae", help="autoencoder of the checkpoints: a name or a file")
+    add("--lora", type=_lora, action="append", default=[], metavar="FILE[:STRENGTH]")
+    add("--context", type=Path, help="safetensors file with a text embedding")
+    add("--num-steps", type=int, default=1, help="denoising steps")
+    add("--dilation", type=_dilation, nargs="+", default=[5], help='odd numbers, or "dense"')
+    add("--reconstruct", nargs="+", metavar="VAE", help="measure autoencoders instead of fills")
+    add("--depth", default="embedded", help="depth estimator of the clips")
+    add("--max-disparity", type=float, nargs="+", default=[PAPER_PERCENT], help="%% of the width")
+    add("--size", type=_size, default=(854, 480), metavar="WxH", help="of clips and composites")
+    add("--frames", type=int, default=17, help="frames a clip")
+    add("--start", type=int, default=30, help="first frame of real clips")
+    add("--limit", type=int, help="videos, or photographs to reconstruct")
+    add("--composites", type=int, default=8, help="how many")
+    add("--perceptual-frames", type=int, default=2, help="frames a clip for ST-LPIPS; 0 = without")
+    add("--seed", type=int, default=0)
+    add("--output", type=Path, help="folder for evaluation.md, .json and .png")
+    return parser
+
+
+def _dilation(text: str) -> int | str:
+    if text == DENSE:
+        return text
+    if not text.isdigit() or int(text) % 2 == 0:
+        raise argparse.ArgumentTypeError(f'expected an odd number or "{DENSE}", got {text!r}')
+    return int(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) >= 32):
+        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT from 32x32 up, got {text!r}")
+    return int(width), int(height)
+
+
+def _lora(text: str) -> tuple[Path, float]:
+    path, _, strength = text.rpartition(":")
+    try:
+        return (Path(path), float(strength)) if path else (Path(text), 1.0)
+    except ValueError:
+        return Path(text), 1.0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

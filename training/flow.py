@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from dataset import PairDataset, masked, sample_generator
 from losses import draw_timesteps, flow_noise, hole_weight, weighted_mse
-from metrics import masked_psnr
+from metrics import psnr
 from pictures import contact_sheet
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -174,7 +174,7 @@ def preview(
         result = torch.where(mask > 0, filled, video)[0].transpose(0, 1)
         truth, hole = video[0].transpose(0, 1), mask[0].transpose(0, 1)
         if hole.any():
-            figures.append(masked_psnr(result.clamp(0, 1), truth, hole))
+            figures.append(psnr(result.clamp(0, 1), truth, hole))
         at = int(hole.sum((1, 2, 3)).argmax())
         rows.append([masked(truth, hole)[at], result[at], filled[0, :, at], truth[at]])
     mean = sum(figures) / max(1, len(figures))

@@ -22,7 +22,7 @@ from flow import FlowModel, FlowSettings, encode_batch, flow_loss, preview
 from latents import cache_latents
 from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
 from losses import edge_loss, kl
-from metrics import masked_psnr
+from metrics import psnr
 from pictures import contact_sheet
 from recipe import file_digest, main_of, perceptual_or_none
 from start import initialize_vae
@@ -178,7 +178,7 @@ def preview_vae(
         video = dataset[index]["video"][None].to(vae.device)
         recon = decode_raw(vae, encode_moments(vae, video)[0]).clamp(0, 1)
         truth, frames = video[0].transpose(0, 1), recon[0].transpose(0, 1)
-        figures.append(masked_psnr(frames, truth, torch.ones_like(truth[:, :1])))
+        figures.append(psnr(frames, truth))
         middle = len(truth) // 2
         rows.append([truth[0], frames[0], truth[middle], frames[middle]])
     half = (len(rows) + 1) // 2

@@ -18,9 +18,17 @@ from .transformers_depth import (
     where_missing_goes,
 )
 from .upsample import upsample_inverse_depth
+from .video_depth_anything import VideoDepthAnything
+from .video_depth_checkpoint import (
+    VIDEO_MODEL,
+    describe_video_model,
+    is_video_model,
+    load_video_depth,
+)
 
 __all__ = [
     "DEFAULT_MODEL",
+    "VIDEO_MODEL",
     "DepthError",
     "DepthEstimator",
     "EmbeddedDepth",
@@ -28,8 +36,10 @@ __all__ = [
     "ShotScale",
     "SuppliedDepth",
     "TransformersDepth",
+    "VideoDepthAnything",
     "describe_models",
     "load_depth",
+    "load_video_depth",
     "normalize",
     "upsample_inverse_depth",
 ]
@@ -50,10 +60,11 @@ def load_depth(
 
     Args:
         spec: "auto" (Depth-Anything-V2-Small where it is in the local cache or may be downloaded,
-            else the embedded one), "embedded", a transformers model (hub id or local folder), or a
-            depth file: video, image, folder of images or printf pattern.
-        device: of a transformers model; "auto" takes CUDA, then MPS, then the CPU.
-        dtype: of a transformers model; None is float16 on CUDA, else float32.
+            else the embedded one), "embedded", "video-depth-anything" or its weight file (.pth or
+            .safetensors), a transformers model (hub id or local folder), or a depth file: video,
+            image, folder of images or printf pattern.
+        device: of a model; "auto" takes CUDA, then MPS, then the CPU.
+        dtype: of a model; None is float16 on CUDA, else float32.
         allow_download: fetch a hub model that is not in the local cache.
         invert: a depth file has 0 = near.
         start: a depth file's frame that belongs to the video's first one; models need none.
@@ -66,7 +77,8 @@ def load_depth(
     path = Path(spec)
     named = str(spec) in ("auto", "embedded")
     is_model = path.is_dir() and (path / "config.json").exists()
-    if not named and not is_model and (path.exists() or "%" in path.name):
+    for_video = is_video_model(spec)
+    if not (named or is_model or for_video) and (path.exists() or "%" in path.name):
         return SuppliedDepth(spec, invert=invert, start=start)
     if invert:
         raise ValueError(f"invert: expected a depth file to go with it, got {spec}")
@@ -74,6 +86,8 @@ def load_depth(
         spec = DEFAULT_MODEL if allow_download or is_cached() else "embedded"
     if spec == "embedded":
         return EmbeddedDepth()
+    if for_video:
+        return load_video_depth(spec, device=device, dtype=dtype, allow_download=allow_download)
     if not is_model and (isinstance(spec, Path) or not _HUB_ID.fullmatch(spec)):
         raise DepthError(f"{spec}: no such file or folder, and no model's id (owner/name)")
     return TransformersDepth(spec, device=device, dtype=dtype, allow_download=allow_download)
@@ -82,4 +96,8 @@ def load_depth(
 def describe_models() -> dict[str, str]:
     """Return the named estimators and whether each is ready, in words."""
     state = "found" if is_cached() else f"not found in {where_missing_goes(DEFAULT_MODEL)}"
-    return {"embedded": "ready, needs no weights", DEFAULT_MODEL: state}
+    return {
+        "embedded": "ready, needs no weights",
+        DEFAULT_MODEL: state,
+        VIDEO_MODEL: describe_video_model(),
+    }

@@ -18,12 +18,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..types import Video
-from .estimator import DepthError, DepthEstimator
+from .estimator import DepthError, DepthEstimator, choose_device, invert_meters
 
 DEFAULT_MODEL = "depth-anything/Depth-Anything-V2-Small-hf"
 
 _FILES = ["config.json", "preprocessor_config.json", "*.safetensors", "*.safetensors.index.json"]
-_NEAREST_METERS = 0.05  # closer points count as this close
 _IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 
 
@@ -52,7 +51,7 @@ class TransformersDepth(DepthEstimator):
     ) -> None:
         self.name = str(model)
         folder = _find(model, allow_download=allow_download)
-        self.device = _device(device)
+        self.device = choose_device(device)
         self.dtype = dtype or (torch.float16 if self.device.type == "cuda" else torch.float32)
         self._preprocessor = _read_preprocessor(folder)
         self._model = _load(folder, self.name).to(device=self.device, dtype=self.dtype).eval()
@@ -71,7 +70,7 @@ class TransformersDepth(DepthEstimator):
         depth = self._model(pixel_values=pixels.to(self.dtype)).predicted_depth
         depth = depth.reshape(len(video), 1, *depth.shape[-2:]).float()
         if self._is_metric:
-            depth = 1 / depth.clamp(min=_NEAREST_METERS)
+            depth = invert_meters(depth)
         return depth.to(video.device).clone()
 
     def _prepare(self, video: Video) -> Tensor:
@@ -179,11 +178,3 @@ def _is_metric(config: Any, name: str) -> bool:
         backbone = getattr(config, "backbone_config", None)
         return getattr(backbone, "model_type", None) == "dinov2"
     raise DepthError(f"{name}: expected a known kind of depth model, got model_type {kind!r}")
-
-
-def _device(device: str | torch.device) -> torch.device:
-    if device != "auto":
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

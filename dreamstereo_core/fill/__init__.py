@@ -2,21 +2,109 @@
 
 from __future__ import annotations
 
-from ..checks import check_choice
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..models.attention import Attention, sdpa
+from ..models.checkpoint import load_transformer
+from ..models.checkpoint_file import CheckpointError, open_checkpoint
+from ..models.lora import load_lora, merge_loras
+from ..models.vae_base import VideoVAE
+from ..models.vae_checkpoint import load_vae
 from .classic import ClassicInpainter
+from .diffusion import DiffusionInpainter
 from .inpainter import Inpainter, MaskedFrame
 
-__all__ = ["INPAINTERS", "ClassicInpainter", "Inpainter", "MaskedFrame", "load_inpainter"]
+__all__ = [
+    "INPAINTERS",
+    "ClassicInpainter",
+    "DiffusionInpainter",
+    "Inpainter",
+    "MaskedFrame",
+    "load_context",
+    "load_inpainter",
+]
 
 INPAINTERS = ("classic",)
-"""Names that `load_inpainter` knows."""
+"""Names that `load_inpainter` knows beside files."""
+CONTEXT_KEY = "context"
 
 
-def load_inpainter(name: str = "classic") -> Inpainter:
-    """Load an inpainter by name.
+def load_inpainter(
+    spec: str | Path = "classic",
+    vae: str | Path | VideoVAE | None = None,
+    device: str | torch.device = "auto",
+    dtype: torch.dtype | None = None,
+    *,
+    loras: Sequence[tuple[str | Path, float]] = (),
+    context: Tensor | str | Path | None = None,
+    operations: Any = nn,
+    attention: Attention = sdpa,
+) -> Inpainter:
+    """Load an inpainter.
+
+    Args:
+        spec: "classic" (needs no weights), or the file or folder of an inpainting transformer: Wan
+            2.1 Fun-InP 1.3B, a DreamStereo model, or a T2V base together with a DreamStereo LoRA.
+        vae: the autoencoder, or what `load_vae` takes; None = Wan's own, looked for beside the
+            transformer and in the folder `vae` beside its folder.
+        device: "auto" takes the GPU where there is one.
+        dtype: of weights and computation; None = the files' on a GPU, else float32.
+        loras: files and strengths, merged into the weights.
+        context: the text encoder's output `[1, L, text_dim]`, or a safetensors file with it under
+            "context"; None = the checkpoint's own, else zeros.
+        operations: as for `Transformer`.
+        attention: as for `Transformer`.
 
     Raises:
-        ValueError: the name is unknown.
+        FileNotFoundError: there is no such file.
+        ValueError: a file is of another model or damaged, or the model is no inpainting one.
     """
-    check_choice("fill", name, INPAINTERS)
-    return ClassicInpainter()
+    if spec == "classic":
+        return ClassicInpainter()
+    path = Path(spec)
+    if not path.exists():
+        known = ", ".join(INPAINTERS)
+        raise FileNotFoundError(f"fill: expected {known} or a checkpoint file, got {str(spec)!r}")
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(device)
+    if dtype is None and device.type == "cpu":
+        dtype = torch.float32
+    transformer = load_transformer(
+        path, device=device, dtype=dtype, operations=operations, attention=attention
+    )
+    merge_loras(transformer, [(load_lora(file, transformer), scale) for file, scale in loras])
+    if not transformer.config.is_inpainting:
+        raise CheckpointError(
+            f"{path}: expected an inpainting transformer; this one has "
+            f"{transformer.config.in_dim} input channels: add the DreamStereo LoRA that was trained"
+            " on it, or take a Fun-InP model"
+        )
+    if not isinstance(vae, VideoVAE):
+        folders = (path.parent, path.parent.parent / "vae")
+        vae = load_vae(vae or "wan", folders=folders, device=device, dtype=dtype)
+    if isinstance(context, str | Path):
+        context = load_context(context)
+    return DiffusionInpainter(transformer, vae, context, device=device, name=path.stem)
+
+
+def load_context(path: str | Path) -> Tensor:
+    """Read a context `[1, L, text_dim]` that `training/encode_prompt.py` wrote.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: it holds no context.
+    """
+    file = open_checkpoint(path)
+    shape = file.shapes.get(CONTEXT_KEY, ())
+    if len(shape) != 3 or shape[0] != 1:
+        raise CheckpointError(
+            f"{file.path}: expected a tensor 'context' of shape [1, L, text_dim], "
+            f"got {list(shape) or 'none'}"
+        )
+    return file.read(CONTEXT_KEY)

@@ -32,19 +32,22 @@ def rope_axes(head_dim: int) -> Grid:
     return head_dim // 2 - 2 * space, space, space
 
 
-def rope_rotation(tokens: Tensor, grid: Grid, head_dim: int) -> Rotation:
+def rope_rotation(tokens: Tensor, grid: Grid, head_dim: int, *, pool: int = 1) -> Rotation:
     """Return the rotations of tokens at their absolute positions in the grid.
 
     Args:
         tokens: `[B, K]` int64, indices into the grid, width fastest.
         grid: tokens along time, height and width.
         head_dim: width of one attention head.
+        pool: side of squares of tokens; the indices are then those of the squares, which stand at
+            their tokens' mean position.
     """
-    _, height, width = grid
+    coordinates = [_coordinates(n, side) for n, side in zip(grid, (1, pool, pool), strict=True)]
+    _, height, width = (len(axis) for axis in coordinates)
     positions = (tokens // (height * width), tokens // width % height, tokens % width)
     angles = [
-        _axis_angles(length, pairs)  # [length, pairs], on the CPU: not every device has float64
-        for length, pairs in zip(grid, rope_axes(head_dim), strict=True)
+        _axis_angles(axis, pairs)  # [length, pairs], on the CPU: not every device has float64
+        for axis, pairs in zip(coordinates, rope_axes(head_dim), strict=True)
     ]
     cosine, sine = (
         torch.cat(
@@ -59,18 +62,23 @@ def rope_rotation(tokens: Tensor, grid: Grid, head_dim: int) -> Rotation:
     return cosine, sine
 
 
-def _axis_angles(length: int, pairs: int) -> Tensor:
-    cpu = torch.device("cpu")
-    frequencies = THETA ** -(torch.arange(pairs, dtype=torch.float64, device=cpu) / pairs)
-    return torch.outer(torch.arange(length, dtype=torch.float64, device=cpu), frequencies)
+def _coordinates(length: int, pool: int) -> Tensor:
+    """Return where the tokens along an axis stand, or the groups of `pool` of them."""
+    axis = torch.arange(length, dtype=torch.float64, device="cpu")
+    return torch.stack([group.mean() for group in axis.split(pool)])
+
+
+def _axis_angles(coordinates: Tensor, pairs: int) -> Tensor:
+    frequencies = THETA ** -(torch.arange(pairs, dtype=torch.float64, device="cpu") / pairs)
+    return torch.outer(coordinates, frequencies)
 
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     """Rotate neighbouring channels of `[B, heads, K, head_dim]` as complex numbers, in float32."""
-    cosine, sine = rotation
-    real, imaginary = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    turned = (real * cosine - imaginary * sine, real * sine + imaginary * cosine)
-    return torch.stack(turned, dim=-1).flatten(-2).to(x.dtype)
+    # Really as complex numbers: one pass over memory, where sums of products take seven.
+    numbers = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    turned = numbers * torch.complex(*rotation)
+    return torch.view_as_real(turned).flatten(-2).to(x.dtype)
 
 
 class SelfAttention(nn.Module):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -15,6 +14,8 @@ from .config import MASK_CHANNELS
 
 PIXELS = 8
 """Pixels along a latent's side."""
+FRAMES = 4
+"""Frames of a latent, but for the first, which stands alone."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,19 @@ def missing_channels(occlusion_mask: Tensor) -> Tensor:
             "occlusion_mask: expected shape [B, 1, T, H, W] with T = 4n + 1 and H and W multiples "
             f"of {PIXELS}, got {shape}"
         )
-    missing = F.max_pool2d((occlusion_mask[:, 0] > 0).float(), PIXELS)  # [B, T, H', W']
-    first = missing[:, :1].expand(-1, MASK_CHANNELS, -1, -1)
-    frames = torch.cat([first, missing[:, 1:]], dim=1)
-    return rearrange(frames, "b (t c) h w -> b c t h w", c=MASK_CHANNELS)
+    return torch.cat([missing_group(group) for group in split_frames(occlusion_mask)], dim=2)
+
+
+def split_frames(frames: Tensor) -> list[Tensor]:
+    """Cut `[B, C, T, H, W]` into the frames of each latent: the first alone, then fours."""
+    first, rest = frames[:, :, :1], frames[:, :, 1:]
+    return [first, *rest.split(FRAMES, dim=2)] if rest.shape[2] else [first]
+
+
+def missing_group(occlusion_mask: Tensor) -> Tensor:
+    """Bring the mask `[B, 1, 1 or 4, H, W]` of one latent's frames to `[B, 4, 1, H', W']`."""
+    missing = F.max_pool2d((occlusion_mask[:, 0] > 0).float(), PIXELS)  # [B, 1 or 4, H', W']
+    return missing.expand(-1, MASK_CHANNELS, -1, -1).unsqueeze(2)
 
 
 def to_latent_mask(missing: Tensor) -> LatentMask:

@@ -14,11 +14,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..types import TokenIndex
-from .attention import Attention, rope_rotation, sdpa
+from .attention import Attention, Grid, Rotation, rope_rotation, sdpa
 from .conditioning import Conditioning, EncodedContext
 from .config import INPAINTING_CHANNELS, PATCH, TransformerConfig
 from .layers import Block, Head, ImageEmbedding, timestep_embedding
-from .sparse import gather_tokens, patchify, scatter_tokens, token_grid, unpatchify
+from .sparse import (
+    gather_tokens,
+    patchify,
+    pool_dropped,
+    scatter_tokens,
+    token_grid,
+    unpatchify,
+)
 
 
 class Transformer(nn.Module):
@@ -121,7 +128,7 @@ class Transformer(nn.Module):
         """Compute all that depends on timestep and context alone, once for many calls.
 
         Args:
-            timestep: `[B or 1]` in [0, 1], 1 = pure noise.
+            timestep: `[B or 1]` in [0, 1], 1 = pure noise; on the device to compute on.
             context: as for `encode_context`, or its result.
             image: as for `encode_context`.
 
@@ -134,7 +141,7 @@ class Transformer(nn.Module):
             context = self.encode_context(context, image)
         weight: Tensor = self.time_embedding[0].weight  # pyright: ignore[reportAssignmentType]
         dtype = weight.dtype if weight.dtype.itemsize > 1 else torch.float32
-        sinusoid = timestep_embedding(timestep, self.config.freq_dim).to(weight.device, dtype)
+        sinusoid = timestep_embedding(timestep, self.config.freq_dim).to(timestep.device, dtype)
         embedding = self.time_embedding(sinusoid)  # [B, dim]
         parts = self.time_projection(embedding).unflatten(1, (6, -1)).float()  # [B, 6, dim]
         last = embedding.float().unsqueeze(1)  # [B, 1, dim]
@@ -145,7 +152,12 @@ class Transformer(nn.Module):
         )
 
     def forward(
-        self, latent: Tensor, conditioning: Conditioning, tokens: TokenIndex | None = None
+        self,
+        latent: Tensor,
+        conditioning: Conditioning,
+        tokens: TokenIndex | None = None,
+        *,
+        pool: int | None = None,
     ) -> Tensor:
         """Predict the velocity.
 
@@ -153,6 +165,8 @@ class Transformer(nn.Module):
             latent: `[B, in_dim, T', H', W']`, H' and W' even.
             conditioning: of `prepare`, for B clips or for one.
             tokens: `[B, K]` kept tokens; the others take no part. None = all.
+            pool: let the others take part as means over squares of pool x pool tokens of a latent
+                frame, at the squares' centres; for one clip. None = not at all.
 
         Returns:
             `[B, out_dim, T', H', W']` in the latent's dtype; 0 at tokens that are not kept.
@@ -161,27 +175,40 @@ class Transformer(nn.Module):
             ValueError: a shape does not fit.
         """
         grid = self._check(latent, conditioning, tokens)
-        x = patchify(latent.to(self.dtype))  # [B, N, in_dim * 4]
-        count = x.shape[1]
-        positions = torch.arange(count, device=x.device).unsqueeze(0)
+        if pool is not None and (pool < 1 or len(latent) > 1):
+            raise ValueError(
+                f"pool: expected at least 1, and one clip, got {pool} and {len(latent)} clips"
+            )
+        if tokens is not None and tokens.shape[1] == 0:
+            return latent.new_zeros(len(latent), self.config.out_dim, *latent.shape[2:])
+        every = patchify(latent.to(self.dtype))  # [B, N, in_dim * 4]
+        x, rotation = self._select(every, tokens, grid, pool)
+        x = self._tokens(x, conditioning, rotation)
         if tokens is not None:
-            x, positions = gather_tokens(x, tokens), tokens
-        if x.shape[1] > 0:
-            x = self._tokens(x, conditioning, positions, grid)
-        else:
-            x = x.new_zeros(*x.shape[:2], PATCH[1] * PATCH[2] * self.config.out_dim)
-        if tokens is not None:
-            x = scatter_tokens(x, tokens, count)
+            x = scatter_tokens(x[:, : tokens.shape[1]], tokens, every.shape[1])
         return unpatchify(x, grid).to(latent.dtype)
 
-    def _tokens(
-        self, x: Tensor, conditioning: Conditioning, positions: Tensor, grid: tuple[int, int, int]
-    ) -> Tensor:
+    def _select(
+        self, x: Tensor, tokens: TokenIndex | None, grid: Grid, pool: int | None
+    ) -> tuple[Tensor, Rotation]:
+        """Return the kept tokens of `[B, N, D]`, pooled ones behind them, and their rotations."""
+        head_dim = self.config.head_dim
+        if tokens is None:
+            positions = torch.arange(x.shape[1], device=x.device).unsqueeze(0)
+            return x, rope_rotation(positions, grid, head_dim)
+        kept, (cosine, sine) = gather_tokens(x, tokens), rope_rotation(tokens, grid, head_dim)
+        if pool is None:
+            return kept, (cosine, sine)
+        pooled, squares = pool_dropped(x, tokens, grid, pool)
+        pooled_cosine, pooled_sine = rope_rotation(squares, grid, head_dim, pool=pool)
+        rotation = torch.cat([cosine, pooled_cosine], 2), torch.cat([sine, pooled_sine], 2)
+        return torch.cat([kept, pooled], 1), rotation
+
+    def _tokens(self, x: Tensor, conditioning: Conditioning, rotation: Rotation) -> Tensor:
         # The patches lie side by side as one strip, and the convolution's stride is its kernel: it
         # embeds the kept patches alone, through whatever the operations do to its weight.
         strip = x.unflatten(2, (-1, *PATCH)).movedim(1, -2).flatten(-2)  # [B, C, 1, 2, 2K]
         x = self.patch_embedding(strip).flatten(2).transpose(1, 2)  # [B, K, dim]
-        rotation = rope_rotation(positions, grid, self.config.head_dim)
         blocks = zip(
             self._blocks(), conditioning.modulations, conditioning.context.keys_values, strict=True
         )
@@ -209,9 +236,7 @@ class Transformer(nn.Module):
             )
         return F.pad(context, (0, 0, 0, missing))
 
-    def _check(
-        self, latent: Tensor, conditioning: Conditioning, tokens: TokenIndex | None
-    ) -> tuple[int, int, int]:
+    def _check(self, latent: Tensor, conditioning: Conditioning, tokens: TokenIndex | None) -> Grid:
         grid = token_grid(latent)
         batch, channels = latent.shape[:2]
         if channels != self.config.in_dim:

@@ -1,22 +1,20 @@
 """Autoencoders from files: Wan's, diffusers', taehv's, lightx2v's and our own, told by their keys.
 
-A file of ours carries its configuration as JSON in the safetensors metadata. Networks are opened
+A file of ours carries its configuration in its metadata. Networks are opened
 on the meta device, so that no weight is drawn only to be replaced, and loaded strictly.
 """
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from .checkpoint_file import CheckpointError, open_checkpoint, save_checkpoint
 from .tiny_vae import TinyVAE
 from .vae import WanVAE
 from .vae_base import VideoVAE, channels_innermost
@@ -30,7 +28,7 @@ from .vae_config import (
     config_to_json,
 )
 
-METADATA = "dreamstereo.vae"
+KIND = "vae"
 WEIGHTS = Path(__file__).parent.parent / "weights"
 FILES: Mapping[str, tuple[str, ...]] = {
     "mini": ("mini_vae.safetensors",),
@@ -100,12 +98,11 @@ def load_vae(
         raise ValueError(f"dtype: expected float32, float16 or bfloat16, got {dtype}")
     if dtype is None and torch.device(device).type == "cpu":
         dtype = torch.float32
-    weights, metadata = _read(path)
-    weights = _original_names(weights)
-    if METADATA in metadata:
-        config = config_from_json(metadata[METADATA])
-    else:
-        config = _recognise(weights, path)
+    file = open_checkpoint(path)
+    if file.kind not in (None, KIND):
+        raise CheckpointError(f"{path}: expected a VAE; this is a DreamStereo {file.kind}")
+    weights = _original_names({name: file.read(name) for name in file.shapes})
+    config = _recognise(weights, path) if file.config is None else config_from_json(file.config)
     with torch.device("meta"):
         vae = build_vae(config, operations)
     _fill(vae, weights, path, dtype or next(iter(weights.values())).dtype)
@@ -123,13 +120,20 @@ def build_vae(config: VAEConfig | str, operations: Any = nn) -> VideoVAE:
     return kind(config, operations)  # pyright: ignore[reportArgumentType]
 
 
-def save_vae(vae: VideoVAE, path: str | Path, *, dtype: torch.dtype | None = None) -> None:
+def save_vae(
+    vae: VideoVAE,
+    path: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write a safetensors file that `load_vae` reads, with the configuration inside."""
     weights = {
         name: weight.detach().to("cpu", dtype, memory_format=torch.contiguous_format)
         for name, weight in vae.state_dict().items()
     }
-    save_file(weights, path, metadata={"format": "pt", METADATA: config_to_json(vae.config)})
+    config = config_to_json(vae.config)
+    save_checkpoint(path, weights, kind=KIND, config=config, metadata=metadata)
 
 
 def _find(spec: str, folders: Sequence[str | Path]) -> Path:
@@ -151,25 +155,6 @@ def _find(spec: str, folders: Sequence[str | Path]) -> Path:
         f"vae: no weights for {spec!r}: put {FILES[spec][0]} into "
         f"{' or '.join(map(str, places))}, or give its path"
     )
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
-    """Return the tensors, memory-mapped, and the metadata."""
-    try:
-        if path.suffix == ".safetensors":
-            with safe_open(path, framework="pt") as file:
-                # The handle is no mapping, whatever it looks like: it has keys() only.
-                names = list(file.keys())
-                return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
-        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"{path}: expected a checkpoint, cannot read it: {reason}") from error
-    if isinstance(weights, dict) and isinstance(weights.get("state_dict"), dict):
-        weights = weights["state_dict"]
-    if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
-        raise ValueError(f"{path}: expected a dictionary of tensors, got {type(weights).__name__}")
-    return weights, {}
 
 
 def _original_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:

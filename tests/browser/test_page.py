@@ -98,6 +98,16 @@ def test_nodes_keep_the_size_that_the_file_gives_them(page: Page):
             assert apart, (one, other)
 
 
+def test_missing_models_are_offered_for_download(page: Page, pictures: Path):
+    page.locator("#comfy-file-input").set_input_files(WORKFLOWS / "wan_sparse_inpaint.json")
+    dialog = page.get_by_role("dialog")
+    for node in load_workflow("wan_sparse_inpaint")["nodes"]:
+        for model in node["properties"].get("models", []):
+            expect(dialog.get_by_text(model["name"])).to_be_visible()
+    expect(dialog.get_by_role("button", name=re.compile("Download")).first).to_be_visible()
+    page.screenshot(path=pictures / "wan_sparse_inpaint_models.png")
+
+
 def test_open_from_the_template_browser(page: Page, pictures: Path):
     page.get_by_role("button", name=re.compile("Templates")).first.click()
     dialog = page.get_by_role("dialog")

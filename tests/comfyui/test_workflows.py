@@ -6,9 +6,9 @@ import pytest
 
 from .media import describe
 from .server import PACK
-from .workflow import load_workflow, real_nodes, to_prompt, widget_names
+from .workflow import CONTROL, load_workflow, real_nodes, to_prompt, widget_names
 
-NAMES = ["2d_to_3d", "2d_to_3d_stages"]
+NAMES = ["2d_to_3d", "2d_to_3d_stages", "wan_sparse_inpaint"]
 DEMO = PACK / "docs" / "demo.mp4"
 
 
@@ -37,10 +37,11 @@ class TestFormat:
             info = object_info[node["type"]]
             specs = info["input"].get("required", {}) | info["input"].get("optional", {})
             names = widget_names(info)
+            downloads = [model["name"] for model in node["properties"].get("models", [])]
             for widget, value in zip(names, node["widgets_values"], strict=True):
-                if widget == "upload":
+                if widget in ("upload", CONTROL) or value in downloads:
                     continue
-                kind, settings = specs[widget]
+                kind, settings = (*specs[widget], {})[:2]
                 options = kind if isinstance(kind, list) else settings.get("options")
                 if options is not None:
                     assert value in options, (node["type"], widget)
@@ -58,6 +59,15 @@ class TestFormat:
             outputs = [(socket["name"], socket["type"]) for socket in node["outputs"]]
             expected = list(zip(info["output_name"], info["output"], strict=True))
             assert outputs == expected, node["type"]
+
+    def test_every_model_file_comes_with_its_address(self, name, object_info):
+        for node in real_nodes(load_workflow(name)):
+            files = [v for v in node["widgets_values"] if str(v).endswith(".safetensors")]
+            models = node["properties"].get("models", [])
+            assert [model["name"] for model in models] == files
+            for model in models:
+                assert model["url"].startswith("https://huggingface.co/")
+                assert model["url"].endswith(f"/{model['directory']}/{model['name']}")
 
     def test_links_agree_on_both_ends(self, name):
         workflow = load_workflow(name)

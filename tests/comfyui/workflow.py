@@ -5,6 +5,7 @@ from pathlib import Path
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 NOTES = ("Note", "MarkdownNote")
+CONTROL = "control_after_generate"
 WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
 
@@ -17,7 +18,7 @@ def real_nodes(workflow: dict) -> list[dict]:
 
 
 def widget_names(info: dict) -> list[str]:
-    """The widgets of a node in the order of the page, an upload button included."""
+    """The widgets of a node in the order of the page, those that the page adds included."""
     names = []
     for group in ("required", "optional"):
         uploads = 0
@@ -25,6 +26,8 @@ def widget_names(info: dict) -> list[str]:
             settings = options[0] if options else {}
             if isinstance(kind, list) or kind in WIDGET_TYPES:
                 names.append(name)
+                if settings.get("control_after_generate"):
+                    names.append(CONTROL)
                 uploads += any(settings.get(f"{media}_upload") for media in ("image", "video"))
         names += ["upload"] * min(uploads, 1)
     return names
@@ -39,6 +42,7 @@ def to_prompt(workflow: dict, object_info: dict) -> dict:
         assert len(names) == len(node["widgets_values"]), (node["type"], names)
         values = dict(zip(names, node["widgets_values"], strict=True))
         values.pop("upload", None)
+        values.pop(CONTROL, None)
         linked = {i["name"]: links[i["link"]] for i in node["inputs"] if i["link"] is not None}
         prompt[str(node["id"])] = {"class_type": node["type"], "inputs": values | linked}
     return prompt

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from dreamstereo_core.depth import (
     DEFAULT_MODEL,
+    VIDEO_MODEL,
     DepthError,
     EmbeddedDepth,
     SuppliedDepth,
@@ -297,7 +298,7 @@ class TestLoadDepth:
         monkeypatch.setattr("dreamstereo_core.depth.is_cached", lambda: False)
         assert load_depth().name == "embedded"
         state = describe_models()
-        assert set(state) == {"embedded", DEFAULT_MODEL}
+        assert set(state) == {"embedded", DEFAULT_MODEL, VIDEO_MODEL}
         assert "not found" in state[DEFAULT_MODEL]
 
     @pytest.mark.parametrize("spec", ["no/such/thing.mp4", "nothing", "./depth.mkv"])

@@ -7,11 +7,12 @@ import torch
 from torch.nn import functional as F
 
 from dreamstereo_core import ClassicInpainter, ConvertOptions, StereoPipeline
+from dreamstereo_core.depth import DepthEstimator
 from dreamstereo_core.pipeline import FILE_LAYOUTS, show
 
 
 @dataclass
-class BrightIsNear:
+class BrightIsNear(DepthEstimator):
     """An estimator without surprises; tells how often a shot began."""
 
     name: str = "bright is near"
@@ -21,9 +22,6 @@ class BrightIsNear:
     def predict(self, video, state=None, *, new_shot=False):
         self.shots += new_shot
         return F.avg_pool2d(video.mean(1, keepdim=True), 2), None
-
-    def estimate(self, video):
-        raise NotImplementedError
 
 
 def shot(frames, seed, height=32, width=64):
@@ -112,6 +110,37 @@ def test_memory_is_bounded_whatever_the_length():
     assert (
         ahead <= 16 + 4 + 4 + 4
     )  # the depth's look-ahead, the fill's, a chunk being read and one written
+
+
+class Late(BrightIsNear):
+    """Gives the depth of a frame when three more have come, or the shot ends."""
+
+    def predict(self, video, state=None, *, new_shot=False):
+        raw, _ = super().predict(video, new_shot=new_shot)
+        raw = raw if new_shot else torch.cat((state, raw))
+        return raw[:-3], raw[-3:].clone()
+
+    def flush(self, state):
+        return super().flush(None) if state is None else state
+
+
+@pytest.mark.parametrize("chunk_frames", [1, 4, 50])
+def test_depth_may_come_late(chunk_frames):
+    video = torch.cat([shot(7, 0), shot(2, 5).flip(2, 3)])
+    prompt = convert(video, chunk_frames=chunk_frames)
+    late = convert(video, Late(), chunk_frames=chunk_frames)
+    for name in ("left", "right", "inverse_depth"):
+        assert torch.equal(joined(prompt, name), joined(late, name)), name
+    assert torch.equal(Late().estimate(video), BrightIsNear().estimate(video))
+
+
+def test_a_depth_that_never_comes_is_an_error():
+    class Lost(Late):
+        def flush(self, state):
+            return torch.empty(0, 1, 1, 1)
+
+    with pytest.raises(RuntimeError, match="bright is near: no depth came for 3 frames"):
+        convert(shot(5, 0), Lost())
 
 
 def test_automatic_convergence_puts_the_median_on_the_screen():

@@ -1,6 +1,7 @@
 """Files: real key names and shapes with random weights, strictness, and the wrong file named."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +9,9 @@ from safetensors.torch import save_file
 
 from dreamstereo_core import load_vae
 from dreamstereo_core.models import vae_config
+from dreamstereo_core.models.checkpoint import save_transformer
+from dreamstereo_core.models.config import TINY as TINY_TRANSFORMER
+from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae_checkpoint import FILES, build_vae, save_vae
 from dreamstereo_core.models.vae_config import (
     LIGHTTAE,
@@ -230,7 +234,7 @@ def test_damaged_files(tmp_path, suffix):
     data = path.read_bytes()
     for damaged in (data[: len(data) // 2], b"", b"no tensors in here at all"):
         path.write_bytes(damaged)
-        with pytest.raises(ValueError, match=f"vae.{suffix}: expected a checkpoint, cannot read"):
+        with pytest.raises(ValueError, match=rf"vae\.{suffix}: expected a complete .* truncated"):
             load_vae(path)
 
 
@@ -247,3 +251,26 @@ def test_taew_latents_need_no_statistics_and_lighttaew_does(tmp_path):
         torch.tensor(v).view(1, 16, 1, 1, 1) for v in (vae_config.WAN_MEAN, vae_config.WAN_STD)
     )
     torch.testing.assert_close(light.encode(video) * std + mean, taew.encode(video))
+
+
+def test_a_file_of_ours_of_another_kind(tmp_path):
+    save_transformer(tmp_path / "model.safetensors", Transformer(TINY_TRANSFORMER))
+    with pytest.raises(ValueError, match="expected a VAE; this is a DreamStereo transformer"):
+        load_vae(tmp_path / "model.safetensors")
+
+
+def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
+    path = tmp_path / "vae.safetensors"
+    vae = build_vae(TINY)
+    save_vae(vae, path)
+    before = path.read_bytes()
+
+    def full_disk(tensors, target, metadata):
+        Path(target).write_bytes(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr("dreamstereo_core.models.checkpoint_file.save_file", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        save_vae(vae, path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

@@ -66,6 +66,13 @@ class TestStages:
         assert torch.equal(images[:, :, 3:], warped[:, :, 3:])
         assert not torch.equal(images[:, :, :3], warped[:, :, :3])
 
+    @pytest.mark.parametrize("shape", [(13, 8, 8, 3), (9, 24, 8, 3), (8, 8, 8, 3), (9, 8, 7, 3)])
+    def test_blend_cuts_no_more_than_a_filling(self, node_module, shape):
+        with pytest.raises(ValueError, match="expected shape"):
+            node_module("blend").Blend.execute(
+                torch.rand(shape), torch.rand(9, 8, 8, 3), torch.ones(9, 8, 8), 2
+            )
+
     def test_swapped_eyes(self, node_module):
         pack = node_module("pack").Pack
         left, right = torch.rand(1, 4, 6, 3), torch.rand(1, 4, 6, 3)
@@ -76,6 +83,40 @@ class TestStages:
         pack = node_module("pack").Pack
         with pytest.raises(ValueError, match="right: expected"):
             pack.execute(torch.rand(1, 4, 6, 3), torch.rand(1, 4, 8, 3), "full_sbs", False)
+
+
+class TestInpaint:
+    @pytest.fixture
+    def spy(self):
+        """An inpainter that gives back what it sees, a little darker, and remembers it."""
+
+        class Spy:
+            name, seen = "spy", None
+
+            def stream(self, frames, **options):
+                self.frames, self.options = list(frames), options
+                return iter([frame.video / 2 for frame in self.frames])
+
+        return Spy()
+
+    def test_options_reach_the_inpainter(self, node_module, spy):
+        node = node_module("inpaint").Inpaint
+        images, mask = torch.rand(1, 6, 8, 3), torch.zeros(1, 6, 8)
+        node.execute(images, mask, None, spy, 4, 7, 11)
+        assert spy.options == {"num_steps": 4, "dilation": 7, "seed": 11}
+
+    @pytest.mark.parametrize("eye", ["right", "left"])
+    def test_a_left_eye_is_the_mirrored_problem(self, node_module, spy, eye):
+        images, mask = torch.rand(3, 6, 8, 3), torch.rand(3, 6, 8).round()
+        disparity = torch.rand(3, 1, 6, 8)
+        node = node_module("inpaint").Inpaint
+        (filled,) = node.execute(images, mask, disparity, spy, eye=eye).args
+        torch.testing.assert_close(filled, images / 2)
+        pixels = images if eye == "right" else images.flip(2)
+        assert torch.equal(spy.frames[-1].video[0].movedim(0, -1), pixels[-1])
+        holes, depth = (mask, disparity) if eye == "right" else (mask.flip(2), disparity.flip(3))
+        assert torch.equal(spy.frames[-1].occlusion_mask[0, 0], holes[-1])
+        assert torch.equal(spy.frames[-1].disparity[0], depth[-1])
 
 
 class TestSources:

@@ -65,6 +65,12 @@ def test_stoppable_depth_equals_its_estimator(runtime):
     assert raw.flatten().tolist() == [0, 1, 2, 3, 4]
 
 
+def test_stoppable_depth_passes_on_what_comes_late(runtime):
+    late = torch.rand(3, 1, 2, 2)
+    estimator = SimpleNamespace(name="late", normalized=False, flush=lambda state: late + state)
+    assert torch.equal(runtime.StoppableDepth(estimator).flush(1), late + 1)
+
+
 def test_the_stop_button_ends_each_kind_of_work(runtime, stop_button):
     interrupted = runtime.comfy.model_management.InterruptProcessingException
     passing = SimpleNamespace(name="passing", stream=lambda frames, **options: frames)

@@ -1,105 +1,334 @@
-"""The measures against values computed by hand, the data against what it promises."""
+"""The evaluation end to end on tiny media, and the data and the baselines behind it."""
 
+import json
 import math
+from fractions import Fraction
+from pathlib import Path
 
+import cv2
 import evaluate
+import numpy as np
 import pytest
 import torch
-from baselines import navier_stokes, nearest_background, telea
-from composites import layered_composite
-from metrics import masked_psnr, temporal_error
+from evaluation_clips import Selection, project_back, read_stereo_pair, real_videos, stereo_clip
+from evaluation_reconstruct import reconstruct, reconstruction_scores
+from evaluation_report import TILE, busiest_window, lost_table, plain
+from evaluation_scores import Scorer, mean_scores
+from perceptual import Perceptual
+from safetensors.torch import save_file
+
+from dreamstereo_core import Inpainter, gapw_warp, load_vae, probe
+from dreamstereo_core.models.checkpoint import save_transformer
+from dreamstereo_core.models.config import TINY
+from dreamstereo_core.models.transformer import Transformer
+from dreamstereo_core.models.vae_checkpoint import build_vae, save_vae
+from dreamstereo_core.video_io import VideoWriter
+
+DEMO = Path(__file__).parents[2] / "docs" / "demo.mp4"
+HEIGHT, WIDTH = 48, 96
 
 
-def test_psnr_counts_the_masked_pixels_only():
-    truth = torch.zeros(1, 3, 2, 2)
-    video = truth.clone()
-    video[..., 0, 0] = 0.1
-    video[..., 1, 1] = 0.9
-    mask = torch.zeros(1, 1, 2, 2)
-    mask[..., 0, :] = 1  # one pixel is off by 0.1, one is right: a mean square of 0.005
-    assert masked_psnr(video, truth, mask) == pytest.approx(-10 * math.log10(0.005))
-    with pytest.raises(ValueError, match="mask: expected at least one pixel"):
-        masked_psnr(video, truth, mask * 0)
+def texture(seed, height=60, width=120):
+    """A smooth random picture `[3, H, W]`, so that codecs and flow can follow it."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 3, height // 6, width // 6, generator=generator)
+    return torch.nn.functional.interpolate(coarse, (height, width), mode="bicubic").clamp(0, 1)[0]
 
 
-def test_temporal_error_counts_changes_of_a_standing_scene():
-    truth = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(0)).repeat(2, 1, 1, 1)
-    mask = torch.zeros(2, 1, 32, 48)
-    mask[..., 8:16, 8:16] = 1
-    assert temporal_error(truth, truth, mask) == 0
-    flicker = truth.clone()
-    flicker[1] += 0.02
-    assert temporal_error(flicker, truth, mask) == pytest.approx(0.02 * 255, rel=1e-4)
+def save(path, picture):
+    image = (picture.permute(1, 2, 0) * 255).round().byte().numpy()
+    cv2.imwrite(str(path), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
 
 
-def test_nearest_background_repeats_the_farther_end_of_each_row():
-    video = torch.tensor([0.9, 0.9, 0, 0, 0.2, 0.3]).expand(1, 3, 1, 6)
-    mask = torch.tensor([0.0, 0, 1, 1, 0, 0]).view(1, 1, 1, 6)
-    disparity = torch.tensor([5.0, 5, 0, 0, 1, 1]).view(1, 1, 1, 6)
-    filled = nearest_background(video, mask, disparity)
-    assert filled[0, 0, 0].tolist() == pytest.approx([0.9, 0.9, 0.2, 0.2, 0.2, 0.3])
-    at_border = torch.tensor([1.0, 1, 0, 0, 0, 0]).view(1, 1, 1, 6)
-    assert nearest_background(video, at_border, disparity)[0, 0, 0, 0] == 0
-
-
-@pytest.mark.parametrize("fill", [telea, navier_stokes])
-def test_cv2_fills_keep_what_is_known(fill):
-    video = (torch.rand(2, 3, 16, 16) * 255).round() / 255
-    mask = torch.zeros(2, 1, 16, 16)
-    mask[..., 4:8, 4:8] = 1
-    filled = fill(video * (1 - mask), mask, mask)
-    known = (mask == 0).expand_as(video)
-    assert torch.allclose(filled[known], video[known], atol=1e-6)
-    assert (filled[~known] > 0).any()
+def save_pair(folder, disparity, name="disp.npy"):
+    folder.mkdir(parents=True)
+    save(folder / "a_left.png", texture(1))
+    save(folder / "a_right.png", texture(2))
+    np.save(folder / name, disparity)
 
 
 @pytest.fixture
-def composite():
-    generator = torch.Generator().manual_seed(1)
-    photos = torch.rand(2, 3, 60, 90, generator=generator)
-    return layered_composite(
-        *photos, frames=3, height=48, width=96, max_disparity=10, generator=generator
+def media(tmp_path):
+    """A folder of videos, of which one is broken, of photographs, and of stereo pairs."""
+    (tmp_path / "videos").mkdir()
+    video = torch.stack([texture(0, HEIGHT, WIDTH + 8)[..., t : t + WIDTH] for t in range(6)])
+    with VideoWriter(tmp_path / "videos" / "a.mp4", probe(DEMO), WIDTH, HEIGHT) as writer:
+        writer.write(video, [Fraction(t, 24) for t in range(6)])
+    (tmp_path / "videos" / "broken.mp4").write_bytes(b"no video")
+    (tmp_path / "photos").mkdir()
+    for seed in (3, 4):
+        save(tmp_path / "photos" / f"{seed}.png", texture(seed))
+    disparity = np.full((60, 120), 2.0, np.float32)
+    disparity[20:40, 40:60] = 8
+    save_pair(tmp_path / "pairs" / "one", disparity)
+    right = gapw_warp(texture(1)[None], torch.from_numpy(disparity)[None, None]).video
+    save(tmp_path / "pairs" / "one" / "a_right.png", right[0])
+    near = np.zeros((HEIGHT, WIDTH), np.uint8)
+    near[12:36, 30:60] = 255
+    cv2.imwrite(str(tmp_path / "depth.png"), near)
+    return tmp_path
+
+
+def arguments(media, *more):
+    small = ["--size", f"{WIDTH}x{HEIGHT}", "--frames", "4", "--start", "1", "--composites", "2"]
+    return [*small, "--output", str(media / "out"), *map(str, more)]
+
+
+def test_one_command_measures_every_fill_on_every_source(media, capsys):
+    sources = ["--videos", media / "videos", "--photos", media / "photos"]
+    sources += ["--stereo", media / "pairs", "--depth", media / "depth.png"]
+    options = arguments(media, *sources, "--max-disparity", 10, "--fill", "classic")
+    assert evaluate.main(options) == 0
+    printed = capsys.readouterr()
+    record = json.loads((media / "out" / "evaluation.json").read_text())
+    kinds = {"real clips, 10 %": 1, "composites, 10 %": 2, "stereo pairs": 1}
+    rows = ["classic", *evaluate.BASELINES, "(truth)"]
+    assert {k: list(r) for k, r in record["means"].items()} == dict.fromkeys(kinds, rows)
+    assert len(record["clips"]) == 4
+    for kind, count in kinds.items():
+        assert f"**{kind}** ({count})" in printed.out
+        for row in rows[:-1]:
+            scores = record["means"][kind][row]
+            assert scores["known_exact"] == 1
+            assert 3 < scores["psnr_hole"] < scores["psnr_full"]
+            assert 0 < scores["st_lpips_full"] != scores["st_lpips_hole"]
+    assert (media / "out" / "evaluation.md").read_text() == printed.out
+    assert "broken.mp4" in printed.err and len(record["left_out"]) == 1
+    assert "Left out (1): " in printed.out
+    grid = cv2.imread(str(media / "out" / "evaluation.png"))
+    assert grid is not None and grid.shape[:2] == (3 * 84 + 96, 7 * 60)
+
+
+def measured(clip, fills):
+    return evaluate.measure_clip(Scorer(clip, Perceptual(), 2), fills)
+
+
+@pytest.fixture
+def grey():
+    """A grey still scene with a near square: every figure is arithmetic."""
+    video = torch.full((3, 3, HEIGHT, WIDTH), 0.5)
+    disparity = torch.zeros(3, 1, HEIGHT, WIDTH)
+    disparity[..., 12:36, 30:60] = 6
+    return project_back("grey", "one", video, disparity)
+
+
+def test_the_truth_as_a_fill_is_perfect():
+    wide = texture(0, HEIGHT, WIDTH + 4)
+    video = torch.stack([wide[..., 2 * t : 2 * t + WIDTH] for t in range(3)])
+    disparity = torch.zeros(3, 1, HEIGHT, WIDTH)
+    disparity[..., 12:36, 30:60] = 6
+    clip = project_back("moving", "one", video, disparity)
+    rows, pictures = measured(clip, {"truth": lambda video, mask, disparity: clip.truth})
+    assert list(rows) == ["truth", "(truth)"]  # its raw output is what the blend gives
+    scores = rows["truth"]
+    for name in ("psnr_full", "psnr_hole", "psnr_ring"):
+        assert scores[name] == math.inf
+    for name in ("ssim_full", "ssim_hole", "ssim_ring"):
+        assert scores[name] == pytest.approx(1, abs=1e-6)
+    assert scores["siou"] == scores["known_exact"] == 1
+    zero = ("st_lpips_full", "st_lpips_hole", "seam", "drift_mean_hole", "drift_std_known")
+    assert all(scores[name] == 0 for name in zero)
+    assert scores["temporal_hole"] == rows["(truth)"]["temporal_hole"] > 0
+    assert torch.equal(pictures["truth"], clip.truth)
+
+
+def test_a_constant_fill_scores_what_arithmetic_says(grey):
+    def constant(video, mask, disparity):
+        return torch.where(mask > 0, torch.full_like(video, 0.7), video)
+
+    def everywhere(video, mask, disparity):
+        return torch.full_like(video, 0.7)
+
+    rows, _ = measured(grey, {"holes": constant, "everywhere": everywhere})
+    assert list(rows) == ["holes", "everywhere", "everywhere, raw", "(truth)"]
+    share = float(grey.mask.mean())
+    assert share == pytest.approx(24 * 6 / (HEIGHT * WIDTH), rel=0.2)
+    for row in ("holes", "everywhere, raw"):
+        assert rows[row]["psnr_hole"] == pytest.approx(-10 * math.log10(0.04), abs=1e-3)
+    whole = -10 * math.log10(0.04 * share)
+    assert rows["holes"]["psnr_full"] == pytest.approx(whole, abs=1e-3)
+    assert rows["everywhere, raw"]["psnr_full"] == pytest.approx(-10 * math.log10(0.04), abs=1e-3)
+    assert rows["holes"]["seam"] == pytest.approx(0.2 * 255, rel=1e-4)
+    assert rows["everywhere, raw"]["seam"] == pytest.approx(0, abs=1e-4)
+    # Two flat greys of one structure: SSIM is the luminance term alone.
+    c1 = 0.01**2
+    flat = (2 * 0.5 * 0.7 + c1) / (0.5**2 + 0.7**2 + c1)
+    assert rows["everywhere, raw"]["ssim_full"] == pytest.approx(flat, abs=1e-3)
+    lightness = [116 * (((v + 0.055) / 1.055) ** 2.4) ** (1 / 3) for v in (0.5, 0.7)]
+    drift = lightness[1] - lightness[0]
+    assert rows["everywhere, raw"]["drift_mean_known"] == pytest.approx(drift, abs=0.1)
+    assert rows["everywhere, raw"]["known_exact"] == 0
+    # The blend takes the shift that it finds on known pixels off the holes' border.
+    assert rows["everywhere"]["psnr_hole"] > 20
+    assert rows["everywhere"]["known_exact"] == 1 and rows["everywhere"]["drift_mean_known"] == 0
+
+
+class Counting(Inpainter):
+    name = "counting"
+
+    def stream(self, frames, *, num_steps=1, dilation=5, seed=0):
+        for frame in frames:  # the denser, the better
+            yield frame.video + frame.occlusion_mask * (0.5 - 0.2 / dilation)
+
+
+def test_sparse_is_compared_with_dense(media, monkeypatch, capsys):
+    monkeypatch.setattr(evaluate, "load_inpainter", lambda spec, vae, **options: Counting())
+    options = ["--photos", media / "photos", "--fill", "classic", "some/model.safetensors"]
+    options += ["--dilation", 1, 3, "dense", "--perceptual-frames", 0]
+    options += ["--size", "320x128", "--composites", 1]
+    assert evaluate.main(arguments(media, *options)) == 0
+    printed = capsys.readouterr().out
+    means = json.loads((media / "out" / "evaluation.json").read_text())["means"]
+    rows = means["composites, 7 %"]
+    names = [f"model, {d}" for d in ("dilation 1", "dilation 3", "dense")]
+    assert list(rows)[:4] == ["classic", *names]
+    kept = [rows[name]["tokens_kept"] for name in names]
+    assert 0 < kept[0] < kept[1] < kept[2] == 1
+    assert "**Sparse minus dense**" in printed and "st_lpips_full" not in rows["classic"]
+    lost = rows[names[0]]["psnr_hole"] - rows[names[2]]["psnr_hole"]
+    assert f"| composites, 7 % | {names[0]} | {100 * kept[0]:.1f} | {lost:+.2f} |" in printed
+
+
+def test_a_checkpoint_is_measured_raw_and_blended(media):
+    torch.manual_seed(0)
+    save_transformer(media / "tiny.safetensors", Transformer(TINY))
+    save_vae(build_vae("mini"), media / "vae.safetensors")
+    save_file({"context": torch.zeros(1, 2, TINY.text_dim)}, media / "context.safetensors")
+    options = ["--photos", media / "photos", "--composites", 1, "--perceptual-frames", 0]
+    options += ["--fill", media / "tiny.safetensors", "--vae", media / "vae.safetensors"]
+    options += ["--context", media / "context.safetensors"]
+    assert evaluate.main(arguments(media, *options)) == 0
+    means = json.loads((media / "out" / "evaluation.json").read_text())["means"]
+    rows = means["composites, 7 %"]
+    assert list(rows)[:2] == ["tiny", "tiny, raw"]
+    assert rows["tiny"]["known_exact"] == 1 > rows["tiny, raw"]["known_exact"]
+    assert rows["tiny"]["psnr_full"] > rows["tiny, raw"]["psnr_full"]
+    assert rows["tiny"]["psnr_ring"] == "inf" != rows["tiny, raw"]["psnr_ring"]
+    assert 0 < rows["tiny"]["tokens_kept"] <= 1
+
+
+def test_an_autoencoder_is_measured_by_what_comes_back(media, capsys):
+    torch.manual_seed(0)
+    save_vae(build_vae("mini"), media / "vae.safetensors")
+    sources = ["--videos", media / "videos", "--photos", media / "photos", "--limit", 1]
+    options = [*sources, "--reconstruct", media / "vae.safetensors"]
+    assert evaluate.main(arguments(media, *options)) == 0
+    means = json.loads((media / "out" / "evaluation.json").read_text())["means"]
+    assert list(means) == ["real clips", "photographs"]
+    spec = str(media / "vae.safetensors")
+    (_, video) = next(
+        real_videos(media / "videos", Selection((WIDTH, HEIGHT), frames=4, start=1, limit=1))
     )
+    expected = reconstruction_scores(video, reconstruct(load_vae(spec), video), None)
+    assert means["real clips"][spec]["psnr_full"] == pytest.approx(expected["psnr_full"])
+    assert 3 < expected["psnr_full"] < 30  # random weights
+    assert reconstruction_scores(video, video, None)["psnr_full"] == math.inf
+    assert means["photographs"][spec]["temporal_full"] is None
+    assert "**photographs** (1)" in capsys.readouterr().out
+    assert evaluate.main(["--reconstruct", spec]) == 1
+    assert "expected --videos or --photos with a usable file" in capsys.readouterr().err
 
 
-def test_a_composite_shows_its_background_wherever_it_is_not_near(composite):
-    far = (composite.disparity < 5).expand_as(composite.video)
-    difference = (composite.video - composite.background).abs()[far]
-    assert 0.3 < far.float().mean() < 1
-    assert difference.max() < 0.03  # the soft edge's last 2 %
+def test_bad_input_is_said_in_one_line(media, capsys):
+    def fails(*options):
+        assert evaluate.main([*map(str, options), "--frames", "4", "--perceptual-frames", "0"]) == 1
+        return capsys.readouterr().err
+
+    empty = media / "empty"
+    empty.mkdir()
+    assert f"{empty}: expected a folder of videos, got none" in fails("--videos", empty)
+    assert "expected a folder of photographs" in fails("--photos", empty)
+    assert "expected a folder, there is none" in fails("--stereo", media / "nothing")
+    assert "expected --videos, --photos or --stereo" in fails()
+    (media / "videos" / "a.mp4").unlink()
+    said = fails("--videos", media / "videos")
+    assert "broken.mp4" in said and "with a usable file, got none" in said
+    photos = media / "photos"
+    assert "'/no/model.safetensors'" in fails("--photos", photos, "--fill", "/no/model.safetensors")
+    for wrong in (["--dilation", "4"], ["--size", "10x10"], ["--fill"]):
+        with pytest.raises(SystemExit) as stopped:
+            evaluate.main(wrong)
+        assert stopped.value.code == 2
 
 
-def test_a_seed_gives_a_composite():
-    clips = [
-        layered_composite(
-            *torch.ones(2, 3, 60, 90).mul(torch.tensor([0.2, 0.8]).view(2, 1, 1, 1)),
-            frames=2,
-            height=24,
-            width=48,
-            max_disparity=5,
-            generator=torch.Generator().manual_seed(seed),
-        ).video
-        for seed in (3, 3, 4)
-    ]
-    assert torch.equal(clips[0], clips[1])
-    assert not torch.equal(clips[0], clips[2])
+def test_a_clip_without_holes_is_left_out(media, capsys):
+    save_pair(media / "pairs" / "flat", np.full((60, 120), 2.0))  # its border is not measured
+    options = ["--stereo", media / "pairs", "--perceptual-frames", 0]
+    assert evaluate.main(arguments(media, *options)) == 0
+    printed = capsys.readouterr()
+    assert "left out: flat (stereo pairs): no holes" in printed.err
+    assert "**stereo pairs** (1)" in printed.out
 
 
-def test_the_holes_of_a_composite_show_its_background(composite):
-    mask, _ = evaluate.project_back(composite.video, composite.disparity)
-    inside = mask[..., 10:-10].expand(-1, 3, -1, -1) > 0
-    difference = (composite.video - composite.background).abs()[..., 10:-10][inside]
-    assert inside.any()
-    assert difference.mean() < 0.02
+def test_a_real_clip_begins_after_the_dark_and_ends_at_a_cut(media):
+    shots = [texture(seed, HEIGHT, WIDTH) for seed in (5, 6)]
+    video = torch.stack([shots[0]] * 8 + [shots[1]] * 8)
+    with VideoWriter(media / "videos" / "b.mp4", probe(DEMO), WIDTH, HEIGHT) as writer:
+        writer.write(video, [Fraction(t, 24) for t in range(16)])
+    for name, dark in (("c.mp4", 12), ("d.mp4", 16)):
+        video[:dark] = 0.02
+        with VideoWriter(media / "videos" / name, probe(DEMO), WIDTH, HEIGHT) as writer:
+            writer.write(video, [Fraction(t, 24) for t in range(16)])
+    selection = Selection((WIDTH, HEIGHT), frames=14, start=2)
+    clips = dict(real_videos(media / "videos", selection))
+    lengths = {name: len(clip) for name, clip in clips.items()}
+    assert lengths == {"a.mp4": 4, "b.mp4": 6, "c.mp4": 4}
+    assert "broken.mp4" in selection.left_out[0]
+    assert "d.mp4: dark from frame 2 on" in selection.left_out[1]
 
 
-def test_the_table_names_every_fill(composite, monkeypatch):
-    monkeypatch.setattr(evaluate, "busiest_window", lambda mask: (0, slice(None)))
-    mask, disparity = evaluate.project_back(composite.video, composite.disparity)
-    clips = [("composites", "one", composite.video, mask, disparity)]
-    figures, pictures = evaluate.measure(clips)
-    table = evaluate.table(figures)
-    for name in evaluate.FILLS:
-        assert name in table
-        assert figures["composites"][name]["psnr"] > 3
-    assert pictures[0].shape == (3, 48, 96 * (len(evaluate.FILLS) + 2))
+def test_a_stereo_pair_is_measured_where_it_is_truly_occluded():
+    left = texture(1, 24, 64)[None]
+    disparity = torch.full((1, 1, 24, 64), 2.0)
+    disparity[..., 20:30] = 8
+    clip = stereo_clip("one", left, left, disparity)
+    # The near strip lands on 12..21; its 6 pixels more of shift open 22..27; 62, 63 are beyond.
+    columns = clip.measured[0, 0].sum(0).nonzero()[:, 0].tolist()
+    assert columns == list(range(22, 28))
+    assert clip.mask[0, 0, 0].nonzero()[:, 0].tolist() == [*range(22, 28), 62, 63]
+    assert torch.equal(clip.warped[..., 12:22], left[..., 20:30])
+    disparity[:, :, :12, 30] = 0  # unknown just right of the strip, in half of the rows
+    clip = stereo_clip("one", left, left, disparity)
+    assert clip.measured[0, 0, :12].sum() == 0 and clip.measured[0, 0, 12:].sum() == 12 * 6
+    assert clip.mask[0, 0, :12].sum() >= 12 * 6
+
+
+def test_disparity_files_of_every_kind(tmp_path):
+    truth = np.zeros((60, 120), np.float32)
+    truth[:, 30:] = 7.5
+    unknown = truth.copy()
+    unknown[0, 0], unknown[0, 1], unknown[0, 2] = np.inf, np.nan, -1
+    save_pair(tmp_path / "npy", unknown)
+    save_pair(tmp_path / "png", truth)
+    (tmp_path / "png" / "disp.npy").unlink()
+    cv2.imwrite(str(tmp_path / "png" / "GT.png"), (truth * 256).astype(np.uint16))
+    for kind in ("npy", "png"):
+        left, _, disparity = read_stereo_pair(tmp_path / kind)
+        assert torch.equal(disparity[0, 0], torch.from_numpy(truth))
+    assert torch.allclose(left[0], texture(1), atol=1 / 255)
+    np.save(tmp_path / "npy" / "disp.npy", truth[1:])
+    with pytest.raises(ValueError, match=r"of one size, got \[60, 120\], \[60, 120\], \[59, 120\]"):
+        read_stereo_pair(tmp_path / "npy")
+    np.save(tmp_path / "npy" / "disp.npy", truth * 0)
+    with pytest.raises(ValueError, match="expected disparities above 0"):
+        read_stereo_pair(tmp_path / "npy")
+    save(tmp_path / "npy" / "b_left.png", texture(1))
+    with pytest.raises(ValueError, match="expected one file whose name ends in left"):
+        read_stereo_pair(tmp_path / "npy")
+
+
+def test_means_leave_out_what_was_not_measured():
+    means = mean_scores([{"a": 1.0, "b": math.nan}, {"a": 3.0, "b": math.nan, "c": 5.0}])
+    assert means["a"] == 2 and math.isnan(means["b"]) and means["c"] == 5
+    assert plain({"a": [math.nan, math.inf, 1.0]}) == {"a": [None, "inf", 1.0]}
+    assert lost_table({"kind": {}}, []) == ""
+
+
+def test_the_picture_shows_the_busiest_square():
+    mask = torch.zeros(3, 1, 400, 600)
+    mask[..., 200:240, 300:340] = 1
+    mask[..., :, :40] = 1  # the border is no place to look at
+    frame, _, rows, columns = busiest_window(mask)
+    assert frame == 1
+    assert rows.start <= 200 and rows.stop >= 240 and rows.stop - rows.start == TILE
+    assert columns.start <= 300 and columns.stop >= 340 and columns.start >= 64

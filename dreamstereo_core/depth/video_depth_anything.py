@@ -1,0 +1,263 @@
+"""Video-Depth-Anything: depth that a network makes consistent over a window of frames.
+
+The published windowed procedure (github.com/DepthAnything/Video-Depth-Anything, infer_video_depth),
+as a stream: 32 frames at a time, of which ten are the window before's key frames; scale and shift
+from two of them, and eight overlapping frames blended. Its authors' one-frame-at-a-time variant
+would need no look-ahead, but is much less accurate (0.836 instead of 0.926 of ScanNet's points
+within 25 %). Key frames are encoded once: what the encoder makes of a frame is kept, not the frame.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..types import Video
+from .dinov2 import PATCH, DinoV2
+from .estimator import DepthEstimator, choose_device, invert_meters
+from .guided import shrink
+from .temporal_head import WINDOW, TemporalHead
+
+SIZE = 518  # px, the shorter side at work
+KEY_FRAMES = (0, 12, 24, 25, 26, 27, 28, 29, 30, 31)
+"""Frames of a window with which the next one starts."""
+
+_OVERLAP = len(KEY_FRAMES)
+_ANCHORS = 2  # of the key frames, far back: they give scale and shift
+_BLENDED = _OVERLAP - _ANCHORS
+_STEP = WINDOW - _OVERLAP
+_LONGEST = 2 * SIZE  # px: only frames longer than 30 : 1 are squeezed
+_WIDEST = 1.78  # longer frames get a smaller shorter side, so that memory stays the same
+_FIRST_LONGEST = 1280  # px: larger frames are averaged down before anything else
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class VideoDepthConfig:
+    """Sizes of a network."""
+
+    dim: int = 384
+    """Width of the encoder's tokens."""
+    num_layers: int = 12
+    """Of the encoder."""
+    num_heads: int = 6
+    """Of the encoder's attention."""
+    layers: tuple[int, int, int, int] = (2, 5, 8, 11)
+    """Of the encoder, that the head looks at."""
+    features: int = 64
+    """Channels of the head's pyramid, a multiple of 32."""
+    widths: tuple[int, int, int, int] = (48, 96, 192, 384)
+    """Channels of the four layers in the head, the last two multiples of 32."""
+    grid: int = 37
+    """Tokens along a side of the pictures that the encoder's positions were learned on."""
+
+
+SMALL = VideoDepthConfig()
+BASE = VideoDepthConfig(768, 12, 12, (2, 5, 8, 11), 128, (96, 192, 384, 768))
+LARGE = VideoDepthConfig(1024, 24, 16, (4, 11, 17, 23), 256, (256, 512, 1024, 1024))
+
+
+class VideoDepthNetwork(nn.Module):
+    """The encoder, frame by frame, and the head over a window; weights are random."""
+
+    def __init__(self, config: VideoDepthConfig = SMALL):
+        super().__init__()
+        self.config = config
+        self.pretrained = DinoV2(config.dim, config.num_layers, config.num_heads, config.grid)
+        self.head = TemporalHead(config.dim, config.features, config.widths)
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a window leaves to the next one."""
+
+    key_frames: Tensor
+    """Tokens ``[10, 4, N, dim]``."""
+    anchors: Tensor
+    """Depth ``[2, 1, h, w]`` of the first two key frames that the next window starts with."""
+    tail: Tensor
+    """Depth ``[8, 1, h, w]`` of the end, into which the next window's is blended."""
+
+
+@dataclass(frozen=True)
+class WindowState:
+    """Where a shot stands."""
+
+    size: tuple[int, int]
+    """(height, width) at which the network works."""
+    device: torch.device
+    """Where the depth goes."""
+    seen: int = 0
+    """Frames of the shot that have come in."""
+    start: int = 0
+    """The shot's frame at which the next window starts."""
+    waiting: tuple[Tensor, ...] = ()
+    """Tokens ``[4, N, dim]`` of each frame that no window has had."""
+    last: Window | None = None
+    """The window before."""
+
+    @property
+    def wanted(self) -> int:
+        """Frames that must be waiting before the next window can be made."""
+        return WINDOW if self.last is None else _STEP
+
+
+class VideoDepthAnything(DepthEstimator):
+    """Depth by a `VideoDepthNetwork` over windows of 32 frames.
+
+    A frame's depth comes up to 31 frames late: `predict` gives what is final, `flush` the rest of a
+    shot. The result is the same however a shot is cut into chunks. Memory holds the tokens of
+    fewer than 60 frames, and one window's depth.
+
+    Args:
+        network: with weights; it is moved to the device and stays in float32.
+        name: for people.
+        metric: the network gives metres instead of inverse depth of any scale.
+        device: "auto" takes CUDA, then MPS, then the CPU.
+        dtype: what the network computes in; None is float16 on CUDA, else float32.
+        size: the shorter side at work, a multiple of 14; less is faster and coarser.
+
+    Raises:
+        ValueError: `size` is no multiple of 14.
+    """
+
+    normalized = False
+
+    def __init__(
+        self,
+        network: VideoDepthNetwork,
+        *,
+        name: str = "Video-Depth-Anything",
+        metric: bool = False,
+        device: str | torch.device = "auto",
+        dtype: torch.dtype | None = None,
+        size: int = SIZE,
+    ) -> None:
+        if size < PATCH or size % PATCH:
+            raise ValueError(f"size: expected a multiple of {PATCH}, got {size}")
+        self.name = name
+        self.metric = metric
+        self.device = choose_device(device)
+        self.dtype = dtype or (torch.float16 if self.device.type == "cuda" else torch.float32)
+        self.network = network.to(self.device).eval().requires_grad_(False)
+        self.size = size
+
+    def predict(
+        self, video: Video, state: WindowState | None = None, *, new_shot: bool = False
+    ) -> tuple[Tensor, WindowState]:
+        """Return raw inverse depth ``[n, 1, h, w]`` of the frames whose depth is final."""
+        if state is None or new_shot:
+            height, width = video.shape[2:]
+            state = WindowState(working_size(height, width, self.size), video.device)
+        ready = [torch.empty(0, 1, *state.size)]
+        for part in video.split(4 if self.device.type == "cpu" else 16):
+            tokens = self._encode(part, state.size)
+            waiting = (*state.waiting, *(frame.clone() for frame in tokens))  # not the whole batch
+            state = replace(state, seen=state.seen + len(part), waiting=waiting)
+            while len(state.waiting) >= state.wanted:
+                depth, state = self._next_window(state)
+                ready.append(depth)
+        return self._finish(ready, state), state
+
+    def flush(self, state: WindowState | None) -> Tensor:
+        """Return raw inverse depth of the shot's last frames, which waited for others.
+
+        As published, the last frame stands for those that the last windows lack.
+        """
+        if state is None:
+            return super().flush(state)
+        owed = state.seen - (0 if state.last is None else state.start + _ANCHORS)
+        ready = [torch.empty(0, 1, *state.size)]
+        while state.start < state.seen:
+            frames = [] if state.last is None else list(state.last.key_frames)
+            frames += state.waiting
+            missing = state.wanted - len(state.waiting)
+            state = replace(state, waiting=(*state.waiting, *[frames[-1]] * missing))
+            depth, state = self._next_window(state)
+            ready.append(depth)
+        if state.last is not None:
+            ready.append(state.last.tail)
+        return self._finish(ready, state)[:owed]
+
+    @torch.no_grad()
+    def _encode(self, video: Video, size: tuple[int, int]) -> Tensor:
+        """Return each frame's tokens ``[T, 4, N, dim]``."""
+        pixels = shrink(video.to(self.device, torch.float32), _FIRST_LONGEST)
+        pixels = F.interpolate(pixels, size, mode="bicubic", align_corners=False)
+        mean, deviation = pixels.new_tensor((_MEAN, _DEVIATION)).view(2, 3, 1, 1)
+        with self._precision():
+            tokens = self.network.pretrained(
+                (pixels - mean) / deviation, self.network.config.layers
+            )
+        return tokens.to(self.dtype)
+
+    @torch.no_grad()
+    def _next_window(self, state: WindowState) -> tuple[Tensor, WindowState]:
+        """Return the depth that is final with the next window, and the state after it."""
+        last, left = state.last, state.seen - state.start
+        tokens = torch.stack(state.waiting[: state.wanted])
+        if last is not None:
+            tokens = torch.cat((last.key_frames, tokens))
+        # A shot's last window needs no depth of the frames that only fill it.
+        count = WINDOW if left > _STEP else max(left, 0 if last is None else _OVERLAP)
+        with self._precision():
+            depth = self.network.head(tokens, state.size, count).float()
+        origin = depth[:1]
+        if last is not None:
+            origin = last.anchors[:1]
+            if not self.metric:
+                scale, shift = scale_and_shift(depth[:_ANCHORS], last.anchors)
+                depth = (depth * scale + shift).clamp(min=0)
+        anchors = torch.cat((origin, depth[KEY_FRAMES[1] : KEY_FRAMES[1] + 1]))
+        if last is not None:
+            share = torch.linspace(0, 1, _BLENDED, device=depth.device).view(-1, 1, 1, 1)
+            blended = torch.lerp(last.tail, depth[_ANCHORS:_OVERLAP], share)
+            depth = torch.cat((blended, depth[_OVERLAP:]))
+        return depth[:-_BLENDED], replace(
+            state,
+            start=state.start + _STEP,
+            waiting=state.waiting[state.wanted :],
+            last=Window(tokens[list(KEY_FRAMES)], anchors, depth[-_BLENDED:].clone()),
+        )
+
+    def _finish(self, depths: list[Tensor], state: WindowState) -> Tensor:
+        """Return depths in order, as inverse depth, where the video is."""
+        depth = torch.cat([part.to(state.device) for part in depths])
+        return invert_meters(depth) if self.metric else depth
+
+    def _precision(self) -> AbstractContextManager:
+        """Compute in half precision as published: what needs float32 stays so."""
+        half = self.dtype != torch.float32
+        return torch.autocast(self.device.type, self.dtype if half else None, enabled=half)
+
+
+def scale_and_shift(values: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the scale and shift that bring `values` closest to `wanted`, by least squares.
+
+    Flat values, and such that go against the wanted ones, keep their scale: a depth must not turn
+    inside out.
+    """
+    middle, aim = values.mean(), wanted.mean()
+    variance = (values - middle).square().mean()
+    covariance = ((values - middle) * (wanted - aim)).mean()
+    usable = (covariance > 0) & (variance > 1e-10 * middle.square())
+    scale = torch.where(usable, covariance / variance, 1.0)
+    return scale, aim - scale * middle
+
+
+def working_size(height: int, width: int, short: int = SIZE) -> tuple[int, int]:
+    """Return the (height, width) at which the network sees frames: multiples of 14.
+
+    As published: the shorter side becomes `short`, or less for frames longer than 16 : 9.
+    """
+    ratio = max(height, width) / min(height, width)
+    if ratio > _WIDEST:
+        short = max(1, round(int(short * 1.777 / ratio) / PATCH)) * PATCH
+    scale = short / min(height, width)
+    return tuple(  # pyright: ignore[reportReturnType]
+        min(max(round(side * scale / PATCH) * PATCH, short), _LONGEST) for side in (height, width)
+    )

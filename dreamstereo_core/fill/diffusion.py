@@ -1,0 +1,321 @@
+"""Filling with a video transformer that computes the tokens around the holes only (SASI)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..masks import wide_parts
+from ..models.conditioning import Conditioning, missing_group, to_latent_mask
+from ..models.sparse import select_tokens
+from ..models.transformer import Transformer
+from ..models.vae_base import DecoderCache, EncoderCache, VideoVAE
+from ..sampling import cross_fade, denoise, position_noise, prepare_steps, sigmas
+from ..types import Latent, OcclusionMask, TokenIndex, Video
+from .coherence import pull_push
+from .inpainter import Inpainter, MaskedFrame
+
+GREY = 0.5
+"""What Wan's inpainters see in a hole."""
+MULTIPLE = 16
+"""Pixels of a token's side; frames are filled up to multiples of it."""
+NARROW = 4
+"""Pixels along a row from which a hole gets tokens: a rough depth opens thousands of smaller ones,
+and each would cost what a large one does."""
+TILES = (None, 512, 256, 128)
+"""Sizes of the autoencoder's tiles, in pixels, from fast to frugal; None = the whole frame."""
+
+
+@dataclass
+class DiffusionInpainter(Inpainter):
+    """Fills holes by a Wan-class inpainting transformer between a video autoencoder's two halves.
+
+    The autoencoder runs through the shot in one go. The transformer works on windows of it: where
+    two of them overlap, the later one sees what the earlier one made as known, and its own result
+    is faded in. Frames before a shot's first hole pass through as they are.
+    """
+
+    transformer: Transformer
+    vae: VideoVAE
+    context: Tensor | None = None
+    """`[1, L, text_dim]`; None = the transformer's own."""
+    shift: float = 5.0
+    """Of the schedule; one step does not depend on it."""
+    window: int = 21
+    """Latent frames that the transformer sees at once; 21 are 81 frames."""
+    overlap: int = 4
+    """Latent frames that two windows share."""
+    narrow: int = NARROW
+    """Holes of less than this many pixels along a row are filled from beside them."""
+    temporal_stride: int | None = None
+    """Keep each such latent frame of a window whole; None = none."""
+    tile: int | None = None
+    """Side of the autoencoder's tiles in pixels; None = as large as the memory allows. It changes
+    memory and speed, not the picture."""
+    device: torch.device | None = None
+    """To compute on; None = where the transformer is."""
+    name: str = "diffusion"
+
+    def __post_init__(self) -> None:
+        if not self.transformer.config.is_inpainting:
+            raise ValueError(
+                "transformer: expected an inpainting model (36 input channels: Fun-InP, DreamStereo"
+                " or a base with a DreamStereo LoRA), got one with "
+                f"{self.transformer.config.in_dim}"
+            )
+        if not 0 <= self.overlap < self.window:
+            raise ValueError(
+                f"overlap: expected 0 to {self.window - 1} latent frames of a window of "
+                f"{self.window}, got {self.overlap}"
+            )
+
+    def stream(
+        self, frames: Iterable[MaskedFrame], *, num_steps: int = 1, dilation: int = 5, seed: int = 0
+    ) -> Iterator[Video]:
+        """Fill one shot, a window behind the input.
+
+        Raises:
+            ValueError: an option is out of its range.
+            MemoryError: a window does not fit; the message says what does.
+        """
+        holes = (_Holes.of(frame, self.narrow) for frame in frames)
+        for frame in holes:
+            if frame.wide.any():
+                shot = _Shot(self, sigmas(num_steps, self.shift), dilation, seed)
+                yield from shot.fill(chain([frame], holes))
+                return
+            yield frame.video
+
+    def fit_tile(self, size: tuple[int, int]) -> int | None:
+        """Return the largest of `TILES` with which frames of (H, W) pixels fit the memory.
+
+        Raises:
+            MemoryError: none does.
+        """
+        for tile in TILES:
+            try:
+                self._try_tile(size, tile)
+                return tile
+            except torch.cuda.OutOfMemoryError:
+                torch.cuda.empty_cache()
+        height, width = size
+        raise MemoryError(
+            f"vae: too little memory for frames of {width}x{height} pixels even by tiles of "
+            f"{TILES[-1]}; smaller frames would fit, or a smaller autoencoder"
+        )
+
+    def _try_tile(self, size: tuple[int, int], tile: int | None) -> None:
+        video = torch.full((1, 3, 5, *size), GREY, device=self.vae.device)
+        self.vae.decode(self.vae.encode(video, tile=tile), tile=tile)
+
+
+@dataclass(frozen=True)
+class _Holes:
+    """A frame `[1, 3, H, W]` whose narrow holes are filled, with its masks `[1, 1, H, W]`."""
+
+    video: Video
+    every: OcclusionMask
+    wide: OcclusionMask
+
+    @classmethod
+    def of(cls, frame: MaskedFrame, narrow: int) -> _Holes:
+        video, wide = fill_narrow(frame.video, frame.occlusion_mask, narrow)
+        return cls(video, (frame.occlusion_mask > 0).to(wide), wide)
+
+
+class _Shot:
+    """One shot on its way through an inpainter."""
+
+    def __init__(
+        self, inpainter: DiffusionInpainter, schedule: Sequence[float], dilation: int, seed: int
+    ):
+        self.inpainter, self.schedule = inpainter, schedule
+        self.dilation, self.seed = dilation, seed
+        self.device = inpainter.device or next(inpainter.transformer.parameters()).device
+        self.tile = inpainter.tile
+        self.start = 0  # latent frame at which the window starts
+        self.latents: list[Latent] = []  # of the masked video, of the window and beyond
+        self.missing: list[Tensor] = []
+        self.carried: list[Latent] = []  # the previous window's result, where it overlaps
+        self.waiting: deque[_Holes] = deque()  # frames that have not come out yet
+        self.encoder: EncoderCache | None = None
+        self.decoder: DecoderCache | None = None
+
+    def fill(self, frames: Iterator[_Holes]) -> Iterator[Video]:
+        inpainter = self.inpainter
+        conditionings = self._prepare()
+        group = list(islice(frames, 1))
+        if inpainter.tile is None and self.device.type != "cpu":
+            size = _pad(group[0].video).shape[-2:]
+            self.tile = inpainter.fit_tile((size[0], size[1]))
+        while group:
+            following = list(islice(frames, 4))
+            self._take(group, last=not following)
+            yield from self._windows(conditionings, last=not following)
+            group = following
+
+    @torch.no_grad()
+    def _prepare(self) -> list[Conditioning]:
+        transformer, context = self.inpainter.transformer, self.inpainter.context
+        config = transformer.config
+        if context is None and config.learned_context:
+            context = transformer.context
+        elif context is None and config.cross_attention:
+            # Wan's own null prompt is little else: it is padded with zeros up to text_len.
+            context = torch.zeros(1, 1, config.text_dim)
+        return prepare_steps(transformer, self.schedule, context, self.device)
+
+    @torch.no_grad()
+    def _take(self, group: list[_Holes], *, last: bool) -> None:
+        """Encode the frames of one latent; a short last group is filled up with its last frame."""
+        self.waiting.extend(group)
+        if self.encoder is not None:  # the first latent of a shot is one frame alone
+            group = group + [group[-1]] * (4 - len(group))
+        mask = torch.cat([_pad(frame.wide) for frame in group]).to(self.device)
+        video = torch.cat([_pad(frame.video) for frame in group]).to(self.device)
+        video = torch.where(mask > 0, GREY, video)
+        latent, self.encoder = self.inpainter.vae.encode_chunk(
+            video.transpose(0, 1)[None], self.encoder, last=last, tile=self.tile
+        )
+        if latent.shape[2]:
+            self.latents += latent.to(self.device).split(1, 2)
+        self.missing.append(missing_group(mask.transpose(0, 1)[None]))
+
+    def _windows(self, conditionings: Sequence[Conditioning], *, last: bool) -> Iterator[Video]:
+        """Inpaint the windows that are complete, at the end all; bring out what will not change."""
+        size, overlap = self.inpainter.window, self.inpainter.overlap
+        while (count := len(self.latents)) >= size or (last and count):
+            done = count if last and count <= size else size - overlap
+            inpainted = self._inpaint(min(count, size), conditionings)
+            for latent in inpainted[:done]:
+                yield from self._decode(latent)
+            self.carried = inpainted[done:]
+            del self.latents[:done], self.missing[:done]
+            self.start += done
+
+    @torch.no_grad()
+    def _inpaint(self, count: int, conditionings: Sequence[Conditioning]) -> list[Latent]:
+        """Return the latents of a window of `count`."""
+        overlap = len(self.carried)
+        latents = torch.cat(self.carried + self.latents[overlap:count], 2)
+        missing = torch.cat(self.missing[:count], 2)
+        tokens = self._tokens(missing)
+        missing[:, :, :overlap] = 0
+        if tokens.shape[1]:
+            try:
+                result = self._denoise(latents, missing, tokens, conditionings)
+            except torch.cuda.OutOfMemoryError as error:
+                raise MemoryError(self._advice(latents, missing, conditionings)) from error
+            result[:, :, :overlap] = cross_fade(latents[:, :, :overlap], result[:, :, :overlap])
+            latents = result
+        return list(latents.split(1, 2))
+
+    def _tokens(self, missing: Tensor) -> TokenIndex:
+        return select_tokens(
+            to_latent_mask(missing),
+            dilation=self.dilation,
+            temporal_stride=self.inpainter.temporal_stride,
+        )
+
+    def _denoise(
+        self,
+        latents: Latent,
+        missing: Tensor,
+        tokens: TokenIndex,
+        conditionings: Sequence[Conditioning],
+    ) -> Latent:
+        _, channels, count, height, width = latents.shape
+        noise = position_noise(self.start, count, (channels, height, width), seed=self.seed)
+        return denoise(
+            self.inpainter.transformer,
+            noise.to(self.device),
+            missing,
+            latents,
+            schedule=self.schedule,
+            conditionings=conditionings,
+            tokens=tokens,
+        )
+
+    def _advice(
+        self, latents: Latent, missing: Tensor, conditionings: Sequence[Conditioning]
+    ) -> str:
+        """Say how long a window fits, by trying."""
+        count = latents.shape[2]
+        problem = f"inpainter: too little memory for a window of {count} latent frames"
+        while count > 1:
+            count //= 2
+            torch.cuda.empty_cache()
+            part = missing[:, :, :count]
+            try:
+                self._denoise(latents[:, :, :count], part, self._tokens(part), conditionings)
+            except torch.cuda.OutOfMemoryError:
+                continue
+            return f"{problem}; one of {count} fits, as does a smaller dilation or smaller frames"
+        return f"{problem}, and for one of a single one; smaller frames would fit"
+
+    @torch.no_grad()
+    def _decode(self, latent: Latent) -> Iterator[Video]:
+        size = self.waiting[0].video.shape[-2:]
+        video, self.decoder = self.inpainter.vae.decode_chunk(
+            latent, self.decoder, size=(size[0], size[1]), tile=self.tile
+        )
+        for filled in video[0].transpose(0, 1)[: len(self.waiting)].split(1):
+            frame = self.waiting.popleft()
+            video, every = frame.video.to(filled.device), frame.every.to(filled.device)
+            filled = lock_colours(filled, video, every).to(frame.video.device)
+            yield torch.where(frame.every > frame.wide, frame.video, filled)
+
+
+def fill_narrow(
+    video: Video, occlusion_mask: OcclusionMask, width: int = NARROW
+) -> tuple[Video, OcclusionMask]:
+    """Fill the holes of less than `width` pixels along a row from beside them.
+
+    Args:
+        video: `[T, 3, H, W]`.
+        occlusion_mask: `[T, 1, H, W]`, > 0 where a pixel is missing.
+        width: in pixels; 1 = none.
+
+    Returns:
+        The video and the mask, 0 or 1, of the holes that are left.
+    """
+    every, wide = (occlusion_mask > 0).to(video), wide_parts(occlusion_mask, width)
+    if not torch.equal(every, wide):
+        video = torch.where(every > wide, pull_push(video, 1 - every), video)
+    return video, wide
+
+
+def lock_colours(
+    filled: Video, video: Video, occlusion_mask: OcclusionMask, *, cell: int = MULTIPLE
+) -> Video:
+    """Take off what `filled` has got wrong in tone, by the known pixels; holes get it from around.
+
+    Only what is smooth is taken off: means over cells, carried on through the holes.
+
+    Args:
+        filled: `[T, 3, H, W]`, an inpainter's whole frames.
+        video: `[T, 3, H, W]`, the known pixels.
+        occlusion_mask: `[T, 1, H, W]`, > 0 where `video` is not known.
+        cell: side of a cell in pixels.
+
+    Returns:
+        `[T, 3, H, W]`.
+    """
+    known = (occlusion_mask <= 0).to(filled)
+    weight = F.avg_pool2d(known, cell, ceil_mode=True)
+    error = F.avg_pool2d((video - filled) * known, cell, ceil_mode=True)
+    smooth = pull_push(error / weight.clamp(min=1e-6), weight)
+    height, width = filled.shape[-2:]
+    smooth = F.interpolate(smooth, scale_factor=float(cell), mode="bilinear")
+    return filled + smooth[..., :height, :width]
+
+
+def _pad(frame: Tensor) -> Tensor:
+    bottom, right = (-n % MULTIPLE for n in frame.shape[-2:])
+    return F.pad(frame, (0, right, 0, bottom), mode="replicate")
