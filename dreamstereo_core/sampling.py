@@ -91,6 +91,7 @@ def denoise(
     schedule: Sequence[float],
     conditionings: Sequence[Conditioning],
     tokens: TokenIndex | None = None,
+    background: Latent | None = None,
 ) -> Latent:
     """Inpaint latents by Euler's method; tokens that are not kept come out as they went in.
 
@@ -102,6 +103,7 @@ def denoise(
         schedule: of `sigmas`.
         conditionings: of `prepare_steps`, for the same schedule.
         tokens: `[B, K]` kept tokens; None = all.
+        background: what the others come out as, where that is not `masked_latent`.
 
     Returns:
         `[B, 16, T', H', W']` float32 (the inner B of Eq. 15).
@@ -113,7 +115,9 @@ def denoise(
     for (sigma, following), conditioning in zip(pairwise(schedule), conditionings, strict=True):
         x = inpainting_input(latent, missing, masked_latent)
         latent = latent + (following - sigma) * transformer(x, conditioning, tokens)
-    return latent if tokens is None else blend_latents(latent, masked_latent, tokens)
+    if tokens is None:
+        return latent
+    return blend_latents(latent, masked_latent if background is None else background, tokens)
 
 
 def cross_fade(before: Latent, after: Latent) -> Latent:

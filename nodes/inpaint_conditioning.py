@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..dreamstereo_core.checks import check_frames
-from ..dreamstereo_core.fill.diffusion import GREY, fill_narrow
+from ..dreamstereo_core.fill.frames import GREY, fill_narrow
 from ..dreamstereo_core.models.conditioning import missing_channels
 from .layout import from_video, to_occlusion_mask, to_video
 from .sparse_patch import FRAMES, TOKEN_PIXELS, narrow_input

@@ -4,30 +4,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain, islice
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from ..masks import wide_parts
 from ..models.conditioning import Conditioning, missing_group, to_latent_mask
 from ..models.sparse import select_tokens
 from ..models.transformer import Transformer
 from ..models.vae_base import DecoderCache, EncoderCache, VideoVAE
 from ..sampling import cross_fade, denoise, position_noise, prepare_steps, sigmas
-from ..types import Latent, OcclusionMask, TokenIndex, Video
-from .coherence import pull_push
+from ..types import Latent, TokenIndex, Video
+from .classic import ClassicInpainter
+from .frames import GREY, NARROW, HoledFrame, first_filled, narrow_filled, pad_to_tokens
 from .inpainter import Inpainter, MaskedFrame
 
-GREY = 0.5
-"""What Wan's inpainters see in a hole."""
-MULTIPLE = 16
-"""Pixels of a token's side; frames are filled up to multiples of it."""
-NARROW = 4
-"""Pixels along a row from which a hole gets tokens: a rough depth opens thousands of smaller ones,
-and each would cost what a large one does."""
+SETTLED = 5
+"""Latent frames after which those of a still clip no longer change."""
 TILES = (None, 512, 256, 128)
 """Sizes of the autoencoder's tiles, in pixels, from fast to frugal; None = the whole frame."""
 
@@ -60,6 +54,8 @@ class DiffusionInpainter(Inpainter):
     memory and speed, not the picture."""
     device: torch.device | None = None
     """To compute on; None = where the transformer is."""
+    first_fill: Inpainter = field(default_factory=ClassicInpainter)
+    """What a transformer that predicts residuals adds to."""
     name: str = "diffusion"
 
     def __post_init__(self) -> None:
@@ -84,7 +80,10 @@ class DiffusionInpainter(Inpainter):
             ValueError: an option is out of its range.
             MemoryError: a window does not fit; the message says what does.
         """
-        holes = (_Holes.of(frame, self.narrow) for frame in frames)
+        if self.transformer.config.residual:
+            holes = first_filled(frames, self.first_fill, self.narrow)
+        else:
+            holes = narrow_filled(frames, self.narrow)
         for frame in holes:
             if frame.wide.any():
                 shot = _Shot(self, sigmas(num_steps, self.shift), dilation, seed)
@@ -115,20 +114,6 @@ class DiffusionInpainter(Inpainter):
         self.vae.decode(self.vae.encode(video, tile=tile), tile=tile)
 
 
-@dataclass(frozen=True)
-class _Holes:
-    """A frame `[1, 3, H, W]` whose narrow holes are filled, with its masks `[1, 1, H, W]`."""
-
-    video: Video
-    every: OcclusionMask
-    wide: OcclusionMask
-
-    @classmethod
-    def of(cls, frame: MaskedFrame, narrow: int) -> _Holes:
-        video, wide = fill_narrow(frame.video, frame.occlusion_mask, narrow)
-        return cls(video, (frame.occlusion_mask > 0).to(wide), wide)
-
-
 class _Shot:
     """One shot on its way through an inpainter."""
 
@@ -138,21 +123,23 @@ class _Shot:
         self.inpainter, self.schedule = inpainter, schedule
         self.dilation, self.seed = dilation, seed
         self.device = inpainter.device or next(inpainter.transformer.parameters()).device
+        self.residual = inpainter.transformer.config.residual
         self.tile = inpainter.tile
         self.start = 0  # latent frame at which the window starts
         self.latents: list[Latent] = []  # of the masked video, of the window and beyond
         self.missing: list[Tensor] = []
         self.carried: list[Latent] = []  # the previous window's result, where it overlaps
-        self.waiting: deque[_Holes] = deque()  # frames that have not come out yet
+        self.waiting: deque[HoledFrame] = deque()  # frames that have not come out yet
+        self.nothing: Latent | None = None  # encoded grey, of `SETTLED` latent frames
         self.encoder: EncoderCache | None = None
         self.decoder: DecoderCache | None = None
 
-    def fill(self, frames: Iterator[_Holes]) -> Iterator[Video]:
+    def fill(self, frames: Iterator[HoledFrame]) -> Iterator[Video]:
         inpainter = self.inpainter
         conditionings = self._prepare()
         group = list(islice(frames, 1))
         if inpainter.tile is None and self.device.type != "cpu":
-            size = _pad(group[0].video).shape[-2:]
+            size = pad_to_tokens(group[0].video).shape[-2:]
             self.tile = inpainter.fit_tile((size[0], size[1]))
         while group:
             following = list(islice(frames, 4))
@@ -172,14 +159,15 @@ class _Shot:
         return prepare_steps(transformer, self.schedule, context, self.device)
 
     @torch.no_grad()
-    def _take(self, group: list[_Holes], *, last: bool) -> None:
+    def _take(self, group: list[HoledFrame], *, last: bool) -> None:
         """Encode the frames of one latent; a short last group is filled up with its last frame."""
         self.waiting.extend(group)
         if self.encoder is not None:  # the first latent of a shot is one frame alone
             group = group + [group[-1]] * (4 - len(group))
-        mask = torch.cat([_pad(frame.wide) for frame in group]).to(self.device)
-        video = torch.cat([_pad(frame.video) for frame in group]).to(self.device)
-        video = torch.where(mask > 0, GREY, video)
+        mask = torch.cat([pad_to_tokens(frame.wide) for frame in group]).to(self.device)
+        video = torch.cat([pad_to_tokens(frame.video) for frame in group]).to(self.device)
+        if not self.residual:
+            video = torch.where(mask > 0, GREY, video)
         latent, self.encoder = self.inpainter.vae.encode_chunk(
             video.transpose(0, 1)[None], self.encoder, last=last, tile=self.tile
         )
@@ -203,18 +191,32 @@ class _Shot:
     def _inpaint(self, count: int, conditionings: Sequence[Conditioning]) -> list[Latent]:
         """Return the latents of a window of `count`."""
         overlap = len(self.carried)
-        latents = torch.cat(self.carried + self.latents[overlap:count], 2)
-        missing = torch.cat(self.missing[:count], 2)
+        latents, missing = torch.cat(self.latents[:count], 2), torch.cat(self.missing[:count], 2)
         tokens = self._tokens(missing)
-        missing[:, :, :overlap] = 0
+        if self.residual:
+            background = self._grey(count)
+        else:
+            background = latents = torch.cat([*self.carried, latents[:, :, overlap:]], 2)
+            missing[:, :, :overlap] = 0
+        result = background.clone()
         if tokens.shape[1]:
             try:
-                result = self._denoise(latents, missing, tokens, conditionings)
+                result = self._denoise(latents, missing, tokens, conditionings, background)
             except torch.cuda.OutOfMemoryError as error:
                 raise MemoryError(self._advice(latents, missing, conditionings)) from error
-            result[:, :, :overlap] = cross_fade(latents[:, :, :overlap], result[:, :, :overlap])
-            latents = result
-        return list(latents.split(1, 2))
+        if overlap:
+            carried = torch.cat(self.carried, 2)
+            result[:, :, :overlap] = cross_fade(carried, result[:, :, :overlap])
+        return list(result.split(1, 2))
+
+    def _grey(self, count: int) -> Latent:
+        """Return what stands for "nothing to add" in a window of `count`: an encoded grey clip."""
+        if self.nothing is None:
+            height, width = (8 * n for n in self.latents[0].shape[-2:])
+            clip = torch.full((1, 3, 4 * SETTLED - 3, height, width), GREY, device=self.device)
+            self.nothing = self.inpainter.vae.encode(clip, tile=self.tile).to(self.device)
+        frames = [min(frame, SETTLED - 1) for frame in range(self.start, self.start + count)]
+        return self.nothing[:, :, frames]
 
     def _tokens(self, missing: Tensor) -> TokenIndex:
         return select_tokens(
@@ -229,6 +231,7 @@ class _Shot:
         missing: Tensor,
         tokens: TokenIndex,
         conditionings: Sequence[Conditioning],
+        background: Latent | None = None,
     ) -> Latent:
         _, channels, count, height, width = latents.shape
         noise = position_noise(self.start, count, (channels, height, width), seed=self.seed)
@@ -240,6 +243,7 @@ class _Shot:
             schedule=self.schedule,
             conditionings=conditionings,
             tokens=tokens,
+            background=background,
         )
 
     def _advice(
@@ -267,55 +271,4 @@ class _Shot:
         )
         for filled in video[0].transpose(0, 1)[: len(self.waiting)].split(1):
             frame = self.waiting.popleft()
-            video, every = frame.video.to(filled.device), frame.every.to(filled.device)
-            filled = lock_colours(filled, video, every).to(frame.video.device)
-            yield torch.where(frame.every > frame.wide, frame.video, filled)
-
-
-def fill_narrow(
-    video: Video, occlusion_mask: OcclusionMask, width: int = NARROW
-) -> tuple[Video, OcclusionMask]:
-    """Fill the holes of less than `width` pixels along a row from beside them.
-
-    Args:
-        video: `[T, 3, H, W]`.
-        occlusion_mask: `[T, 1, H, W]`, > 0 where a pixel is missing.
-        width: in pixels; 1 = none.
-
-    Returns:
-        The video and the mask, 0 or 1, of the holes that are left.
-    """
-    every, wide = (occlusion_mask > 0).to(video), wide_parts(occlusion_mask, width)
-    if not torch.equal(every, wide):
-        video = torch.where(every > wide, pull_push(video, 1 - every), video)
-    return video, wide
-
-
-def lock_colours(
-    filled: Video, video: Video, occlusion_mask: OcclusionMask, *, cell: int = MULTIPLE
-) -> Video:
-    """Take off what `filled` has got wrong in tone, by the known pixels; holes get it from around.
-
-    Only what is smooth is taken off: means over cells, carried on through the holes.
-
-    Args:
-        filled: `[T, 3, H, W]`, an inpainter's whole frames.
-        video: `[T, 3, H, W]`, the known pixels.
-        occlusion_mask: `[T, 1, H, W]`, > 0 where `video` is not known.
-        cell: side of a cell in pixels.
-
-    Returns:
-        `[T, 3, H, W]`.
-    """
-    known = (occlusion_mask <= 0).to(filled)
-    weight = F.avg_pool2d(known, cell, ceil_mode=True)
-    error = F.avg_pool2d((video - filled) * known, cell, ceil_mode=True)
-    smooth = pull_push(error / weight.clamp(min=1e-6), weight)
-    height, width = filled.shape[-2:]
-    smooth = F.interpolate(smooth, scale_factor=float(cell), mode="bilinear")
-    return filled + smooth[..., :height, :width]
-
-
-def _pad(frame: Tensor) -> Tensor:
-    bottom, right = (-n % MULTIPLE for n in frame.shape[-2:])
-    return F.pad(frame, (0, right, 0, bottom), mode="replicate")
+            yield frame.finish(filled, residual=self.residual)

@@ -1,20 +1,21 @@
 """The diffusion inpainter: windows, sizes, memory, colours."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from dreamstereo_core import DiffusionInpainter
-from dreamstereo_core.fill.diffusion import lock_colours
+from dreamstereo_core.fill.frames import lock_colours
 from dreamstereo_core.models.conditioning import missing_channels, to_latent_mask
-from dreamstereo_core.models.config import MINI, TINY
+from dreamstereo_core.models.config import TINY
 from dreamstereo_core.models.sparse import select_tokens
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae_checkpoint import build_vae
 from dreamstereo_core.sampling import denoise, position_noise, prepare_steps, sigmas
+
+from .fakes import BlockVAE, Oracle, clip
 
 
 def make(window=21, overlap=4, vae="mini", **fields):
@@ -24,58 +25,6 @@ def make(window=21, overlap=4, vae="mini", **fields):
         transformer.context.normal_()
     vae = build_vae(vae).eval() if isinstance(vae, str) else vae
     return DiffusionInpainter(transformer, vae, window=window, overlap=overlap, **fields)
-
-
-def clip(frames, height=64, width=96, still=False):
-    """A texture, standing or panning, with a hole that stays in place."""
-    generator = torch.Generator().manual_seed(0)
-    texture = torch.rand(1, 3, 8, 40, generator=generator)
-    texture = F.interpolate(texture, (height, 4 * width), mode="bicubic").clamp(0, 1)
-    step = 0 if still else 2
-    video = torch.cat([texture[..., step * t : step * t + width] for t in range(frames)])
-    mask = torch.zeros(frames, 1, height, width)
-    mask[:, :, 20:44, 30:41] = 1
-    return video, mask
-
-
-class BlockVAE(nn.Module):
-    """Means over 8x8 pixels of a latent's last frame, and back: nothing mixes over time."""
-
-    device = torch.device("cpu")
-
-    def encode_chunk(self, video, cache=None, *, last=False, tile=None):
-        latent = F.avg_pool3d(video[:, :, -1:], (1, 8, 8))
-        latent = torch.cat([latent, latent.new_zeros(1, 13, *latent.shape[2:])], 1)
-        return latent, "started"
-
-    def decode_chunk(self, latent, cache=None, *, size=None, tile=None, regions=None):
-        count = 4 if cache else 1
-        video = F.interpolate(latent[:, :3], scale_factor=(count, 8, 8), mode="nearest")
-        return video[..., : size[0], : size[1]], "started"
-
-
-@dataclass
-class Oracle:
-    """Stands for a transformer whose answer, `inpainted(masked latents)`, is known."""
-
-    inpainted: object
-    calls: int = 0
-    config = replace(MINI)
-
-    def parameters(self):
-        return iter([torch.zeros(1)])
-
-    def encode_context(self, context=None, image=None):
-        return context
-
-    def prepare(self, timestep, context=None):
-        return None
-
-    def __call__(self, x, conditioning, tokens=None):
-        self.calls += 1
-        self.tokens = tokens
-        noisy, known, masked = x[:, :16], x[:, 16:20], x[:, 20:]
-        return noisy - self.inpainted(masked, known, self.calls)
 
 
 def oracle_fill(inpainted, window=5, overlap=2):
