@@ -25,6 +25,7 @@ from losses import edge_loss, kl
 from metrics import psnr
 from pictures import contact_sheet
 from recipe import file_digest, main_of, perceptual_or_none
+from residual import check_start
 from start import initialize_vae
 from torch import Tensor, nn
 
@@ -66,6 +67,8 @@ class TransformerSettings:
     """A preset's name."""
     start: str | None = None
     """A file to go on from instead."""
+    residual: bool = False
+    """Predict corrections of first fills instead of whole frames."""
     checkpointing: bool = False
     cache: str | None = None
     """Folder for latents; None = encode at every step."""
@@ -210,9 +213,16 @@ def train_transformer(settings: PretrainSettings, own: TransformerSettings, fold
         transformer.initialize_weights()
     if not transformer.config.is_inpainting:
         raise ValueError(f"transformer: expected an inpainting model, got {own.start or own.model}")
+    if own.residual:
+        transformer.config = replace(transformer.config, residual=True)
+    residual = transformer.config.residual
+    check_start(transformer.config, own.flow.continued)
     model = FlowModel(transformer.requires_grad_(True).train(), checkpointing=own.checkpointing)
     pixels = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
+    if residual:
+        pixels.require_fills()
+        held_out.require_fills()
     dataset: Any = pixels
     if own.cache:
         identity = {"vae": file_digest(own.vae), "seed": run.seed, **vars(settings.data)}
@@ -223,10 +233,11 @@ def train_transformer(settings: PretrainSettings, own: TransformerSettings, fold
             own.cached_samples,
             identity={k: v for k, v in identity.items() if k != "workers"},
             accelerator=accelerator,
+            residual=residual,
         )
 
     def loss(module: nn.Module, batch: Batch) -> Losses:
-        encode_batch(vae, batch)
+        encode_batch(vae, batch, residual=residual)
         return flow_loss(module, batch, own.flow, run.seed)
 
     trainer = Trainer(
@@ -235,7 +246,7 @@ def train_transformer(settings: PretrainSettings, own: TransformerSettings, fold
         run,
         [Player("transformer", model, loss, adamw(model, run))],
         dataset,
-        sample=lambda: preview(model, vae, held_out),
+        sample=lambda: preview(model, vae, held_out, residual=residual),
         workers=settings.data.workers,
         accelerator=accelerator,
     )

@@ -38,6 +38,9 @@ class TransformerConfig:
     """Width of the CLIP features where the model has the image branch."""
     learned_context: bool = False
     """The context is a tensor of the checkpoint, `[1, text_len, text_dim]`."""
+    residual: bool = False
+    """The output is what is to be added to a first fill, around grey; the masked latents are that
+    fill's."""
     eps: float = 1e-6
 
     def __post_init__(self):
