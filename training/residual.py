@@ -30,7 +30,7 @@ def correction(video: Tensor, fill: Tensor) -> Tensor:
 
     Where the two differ by more than a half the rest is cut off.
     """
-    return (GREY + video - fill).clamp(0, 1)
+    return (GREY + (video - fill)).clamp(0, 1)
 
 
 def corrected(fill: Tensor, decoded: Tensor) -> Tensor:
