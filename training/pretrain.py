@@ -200,12 +200,8 @@ def set_statistics(vae: VideoVAE, videos: Iterator[Tensor]) -> None:
     vae.config = config
 
 
-def train_transformer(settings: PretrainSettings, own: TransformerSettings, folder: Path) -> Path:
-    """Train the transformer and export it."""
-    run = settings.run
-    accelerator = make_accelerator(run)
-    vae = load_vae(own.vae, device=accelerator.device)
-    torch.manual_seed(run.seed)
+def start_transformer(own: TransformerSettings) -> Transformer:
+    """Return the transformer to train: a new one, or that of a file."""
     if own.start:
         transformer = load_transformer(own.start, dtype=torch.float32)
     else:
@@ -215,8 +211,18 @@ def train_transformer(settings: PretrainSettings, own: TransformerSettings, fold
         raise ValueError(f"transformer: expected an inpainting model, got {own.start or own.model}")
     if own.residual:
         transformer.config = replace(transformer.config, residual=True)
-    residual = transformer.config.residual
     check_start(transformer.config, own.flow.continued)
+    return transformer
+
+
+def train_transformer(settings: PretrainSettings, own: TransformerSettings, folder: Path) -> Path:
+    """Train the transformer and export it."""
+    run = settings.run
+    accelerator = make_accelerator(run)
+    vae = load_vae(own.vae, device=accelerator.device)
+    torch.manual_seed(run.seed)
+    transformer = start_transformer(own)
+    residual = transformer.config.residual
     model = FlowModel(transformer.requires_grad_(True).train(), checkpointing=own.checkpointing)
     pixels = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
