@@ -11,7 +11,7 @@ from dataset import GREY, PairDataset, masked, sample_generator
 from losses import draw_timesteps, flow_noise, hole_weight, weighted_mse
 from metrics import psnr
 from pictures import contact_sheet
-from residual import corrected, correction
+from residual import corrected, correction, wide_holes
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -98,13 +98,15 @@ def _recomputed(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def encode_batch(vae: VideoVAE, batch: dict[str, Tensor], *, residual: bool = False) -> None:
     """Add `latent`, `masked_latent` and `missing` to a batch that has pixels and no latents.
 
-    A residual transformer's are those of the correction and of the first fill, `batch["fill"]`.
+    A residual transformer's are those of the correction and of the first fill, `batch["fill"]`. As
+    at inference it is told of the wide holes alone: to narrow ones nothing is added.
     """
     if "latent" in batch:
         return
     video, mask = batch["video"], batch["mask"]
     if residual:
         pictures = [correction(video, batch["fill"]), batch["fill"]]
+        mask = wide_holes(mask)
     else:
         pictures = [video, masked(video, mask)]
     both = vae.encode(torch.cat(pictures))

@@ -7,6 +7,8 @@ from dataset import GREY
 from torch import Tensor
 
 from dreamstereo_core import ClassicInpainter
+from dreamstereo_core.fill.diffusion import NARROW
+from dreamstereo_core.masks import wide_parts
 from dreamstereo_core.models.config import TransformerConfig
 from dreamstereo_core.types import Disparity, OcclusionMask
 
@@ -36,6 +38,12 @@ def correction(video: Tensor, fill: Tensor) -> Tensor:
 def corrected(fill: Tensor, decoded: Tensor) -> Tensor:
     """Add a decoded correction to the fill that it is for."""
     return fill + decoded - GREY
+
+
+def wide_holes(mask: Tensor) -> Tensor:
+    """Return the holes of `[B, 1, T, H, W]` that are not left to the first fill, 1, else 0."""
+    wide = wide_parts(mask.transpose(1, 2).flatten(0, 1), NARROW)
+    return wide.unflatten(0, (len(mask), -1)).transpose(1, 2)
 
 
 def check_start(config: TransformerConfig, continued: float) -> None:

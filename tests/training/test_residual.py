@@ -215,6 +215,20 @@ def test_a_perfect_model_recovers_the_truth_and_leaves_the_rest_of_the_fill(fill
     assert torch.allclose(result[known], truth[known], atol=1e-5)
 
 
+def test_a_narrow_hole_is_left_to_the_first_fill():
+    mask = torch.zeros(2, 1, 5, 32, 32)
+    mask[0, :, 0, 4:28, 3:6] = 1
+    mask[1, :, 2, 4:12, 18:22] = 1
+    video = torch.rand(2, 3, 5, 32, 32)
+    batches = [{"video": video, "mask": mask, "fill": video} for _ in range(2)]
+    encode_batch(PixelVAE(), batches[0], residual=True)
+    encode_batch(PixelVAE(), batches[1])
+    assert not batches[0]["missing"][0].any()
+    assert batches[1]["missing"][0].any()
+    assert torch.equal(batches[0]["missing"][1], batches[1]["missing"][1])
+    assert batches[0]["missing"][1, :, 1].amax(0).nonzero().tolist() == [[0, 2], [1, 2]]
+
+
 def test_latents_of_corrections_are_not_taken_for_others(filled_pairs, models, tmp_path):
     dataset = PairDataset(data_settings(filled_pairs))
     vae = load_vae(models / "vae.safetensors", device="cpu")
