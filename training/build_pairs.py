@@ -2,11 +2,12 @@
 
     python training/build_pairs.py FOLDER [FOLDER ...] --out pairs [--size 256x448] [--frames 17]
         [--depth planes|parallax|auto|embedded|MODEL] [--depths FOLDER] [--composites 200]
-        [--exclude FOLDER]
+        [--exclude FOLDER] [--no-fill]
 
 Each clip is taken for the right eye; its disparity, with a random strength, opens the holes of a
-second projection in it. Composites of two photos have exact disparities. The folder that is
-written holds shards and a contact sheet; an interrupted run goes on where it was.
+second projection in it. Composites of two photos have exact disparities. Beside its holes a clip's
+first fill is kept, which residual transformers add to. The folder that is written holds shards and
+a contact sheet; an interrupted run goes on where it was.
 """
 
 from __future__ import annotations
@@ -35,13 +36,14 @@ from files import DataError
 from photo_clip import photo_clip
 from pictures import contact_sheet, paint_mask, write_png
 from relief import parallax_depth, segment_planes
+from residual import first_fill
 from shards import Pair, ShardWriter, list_pairs
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from dreamstereo_core import (
     VideoError,
-    build_pair,
+    gapw_warp,
     inverse_depth_to_disparity,
     load_depth,
     read_frames,
@@ -72,6 +74,8 @@ class PairOptions:
     max_disparity: tuple[float, float] = (3.0, 8.0)
     """Range in percent of the width (paper: 0.03 to 0.08 of it)."""
     seed: int = 0
+    fill: bool = True
+    """Keep first fills."""
 
     def __post_init__(self) -> None:
         if self.frames < 1 or self.frames % 4 != 1:
@@ -207,12 +211,15 @@ class PairBuilder:
             order = there_and_back(len(video), frames)
             video, disparity = video[order], disparity[order]
             self.report.left_out["short, played to and fro"] += 1
-        pair = build_pair(video, disparity)
-        mask = pair.occlusion_mask[:, 0] > 0
-        if mask.float().mean() < LEAST_HOLES:
+        left = gapw_warp(video, disparity, toward="left")  # `build_pair`, keeping the disparity
+        back = gapw_warp(left.video, left.disparity, toward="right")
+        mask = back.occlusion_mask
+        if (mask > 0).float().mean() < LEAST_HOLES:
             self.report.left_out["without holes"] += 1
             return []
-        return [Pair((pair.target * 255).round().to(torch.uint8), mask, info)]
+        frames = (video * 255).round().to(torch.uint8)
+        fill = first_fill(frames, mask, back.disparity) if self.options.fill else None
+        return [Pair(frames, mask[:, 0] > 0, info, fill)]
 
 
 def build(
@@ -235,6 +242,8 @@ def build(
     if options.composites and not photos:
         raise DataError("composites: expected photos to make them of, found none")
     settings = {key: value for key, value in vars(options).items() if key != "composites"}
+    if not options.fill:
+        del settings["fill"]  # as in the shards of before there were fills
     writer = ShardWriter(out, settings, quality)
     builder = PairBuilder(options, depths)
     jobs: list[tuple[str, Callable[[str], list[Pair]]]] = []
@@ -294,6 +303,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--exclude", type=Path, action="append", default=[])
     parser.add_argument("--quality", type=int, default=95, help="of JPEG; 0 = lossless")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--no-fill", action="store_true", help="keep no first fills")
     args = parser.parse_args(arguments)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -308,6 +318,7 @@ def main(arguments: list[str] | None = None) -> int:
             args.depth,
             tuple(args.max_disparity),
             args.seed,
+            not args.no_fill,
         )
         report = build(
             args.folders,

@@ -58,6 +58,9 @@ class DataSettings:
 class PairDataset(Dataset):
     """Endless samples of a folder of pairs: `video` [3, T, H, W] in [0, 1], `mask` [1, T, H, W].
 
+    Where all pairs have a first fill and the holes are theirs, samples have `fill` [3, T, H, W],
+    which is `video` outside of holes.
+
     Clips are filed by shape; where the folder has several (1280x720, 720x1280, 768x768), a crop of
     0x0 in `size` takes each whole.
 
@@ -76,6 +79,7 @@ class PairDataset(Dataset):
         kept = _spread(len(entries), min(settings.held_out, len(entries) // 4))
         chosen = [e for i, e in enumerate(entries) if (i in kept) == held_out]
         self.entries = chosen or entries
+        self.has_fills = settings.masks == "pairs" and all(e.has_fill for e in self.entries)
         wanted = (settings.frames, settings.height, settings.width)
         small = [e for e in self.entries if any(a < b for a, b in zip(e.size, wanted, strict=True))]
         if small:
@@ -87,6 +91,21 @@ class PairDataset(Dataset):
 
     def __len__(self) -> int:
         return 2**40
+
+    def require_fills(self) -> None:
+        """Make sure that samples have `fill`.
+
+        Raises:
+            DataError: a pair has none.
+            ValueError: the holes are drawn, so that no fill is theirs.
+        """
+        if self.settings.masks != "pairs":
+            raise ValueError(
+                "masks: expected pairs for a residual transformer, whose first fills are of those "
+                f"holes, got {self.settings.masks}"
+            )
+        for entry in self.entries:
+            entry.check_fill()
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Return sample `index`, with its own number for whatever else is drawn for it."""
@@ -100,12 +119,16 @@ class PairDataset(Dataset):
         if random:
             mask = random_holes(*mask.shape, generator=generator)
         at = self._crop(mask, generator)
-        frames = entry.read_frames(at[0].start, at[0].stop)[:, :, at[1], at[2]]
-        video = frames.float().div(255).transpose(0, 1)
-        mask = mask[at].float().unsqueeze(0)
+        sample = {
+            "video": _cut(entry.read_frames(at[0].start, at[0].stop), at),
+            "mask": mask[at].float().unsqueeze(0),
+        }
+        if self.has_fills:
+            fill = _cut(entry.read_fill(at[0].start, at[0].stop), at)
+            sample["fill"] = torch.where(sample["mask"] > 0, fill, sample["video"])
         if settings.flip and float(torch.rand((), generator=generator)) < 0.5:
-            video, mask = video.flip(-1), mask.flip(-1)
-        return {"video": video, "mask": mask, "index": torch.tensor(index)}
+            sample = {name: part.flip(-1) for name, part in sample.items()}
+        return {**sample, "index": torch.tensor(index)}
 
     def _entry(self, index: int) -> PairEntry:
         """Go through all clips in a new order each time around."""
@@ -199,6 +222,11 @@ def random_holes(frames: int, height: int, width: int, *, generator: torch.Gener
         side = int(torch.randint(1, max(2, width // 12), (), generator=generator))
         mask[..., -side:] = True
     return mask
+
+
+def _cut(frames: Tensor, at: tuple[slice, slice, slice]) -> Tensor:
+    """Crop uint8 frames `[T, 3, H, W]` in space, to `[3, T, H', W']` in [0, 1]."""
+    return frames[:, :, at[1], at[2]].float().div(255).transpose(0, 1)
 
 
 def _spread(count: int, number: int) -> set[int]:

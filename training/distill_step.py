@@ -20,6 +20,7 @@ from flow import FlowModel, encode_batch, give_start, preview
 from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
 from losses import PatchDiscriminator3D, hole_weight, judge_both, verdict, weighted_mse
 from recipe import main_of, perceptual_or_none
+from residual import check_start, corrected
 from torch import Tensor, nn
 
 from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
@@ -79,6 +80,8 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
     context = (
         None if settings.context is None else open_checkpoint(settings.context).read("context")
     )
+    residual = transformer.config.residual
+    check_start(transformer.config, settings.continued)
     model = FlowModel(transformer.requires_grad_(True).train(), context, settings.checkpointing)
     vae = load_vae(settings.vae, device=accelerator.device, dtype=torch.float32)
     judge = PatchDiscriminator3D(settings.width, channels=4)
@@ -87,15 +90,20 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
         perceptual.to(accelerator.device)
     dataset = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
+    if residual:
+        dataset.require_fills()
+        held_out.require_fills()
 
     def loss(module: nn.Module, batch: Batch) -> Losses:
-        encode_batch(vae, batch)
+        encode_batch(vae, batch, residual=residual)
         latent, predicted = one_step(module, batch, settings, run.seed)
         weight = hole_weight(batch["missing"], settings.known_weight)
         losses = {"x0": weighted_mse(predicted, latent, weight)}
         total = settings.x0 * losses["x0"]
         video, mask = batch["video"], batch["mask"]
         decoded = decode_normalised(vae, predicted, checkpointing=settings.checkpointing).float()
+        if residual:
+            decoded = corrected(batch["fill"], decoded)
         # Inference keeps what is known: only holes are judged, in their surroundings.
         filled = torch.where(mask > 0, decoded, video)
         batch["fake"] = torch.cat([filled.detach(), mask], dim=1)
@@ -121,7 +129,7 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
         run,
         players,
         dataset,
-        sample=lambda: preview(model, vae, held_out),
+        sample=lambda: preview(model, vae, held_out, residual=residual),
         workers=settings.data.workers,
         accelerator=accelerator,
     )

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from dataset import PairDataset, masked, sample_generator
+from dataset import GREY, PairDataset, masked, sample_generator
 from losses import draw_timesteps, flow_noise, hole_weight, weighted_mse
 from metrics import psnr
 from pictures import contact_sheet
+from residual import corrected, correction, wide_holes
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -19,7 +20,7 @@ from dreamstereo_core.models.conditioning import (
     missing_channels,
     to_latent_mask,
 )
-from dreamstereo_core.models.sparse import select_tokens, token_mask
+from dreamstereo_core.models.sparse import blend_latents, select_tokens, token_mask
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae_base import VideoVAE
 
@@ -94,12 +95,21 @@ def _recomputed(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 @torch.no_grad()
-def encode_batch(vae: VideoVAE, batch: dict[str, Tensor]) -> None:
-    """Add `latent`, `masked_latent` and `missing` to a batch that has pixels and no latents."""
+def encode_batch(vae: VideoVAE, batch: dict[str, Tensor], *, residual: bool = False) -> None:
+    """Add `latent`, `masked_latent` and `missing` to a batch that has pixels and no latents.
+
+    A residual transformer's are those of the correction and of the first fill, `batch["fill"]`. As
+    at inference it is told of the wide holes alone: to narrow ones nothing is added.
+    """
     if "latent" in batch:
         return
     video, mask = batch["video"], batch["mask"]
-    both = vae.encode(torch.cat([video, masked(video, mask)]))
+    if residual:
+        pictures = [correction(video, batch["fill"]), batch["fill"]]
+        mask = wide_holes(mask)
+    else:
+        pictures = [video, masked(video, mask)]
+    both = vae.encode(torch.cat(pictures))
     batch["latent"], batch["masked_latent"] = both.chunk(2)
     batch["missing"] = missing_channels(mask)
 
@@ -150,34 +160,81 @@ def give_start(
 
 
 @torch.no_grad()
-def fill_once(model: nn.Module, batch: dict[str, Tensor], seed: int) -> Tensor:
-    """Return the latents of one Euler step from noise, `[B, 16, T', H', W']`."""
+def fill_once(
+    model: nn.Module,
+    batch: dict[str, Tensor],
+    seed: int,
+    *,
+    tokens: Tensor | None = None,
+    background: Tensor | None = None,
+) -> Tensor:
+    """Return the latents of one Euler step from noise, `[B, 16, T', H', W']`.
+
+    Args:
+        model: of a `FlowModel`.
+        batch: with latents.
+        seed: of the noise.
+        tokens: kept ones `[B, K]`; None = all.
+        background: what the others come out as; None = the masked latents.
+    """
     latent = batch["masked_latent"].float()
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(latent.shape, generator=generator).to(latent)
     timestep = torch.ones(len(latent), device=latent.device)
-    return noise - model(noise, batch["missing"].float(), latent, timestep)
+    background = latent if background is None else background.to(latent)
+    filled = noise - model(noise, batch["missing"].float(), latent, timestep, tokens)
+    return filled if tokens is None else blend_latents(filled, background, tokens)
+
+
+@torch.no_grad()
+def fill_clip(
+    model: nn.Module, vae: VideoVAE, sample: dict[str, Tensor], seed: int, *, residual: bool
+) -> Tensor:
+    """Fill a batch in one step, `[B, 3, T, H, W]`.
+
+    A residual transformer works around holes alone, as at inference, and corrects nothing
+    elsewhere: these latents are those of a grey clip.
+    """
+    encode_batch(vae, sample, residual=residual)
+    video = sample["video"]
+    if not residual:
+        return vae.decode(fill_once(model, sample, seed)).to(video)
+    tokens = select_tokens(to_latent_mask(sample["missing"]))
+    nothing = vae.encode(torch.full_like(video, GREY))
+    decoded = vae.decode(fill_once(model, sample, seed, tokens=tokens, background=nothing))
+    return corrected(sample["fill"], decoded.to(video))
 
 
 @torch.no_grad()
 def preview(
-    model: nn.Module, vae: VideoVAE, dataset: PairDataset, count: int = 6
+    model: nn.Module,
+    vae: VideoVAE,
+    dataset: PairDataset,
+    count: int = 6,
+    *,
+    residual: bool = False,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Fill held-out clips: masked, filled and true frames, and the PSNR inside the holes."""
-    rows, figures = [], []
+    """Fill held-out clips: masked, filled and true frames, and the PSNR inside the holes.
+
+    A residual transformer's clips show their first fill instead of grey holes, and its PSNR too.
+    """
+    rows: list[list[Tensor]] = []
+    figures: dict[str, list[float]] = {"hole_psnr": []}
     device = next(model.parameters()).device
     for index in range(min(count, len(dataset.entries))):
         sample = {k: v[None].to(device) for k, v in dataset[index].items()}
-        encode_batch(vae, sample)
-        filled = vae.decode(fill_once(model, sample, index)).to(device)
+        filled = fill_clip(model, vae, sample, index, residual=residual)
         video, mask = sample["video"], sample["mask"]
         result = torch.where(mask > 0, filled, video)[0].transpose(0, 1)
         truth, hole = video[0].transpose(0, 1), mask[0].transpose(0, 1)
+        given = sample["fill"][0].transpose(0, 1) if residual else masked(truth, hole)
         if hole.any():
-            figures.append(psnr(result.clamp(0, 1), truth, hole))
+            figures["hole_psnr"].append(psnr(result.clamp(0, 1), truth, hole))
+            if residual:
+                figures.setdefault("first_fill_psnr", []).append(psnr(given, truth, hole))
         at = int(hole.sum((1, 2, 3)).argmax())
-        rows.append([masked(truth, hole)[at], result[at], filled[0, :, at], truth[at]])
-    mean = sum(figures) / max(1, len(figures))
+        rows.append([given[at], result[at], filled[0, :, at], truth[at]])
     half = (len(rows) + 1) // 2
     lines = [a + b for a, b in zip(rows[:half], [*rows[half:], []], strict=False)]
-    return contact_sheet(lines, 192), {"hole_psnr": mean}
+    means = {name: sum(values) / max(1, len(values)) for name, values in figures.items()}
+    return contact_sheet(lines, 192), means

@@ -54,6 +54,7 @@ def cache_latents(
     *,
     identity: dict[str, Any],
     accelerator: Accelerator,
+    residual: bool = False,
 ) -> LatentDataset:
     """Encode the samples 0 to `count` - 1 of a dataset, those that are not there yet.
 
@@ -64,12 +65,14 @@ def cache_latents(
         count: how many.
         identity: what the latents depend on; a folder of another one is refused.
         accelerator: its processes share the work.
+        residual: encode corrections and first fills; part of the identity.
 
     Raises:
         DataError: the folder holds other latents, or the disk takes no more.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(identity, sort_keys=True)
+    # Caches of whole frames are as they were before there were others.
+    text = json.dumps({**identity, "residual": True} if residual else identity, sort_keys=True)
     files = range(-(-count // PER_FILE))
     mine = [f for f in files if f % accelerator.num_processes == accelerator.process_index]
     for number in tqdm(mine, desc="latents", disable=None):
@@ -81,7 +84,7 @@ def cache_latents(
         for i in range(min(PER_FILE, count - number * PER_FILE)):
             sample = dataset[number * PER_FILE + i]
             batch = {k: v[None].to(vae.device) for k, v in sample.items()}
-            encode_batch(vae, batch)
+            encode_batch(vae, batch, residual=residual)
             for name in PARTS:
                 dtype = torch.uint8 if name == "missing" else torch.bfloat16
                 tensors[f"{i}.{name}"] = batch[name][0].to("cpu", dtype).contiguous()
@@ -102,5 +105,6 @@ def _check(path: Path, identity: str) -> None:
         raise DataError(f"{path}: cannot be read ({error}); delete it to make it again") from error
     if found != identity:
         raise DataError(
-            f"{path}: holds latents of other data, sizes or another VAE; expected another folder"
+            f"{path}: holds latents of other data, sizes or another VAE, or of corrections where "
+            "whole frames are wanted or the other way round; expected another folder"
         )

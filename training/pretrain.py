@@ -25,6 +25,7 @@ from losses import edge_loss, kl
 from metrics import psnr
 from pictures import contact_sheet
 from recipe import file_digest, main_of, perceptual_or_none
+from residual import check_start
 from start import initialize_vae
 from torch import Tensor, nn
 
@@ -66,6 +67,8 @@ class TransformerSettings:
     """A preset's name."""
     start: str | None = None
     """A file to go on from instead."""
+    residual: bool = False
+    """Predict corrections of first fills instead of whole frames."""
     checkpointing: bool = False
     cache: str | None = None
     """Folder for latents; None = encode at every step."""
@@ -197,12 +200,8 @@ def set_statistics(vae: VideoVAE, videos: Iterator[Tensor]) -> None:
     vae.config = config
 
 
-def train_transformer(settings: PretrainSettings, own: TransformerSettings, folder: Path) -> Path:
-    """Train the transformer and export it."""
-    run = settings.run
-    accelerator = make_accelerator(run)
-    vae = load_vae(own.vae, device=accelerator.device)
-    torch.manual_seed(run.seed)
+def start_transformer(own: TransformerSettings) -> Transformer:
+    """Return the transformer to train: a new one, or that of a file."""
     if own.start:
         transformer = load_transformer(own.start, dtype=torch.float32)
     else:
@@ -210,9 +209,26 @@ def train_transformer(settings: PretrainSettings, own: TransformerSettings, fold
         transformer.initialize_weights()
     if not transformer.config.is_inpainting:
         raise ValueError(f"transformer: expected an inpainting model, got {own.start or own.model}")
+    if own.residual:
+        transformer.config = replace(transformer.config, residual=True)
+    check_start(transformer.config, own.flow.continued)
+    return transformer
+
+
+def train_transformer(settings: PretrainSettings, own: TransformerSettings, folder: Path) -> Path:
+    """Train the transformer and export it."""
+    run = settings.run
+    accelerator = make_accelerator(run)
+    vae = load_vae(own.vae, device=accelerator.device)
+    torch.manual_seed(run.seed)
+    transformer = start_transformer(own)
+    residual = transformer.config.residual
     model = FlowModel(transformer.requires_grad_(True).train(), checkpointing=own.checkpointing)
     pixels = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
+    if residual:
+        pixels.require_fills()
+        held_out.require_fills()
     dataset: Any = pixels
     if own.cache:
         identity = {"vae": file_digest(own.vae), "seed": run.seed, **vars(settings.data)}
@@ -223,10 +239,11 @@ def train_transformer(settings: PretrainSettings, own: TransformerSettings, fold
             own.cached_samples,
             identity={k: v for k, v in identity.items() if k != "workers"},
             accelerator=accelerator,
+            residual=residual,
         )
 
     def loss(module: nn.Module, batch: Batch) -> Losses:
-        encode_batch(vae, batch)
+        encode_batch(vae, batch, residual=residual)
         return flow_loss(module, batch, own.flow, run.seed)
 
     trainer = Trainer(
@@ -235,7 +252,7 @@ def train_transformer(settings: PretrainSettings, own: TransformerSettings, fold
         run,
         [Player("transformer", model, loss, adamw(model, run))],
         dataset,
-        sample=lambda: preview(model, vae, held_out),
+        sample=lambda: preview(model, vae, held_out, residual=residual),
         workers=settings.data.workers,
         accelerator=accelerator,
     )

@@ -1,7 +1,8 @@
 """Training pairs on disk: safetensors files of encoded pictures, written beside and renamed.
 
-A pair is a clip and its holes. Frames are JPEG or PNG, masks one-bit PNG, so that a shard is a few
-percent of the raw pixels; the file's metadata lists the pairs, the sources that are finished with
+A pair is a clip, its holes and, where it was made, their first fill. Frames are JPEG or PNG, masks
+one-bit PNG, and of a fill only the blocks with holes are kept, so that a shard is a few percent of
+the raw pixels; the file's metadata lists the pairs, the sources that are finished with
 it, and the settings they were made with. A source never spans two shards.
 """
 
@@ -18,10 +19,13 @@ import torch
 from files import DataError, write_safetensors
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from torch.nn import functional as F
 
 SHARD_BYTES = 128 * 2**20
 LOSSLESS = 0
 """A quality: PNG instead of JPEG."""
+BLOCK = 8
+"""Pixels of a JPEG block's side."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Pair:
     frames: Tensor
     mask: Tensor
     info: dict[str, Any]
+    fill: Tensor | None = None
+    """The clip with its holes filled at first, `[T, 3, H, W]` uint8; None = none was made."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +53,50 @@ class PairEntry:
         t, h, w = self.info["size"]
         return t, h, w
 
+    @property
+    def has_fill(self) -> bool:
+        """Whether a first fill was stored."""
+        return "fill_bytes" in self.info
+
     def read(self) -> Pair:
         """Decode the pair.
 
         Raises:
             DataError: the shard is not there any more, or damaged.
         """
-        return Pair(self.read_frames(0, self.size[0]), self.read_mask(), self.info)
+        frames, mask = self.read_frames(0, self.size[0]), self.read_mask()
+        fill = None
+        if self.has_fill:
+            fill = torch.where(mask.unsqueeze(1), self.read_fill(0, self.size[0]), frames)
+        return Pair(frames, mask, self.info, fill)
 
     def read_frames(self, start: int, stop: int) -> Tensor:
         """Decode the frames start <= index < stop, `[T, 3, H, W]` uint8."""
-        pictures = self._decode("frames", "frame_bytes", cv2.IMREAD_COLOR, slice(start, stop))
+        return self._colours("frames", "frame_bytes", slice(start, stop))
+
+    def read_fill(self, start: int, stop: int) -> Tensor:
+        """Decode the first fill of these frames, `[T, 3, H, W]` uint8; it is right in holes only.
+
+        Raises:
+            DataError: there is none, or the shard is damaged.
+        """
+        self.check_fill()
+        return self._colours("fills", "fill_bytes", slice(start, stop))
+
+    def check_fill(self) -> None:
+        """Make sure that there is a first fill.
+
+        Raises:
+            DataError: there is none.
+        """
+        if not self.has_fill:
+            raise DataError(
+                f"{self.path}: expected pairs with a first fill, which a residual transformer adds "
+                "to, got none; build them again with build_pairs.py, without --no-fill"
+            )
+
+    def _colours(self, name: str, sizes: str, wanted: slice) -> Tensor:
+        pictures = self._decode(name, sizes, cv2.IMREAD_COLOR, wanted)
         video = torch.from_numpy(np.ascontiguousarray(pictures[..., ::-1]))
         return video.permute(0, 3, 1, 2).contiguous()
 
@@ -131,19 +170,20 @@ class ShardWriter:
     def add(self, source: str, pairs: list[Pair]) -> None:
         """Take all pairs of one source; write a shard when enough has come together."""
         for pair in pairs:
-            frames = [_encode_frame(frame, self.quality) for frame in pair.frames]
-            masks = [_encode_mask(mask) for mask in pair.mask]
-            t, _, h, w = pair.frames.shape
-            sizes = {
-                "size": [t, h, w],
-                "frame_bytes": [len(x) for x in frames],
-                "mask_bytes": [len(x) for x in masks],
+            parts = {
+                "frame": [_encode_frame(frame, self.quality) for frame in pair.frames],
+                "mask": [_encode_mask(mask) for mask in pair.mask],
             }
+            if pair.fill is not None:
+                fill = _blocks_with_holes(pair.fill, pair.mask)
+                parts["fill"] = [_encode_frame(frame, self.quality) for frame in fill]
+            t, _, h, w = pair.frames.shape
+            sizes = {f"{name}_bytes": [len(x) for x in blobs] for name, blobs in parts.items()}
             index = len(self._pairs)
-            self._pairs.append({**pair.info, "source": source, **sizes})
-            for name, blobs in (("frames", frames), ("masks", masks)):
+            self._pairs.append({**pair.info, "source": source, "size": [t, h, w], **sizes})
+            for name, blobs in parts.items():
                 blob = np.concatenate(blobs)
-                self._tensors[f"{index}.{name}"] = torch.from_numpy(blob)
+                self._tensors[f"{index}.{name}s"] = torch.from_numpy(blob)
                 self._bytes += len(blob)
         self._sources.append(source)
         if self._bytes >= self.shard_bytes:
@@ -180,6 +220,13 @@ def _metadata(path: Path) -> dict[str, Any]:
         return {key: json.loads(texts[key]) for key in ("pairs", "sources", "settings")}
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise DataError(f"{path}: expected a shard of build_pairs.py ({error})") from error
+
+
+def _blocks_with_holes(fill: Tensor, mask: Tensor) -> Tensor:
+    """Blacken the other blocks: the clip has them, and they cost next to nothing when black."""
+    blocks = F.max_pool2d(mask.unsqueeze(1).float(), BLOCK, ceil_mode=True)
+    kept = blocks.repeat_interleave(BLOCK, -1).repeat_interleave(BLOCK, -2)
+    return fill * kept[..., : fill.shape[-2], : fill.shape[-1]].to(fill)
 
 
 def _encode_frame(frame: Tensor, quality: int) -> np.ndarray:
