@@ -117,8 +117,8 @@ def _add_input(parser: argparse.ArgumentParser, output: str) -> None:
 
 def _add_checkpoint(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--vae", help="wan, distilled or a file (default: Wan's, beside CHECKPOINT)")
-    group.add_argument("--lora", type=_lora, action="append", default=[], metavar="FILE[:STRENGTH]",
-                       help="a LoRA to merge; may be repeated")  # fmt: skip
+    group.add_argument("--lora", type=lora_argument, action="append", default=[],
+                       metavar="FILE[:STRENGTH]", help="to merge; may be repeated")  # fmt: skip
     group.add_argument("--context", metavar="FILE", help="an encoded prompt (default: the model's)")
     group.add_argument(
         "--steps", type=int, default=ConvertOptions.num_steps, help="denoising steps"
@@ -130,7 +130,8 @@ def _add_checkpoint(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--dtype", choices=sorted(DTYPES), help="precision (default: the file's)")
 
 
-def _lora(text: str) -> tuple[str, float]:
+def lora_argument(text: str) -> tuple[str, float]:
+    """Read FILE or FILE:STRENGTH."""
     path, colon, strength = text.rpartition(":")
     try:
         return (path, float(strength)) if colon else (text, 1.0)

@@ -18,7 +18,8 @@ def build_pair(
         stretch_threshold: delta of Eq. 7.
 
     Returns:
-        The original video, the same with its holes set to 0, and the holes (V1, V1 * (1 - M1), M1).
+        The original video, the same with its holes set to 0, and the holes (V1, V1 * (1 - M1), M1);
+        with them the second projection's disparity and the first one's view.
 
     Raises:
         TypeError: an argument is no floating point tensor.
@@ -29,4 +30,10 @@ def build_pair(
         left.video, left.disparity, toward="right", stretch_threshold=stretch_threshold
     )
     mask = back.occlusion_mask
-    return InpaintingPair(target=video, masked=video * (1 - mask), occlusion_mask=mask)
+    return InpaintingPair(
+        target=video,
+        masked=video * (1 - mask),
+        occlusion_mask=mask,
+        disparity=back.disparity,
+        left=left.video,
+    )

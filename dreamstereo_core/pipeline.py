@@ -21,7 +21,7 @@ from .depth import (
     upsample_inverse_depth,
 )
 from .disparity import inverse_depth_to_disparity
-from .fill import Inpainter, MaskedFrame
+from .fill import Inpainter, MaskedFrame, MirroredInpainter
 from .gapw import gapw_warp
 from .masks import dilate
 from .packing import LAYOUTS, pack_stereo
@@ -203,8 +203,9 @@ class StereoPipeline:
     def _convert_shot(self, frames: Iterable[_DeepFrame]) -> Iterator[StereoVideo]:
         """Warp, fill and blend one shot, frame by frame."""
         options = self.options
-        # A left eye is the mirrored problem: inpainters know holes right of near things only.
-        mirrored = options.eye == "left"
+        inpainter = self.inpainter
+        if options.eye == "left":
+            inpainter = MirroredInpainter(inpainter)
         waiting: deque[tuple[Tensor, InverseDepth, Tensor, Tensor]] = deque()
 
         def warped() -> Iterator[MaskedFrame]:
@@ -223,18 +224,14 @@ class StereoPipeline:
                     stretch_threshold=options.stretch_threshold,
                 )
                 waiting.append((frame.video, inverse_depth, warp.video, warp.occlusion_mask))
-                yield MaskedFrame(
-                    _mirror(warp.video, mirrored),
-                    _mirror(warp.occlusion_mask, mirrored),
-                    _mirror(warp.disparity, mirrored),
-                )
+                yield MaskedFrame(warp.video, warp.occlusion_mask, warp.disparity)
 
-        filled = self.inpainter.stream(
+        filled = inpainter.stream(
             warped(), num_steps=options.num_steps, dilation=options.dilation, seed=options.seed
         )
         for video in filled:
             source, inverse_depth, warped_video, mask = waiting.popleft()
-            made = blend(_mirror(video, mirrored), warped_video, mask, feather=options.feather)
+            made = blend(video, warped_video, mask, feather=options.feather)
             left, right = (source, made) if options.eye == "right" else (made, source)
             yield StereoVideo(left, right, inverse_depth, mask, start=0)
 
@@ -250,10 +247,6 @@ def show(stereo: StereoVideo, layout: str) -> Video:
     if layout == "mask":
         return stereo.occlusion_mask.expand_as(stereo.left)
     return pack_stereo(stereo.left, stereo.right, layout)
-
-
-def _mirror(frame: Tensor, mirrored: bool) -> Tensor:
-    return frame.flip(-1) if mirrored else frame
 
 
 def _until_cut(frames: Iterator[_DeepFrame], following: list[_DeepFrame]) -> Iterator[_DeepFrame]:

@@ -63,6 +63,10 @@ class InpaintingPair:
     target: Video
     masked: Video
     occlusion_mask: OcclusionMask
+    disparity: Disparity
+    """Of the second projection, in the same view."""
+    left: Video
+    """The first projection."""
 
 
 @dataclass(frozen=True)

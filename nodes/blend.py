@@ -6,9 +6,10 @@ from torch import Tensor
 
 from ..dreamstereo_core import blend
 from ..dreamstereo_core.checks import check_frames
+from ..dreamstereo_core.fill.frames import MULTIPLE
+from ..dreamstereo_core.models.conditioning import FRAMES
 from .layout import from_video, to_occlusion_mask, to_video
 from .runtime import chunks
-from .sparse_patch import FRAMES, TOKEN_PIXELS
 from .wire_types import schema
 
 FEATHER_TOOLTIP = "Width in pixels of the soft seam inside the holes; 0 = hard edge."
@@ -65,6 +66,6 @@ def cut_filling(video: Tensor, like: Tensor) -> Tensor:
     """Cut what fills a clip up to whole tokens, less than 4 frames and 16 pixels, and no more."""
     frames, _, height, width = like.shape
     surplus = (len(video) - frames, video.shape[2] - height, video.shape[3] - width)
-    if all(0 <= n < limit for n, limit in zip(surplus, (FRAMES, *2 * [TOKEN_PIXELS]), strict=True)):
+    if all(0 <= n < limit for n, limit in zip(surplus, (FRAMES, *2 * [MULTIPLE]), strict=True)):
         return video[:frames, :, :height, :width]
     return video

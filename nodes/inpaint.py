@@ -6,8 +6,9 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dreamstereo_core import MaskedFrame, load_inpainter
+from ..dreamstereo_core import load_inpainter
 from ..dreamstereo_core.checks import check_finite, check_frames
+from ..dreamstereo_core.fill import MirroredInpainter
 from ..dreamstereo_core.scenes import ShotDetector
 from ..dreamstereo_core.types import Eye, Video
 from .layout import from_video, to_occlusion_mask, to_video
@@ -80,23 +81,19 @@ class Inpaint(io.ComfyNode):
             check_frames("warped_disparity", warped_disparity, channels=1, like=video)
             check_finite("warped_disparity", warped_disparity)
         filler = StoppableInpainter(inpainter or load_inpainter("classic"))
-
-        def seen(frames: Tensor) -> Tensor:
-            # A left eye is the mirrored problem: inpainters know holes right of near things only.
-            return frames.flip(-1) if eye == "left" else frames
-
-        filled = []
-        for shot in shots(video):
-            frames = (
-                MaskedFrame(
-                    seen(video[t : t + 1]),
-                    seen(holes[t : t + 1]),
-                    None if warped_disparity is None else seen(warped_disparity[t : t + 1]),
-                )
-                for t in shot
+        if eye == "left":
+            filler = MirroredInpainter(filler)
+        filled = [
+            filler.inpaint(
+                video[shot],
+                holes[shot],
+                disparity=None if warped_disparity is None else warped_disparity[shot],
+                num_steps=num_steps,
+                dilation=dilation,
+                seed=seed,
             )
-            made = filler.stream(frames, num_steps=num_steps, dilation=dilation, seed=seed)
-            filled += map(seen, made)
+            for shot in shots(video)
+        ]
         return io.NodeOutput(from_video(torch.cat(filled)))
 
 
@@ -138,9 +135,9 @@ def diffusion_inputs() -> list[io.Input]:
     ]
 
 
-def shots(video: Video) -> Iterator[range]:
+def shots(video: Video) -> Iterator[slice]:
     """Cut a clip `[T, 3, H, W]` into shots: an inpainter must not look across a cut."""
     cuts, _ = ShotDetector().cuts(video)
     starts = cuts.nonzero().flatten().tolist()
     for start, stop in zip(starts, [*starts[1:], len(video)], strict=True):
-        yield range(start, stop)
+        yield slice(start, stop)

@@ -6,13 +6,12 @@ import torch
 from comfy.sd import VAE
 from comfy_api.latest import io
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..dreamstereo_core.checks import check_frames
-from ..dreamstereo_core.fill.frames import GREY, fill_narrow
-from ..dreamstereo_core.models.conditioning import missing_channels
+from ..dreamstereo_core.fill.frames import GREY, fill_narrow, pad_to_tokens
+from ..dreamstereo_core.models.conditioning import FRAMES, missing_channels
 from .layout import from_video, to_occlusion_mask, to_video
-from .sparse_patch import FRAMES, TOKEN_PIXELS, narrow_input
+from .sparse_patch import narrow_input
 from .wire_types import schema
 
 
@@ -74,6 +73,5 @@ class InpaintConditioning(io.ComfyNode):
 
 def fill_up(video: Tensor) -> Tensor:
     """Repeat the last frame, row and column of `[T, C, H, W]` up to whole tokens."""
-    frames, _, height, width = video.shape
-    video = video[[min(t, frames - 1) for t in range(frames + (1 - frames) % FRAMES)]]
-    return F.pad(video, (0, -width % TOKEN_PIXELS, 0, -height % TOKEN_PIXELS), mode="replicate")
+    frames = len(video)
+    return pad_to_tokens(video[[min(t, frames - 1) for t in range(frames + (1 - frames) % FRAMES)]])

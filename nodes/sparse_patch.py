@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from ..dreamstereo_core import select_tokens
 from ..dreamstereo_core.checks import check_finite
-from ..dreamstereo_core.fill.frames import NARROW
+from ..dreamstereo_core.fill.frames import MULTIPLE, NARROW
 from ..dreamstereo_core.masks import wide_parts
-from ..dreamstereo_core.models.conditioning import PIXELS, missing_channels, to_latent_mask
+from ..dreamstereo_core.models.conditioning import FRAMES, PIXELS, missing_channels, to_latent_mask
 from ..dreamstereo_core.models.config import INPAINTING_CHANNELS, LATENT_CHANNELS, PATCH
 from ..dreamstereo_core.models.sparse import (
     gather_tokens,
@@ -33,9 +33,6 @@ from .layout import to_occlusion_mask
 from .wire_types import schema
 
 KEY = "dreamstereo_sparse_tokens"
-TOKEN_PIXELS = PATCH[1] * PIXELS
-FRAMES = 4
-"""Of a latent; the first one stands alone."""
 
 
 class SparseTokens(io.ComfyNode):
@@ -253,14 +250,14 @@ def to_latents(mask: OcclusionMask, time: int, height: int, width: int) -> Laten
     # A clip that is no 4n + 1 frames long is either cut or padded before it is encoded.
     if frames != 1 and abs(frames - needed) >= FRAMES:
         raise ValueError(f"mask: expected 1 frame or the video's {needed}, got {frames}")
-    if abs(mask_height * width / mask_width - height) * PIXELS > TOKEN_PIXELS:
+    if abs(mask_height * width / mask_width - height) * PIXELS > MULTIPLE:
         raise ValueError(
             f"mask: expected the proportions of the video's {width * PIXELS} x {height * PIXELS} "
             f"pixels, got {mask_width} x {mask_height}"
         )
     mask = mask[[min(t, frames - 1) for t in range(needed)]]
     bottom, right = height * PIXELS - mask_height, width * PIXELS - mask_width
-    if 0 <= bottom < TOKEN_PIXELS and 0 <= right < TOKEN_PIXELS:
+    if 0 <= bottom < MULTIPLE and 0 <= right < MULTIPLE:
         mask = F.pad(mask, (0, right, 0, bottom), mode="replicate")  # as the video was
     # A pixel counts wherever it reaches, so that no hole is lost on the way.
     mask = F.adaptive_max_pool2d(mask, (height * PIXELS, width * PIXELS))

@@ -43,7 +43,7 @@ from tqdm import tqdm
 
 from dreamstereo_core import (
     VideoError,
-    gapw_warp,
+    build_pair,
     inverse_depth_to_disparity,
     load_depth,
     read_frames,
@@ -211,14 +211,13 @@ class PairBuilder:
             order = there_and_back(len(video), frames)
             video, disparity = video[order], disparity[order]
             self.report.left_out["short, played to and fro"] += 1
-        left = gapw_warp(video, disparity, toward="left")  # `build_pair`, keeping the disparity
-        back = gapw_warp(left.video, left.disparity, toward="right")
-        mask = back.occlusion_mask
+        pair = build_pair(video, disparity)
+        mask = pair.occlusion_mask
         if (mask > 0).float().mean() < LEAST_HOLES:
             self.report.left_out["without holes"] += 1
             return []
         frames = (video * 255).round().to(torch.uint8)
-        fill = first_fill(frames, mask, back.disparity) if self.options.fill else None
+        fill = first_fill(frames, mask, pair.disparity) if self.options.fill else None
         return [Pair(frames, mask[:, 0] > 0, info, fill)]
 
 

@@ -49,6 +49,11 @@ def decode_normalised(vae: VideoVAE, latent: Tensor, *, checkpointing: bool = Fa
     return decode_raw(vae, latent * std + mean, checkpointing=checkpointing)
 
 
+def as_frames(video: Tensor) -> Tensor:
+    """`[B, 3, T, H, W]` to `[B * T, 3, H, W]` in [0, 1]."""
+    return video.transpose(1, 2).flatten(0, 1).clamp(0, 1)
+
+
 def _run(steps: Sequence[Step], x: Tensor, checkpointing: bool) -> Tensor:
     for step in steps:
         if checkpointing and torch.is_grad_enabled():

@@ -17,10 +17,7 @@ from shards import PairEntry, list_pairs
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-GREY = 0.5
-"""What a hole holds: Wan's inpainters see 0 in [-1, 1] there."""
-MULTIPLE = 16
-"""Pixels of a token's side."""
+from dreamstereo_core.fill.frames import GREY, MULTIPLE
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from codec import decode_normalised
+from codec import as_frames, decode_normalised
 from dataset import DataSettings, PairDataset, sample_generator
 from flow import FlowModel, encode_batch, give_start, preview
 from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
@@ -23,8 +23,8 @@ from recipe import main_of, perceptual_or_none
 from residual import check_start, corrected
 from torch import Tensor, nn
 
+from dreamstereo_core.fill import load_context
 from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
-from dreamstereo_core.models.checkpoint_file import open_checkpoint
 from dreamstereo_core.models.lora import load_lora, merge_loras
 from dreamstereo_core.models.vae_checkpoint import load_vae
 
@@ -77,17 +77,13 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
         merge_loras(transformer, [(load_lora(settings.lora, transformer), 1.0)])
     if not transformer.config.is_inpainting:
         raise ValueError(f"transformer: expected an inpainting model, got {settings.transformer}")
-    context = (
-        None if settings.context is None else open_checkpoint(settings.context).read("context")
-    )
+    context = None if settings.context is None else load_context(settings.context)
     residual = transformer.config.residual
     check_start(transformer.config, settings.continued)
     model = FlowModel(transformer.requires_grad_(True).train(), context, settings.checkpointing)
     vae = load_vae(settings.vae, device=accelerator.device, dtype=torch.float32)
     judge = PatchDiscriminator3D(settings.width, channels=4)
-    perceptual = perceptual_or_none(settings.perceptual)
-    if perceptual is not None:
-        perceptual.to(accelerator.device)
+    perceptual = perceptual_or_none(settings.perceptual, accelerator.device)
     dataset = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
     if residual:
@@ -110,8 +106,7 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
         losses["pixels"] = ((filled - video).abs() * mask).sum() / (3 * mask.sum()).clamp(min=1)
         total = total + settings.pixels * losses["pixels"]
         if perceptual is not None:
-            frames = (x.transpose(1, 2).flatten(0, 1).clamp(0, 1) for x in (filled, video))
-            losses["perceptual"] = perceptual(*frames).mean()
+            losses["perceptual"] = perceptual(as_frames(filled), as_frames(video)).mean()
             total = total + settings.perceptual * losses["perceptual"]
         if settings.adversarial and trainer.state.step >= settings.adversarial_start:
             losses["adversarial"] = -verdict(judge, torch.cat([filled, mask], dim=1)).mean()
@@ -134,11 +129,7 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
         accelerator=accelerator,
     )
     trainer.fit()
-    path = folder / "model.safetensors"
-    with trainer.averages():
-        if accelerator.is_main_process:
-            save_transformer(path, transformer)
-    return path
+    return trainer.export(lambda path: save_transformer(path, transformer))
 
 
 def one_step(

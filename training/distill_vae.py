@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from codec import decode_raw, encode_moments
+from codec import as_frames, decode_raw, encode_moments
 from dataset import DataSettings, PairDataset
 from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
 from losses import PatchDiscriminator3D, adaptive_weight, judge_both, kl, verdict
@@ -94,9 +94,7 @@ def train(settings: DistillVAESettings, folder: Path) -> Path:
     student = Student(vae.float().requires_grad_(True).train(), settings.checkpointing)
     last = [m for m in vae.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)][-1]
     judge = PatchDiscriminator3D(settings.width)
-    perceptual = perceptual_or_none(settings.perceptual)
-    if perceptual is not None:
-        perceptual.to(accelerator.device)
+    perceptual = perceptual_or_none(settings.perceptual, accelerator.device)
     dataset = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
 
@@ -118,7 +116,7 @@ def train(settings: DistillVAESettings, folder: Path) -> Path:
         both_ways = losses["teacher_decodes"] + losses["student_decodes"]
         total = total + settings.latent * both_ways
         if perceptual is not None:
-            losses["perceptual"] = perceptual(*map(as_frames, (own, video))).mean()
+            losses["perceptual"] = perceptual(as_frames(own), as_frames(video)).mean()
             total = total + settings.perceptual * losses["perceptual"]
         if settings.adversarial and trainer.state.step >= settings.adversarial_start:
             losses["adversarial"] = -verdict(judge, own).mean()
@@ -142,21 +140,12 @@ def train(settings: DistillVAESettings, folder: Path) -> Path:
         accelerator=accelerator,
     )
     trainer.fit()
-    path = folder / "model.safetensors"
-    with trainer.averages():
-        if accelerator.is_main_process:
-            save_vae(vae, path)
-    return path
+    return trainer.export(lambda path: save_vae(vae, path))
 
 
 def judge_loss(module: nn.Module, batch: Batch) -> Losses:
     """Tell `video` from `fake`."""
     return {"loss": judge_both(module, batch["video"], batch["fake"])}
-
-
-def as_frames(video: Tensor) -> Tensor:
-    """`[B, 3, T, H, W]` to `[B * T, 3, H, W]` in [0, 1]."""
-    return video.transpose(1, 2).flatten(0, 1).clamp(0, 1)
 
 
 @torch.no_grad()

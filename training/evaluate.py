@@ -31,6 +31,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dreamstereo_core import ClassicInpainter, Inpainter, VideoError, blend, load_depth
+from dreamstereo_core.cli import lora_argument
 from dreamstereo_core.depth import DepthError
 from dreamstereo_core.fill import INPAINTERS, load_inpainter
 from dreamstereo_core.models.conditioning import missing_channels, to_latent_mask
@@ -269,7 +270,7 @@ def _parser() -> argparse.ArgumentParser:
     default = [name for name in ("classic", "mini") if name in INPAINTERS]
     add("--fill", nargs="+", default=default, help=f"{names} or checkpoints")
     add("--vae", help="autoencoder of the checkpoints: a name or a file")
-    add("--lora", type=_lora, action="append", default=[], metavar="FILE[:STRENGTH]")
+    add("--lora", type=lora_argument, action="append", default=[], metavar="FILE[:STRENGTH]")
     add("--context", type=Path, help="safetensors file with a text embedding")
     add("--num-steps", type=int, default=1, help="denoising steps")
     add("--dilation", type=_dilation, nargs="+", default=[5], help='odd numbers, or "dense"')
@@ -300,14 +301,6 @@ def _size(text: str) -> tuple[int, int]:
     if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) >= 32):
         raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT from 32x32 up, got {text!r}")
     return int(width), int(height)
-
-
-def _lora(text: str) -> tuple[Path, float]:
-    path, _, strength = text.rpartition(":")
-    try:
-        return (Path(path), float(strength)) if path else (Path(text), 1.0)
-    except ValueError:
-        return Path(text), 1.0
 
 
 if __name__ == "__main__":

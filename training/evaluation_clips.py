@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from dreamstereo_core import (
     DepthEstimator,
     VideoError,
+    build_pair,
     gapw_warp,
     inverse_depth_to_disparity,
     read_frames,
@@ -180,10 +181,9 @@ def composite_clips(
 
 def project_back(kind: str, name: str, video: Tensor, disparity: Tensor) -> Clip:
     """Return a clip with the holes of `build_pair`, and with what else the measures ask for."""
-    left = gapw_warp(video, disparity, toward="left")
-    back = gapw_warp(left.video, left.disparity, toward="right")
-    mask = back.occlusion_mask
-    return Clip(kind, name, left.video, video * (1 - mask), mask, back.disparity, video, mask)
+    pair = build_pair(video, disparity)
+    mask = pair.occlusion_mask
+    return Clip(kind, name, pair.left, pair.masked, mask, pair.disparity, video, mask)
 
 
 def stereo_clips(folders: Sequence[Path], selection: Selection) -> Iterator[Clip]:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from dataset import GREY, PairDataset, masked, sample_generator
+from dataset import PairDataset, masked, sample_generator
 from losses import draw_timesteps, flow_noise, hole_weight, weighted_mse
 from metrics import psnr
-from pictures import contact_sheet
+from pictures import contact_sheet, two_columns
 from residual import corrected, correction, wide_holes
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from dreamstereo_core.fill.frames import GREY
 from dreamstereo_core.models.conditioning import (
     inpainting_input,
     missing_channels,
@@ -64,9 +65,8 @@ class FlowModel(nn.Module):
     ):
         super().__init__()
         self.transformer = transformer
-        config = transformer.config
-        if context is None and config.cross_attention and not config.learned_context:
-            context = torch.zeros(1, 1, config.text_dim)
+        if context is None and not transformer.config.learned_context:
+            context = transformer.default_context()
         self.register_buffer("given_context", context, persistent=False)
         if checkpointing:
             for block in transformer.blocks:
@@ -234,7 +234,5 @@ def preview(
                 figures.setdefault("first_fill_psnr", []).append(psnr(given, truth, hole))
         at = int(hole.sum((1, 2, 3)).argmax())
         rows.append([given[at], result[at], filled[0, :, at], truth[at]])
-    half = (len(rows) + 1) // 2
-    lines = [a + b for a, b in zip(rows[:half], [*rows[half:], []], strict=False)]
     means = {name: sum(values) / max(1, len(values)) for name, values in figures.items()}
-    return contact_sheet(lines, 192), means
+    return contact_sheet(two_columns(rows), 192), means

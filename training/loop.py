@@ -55,10 +55,8 @@ class RunSettings:
     """Checkpoints."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "accumulate", "log_every", "sample_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
-        for name in ("checkpoint_every", "keep"):
+        every = ("log_every", "sample_every", "checkpoint_every")
+        for name in ("steps", "batch", "accumulate", *every, "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
         if not self.lr > 0 or not 0 <= self.ema < 1:
@@ -290,6 +288,14 @@ class Trainer:
         name, ema = next(iter(self.state.emas.items()))
         with ema.applied(self.accelerator.unwrap_model(self.prepared[name])):
             yield
+
+    def export(self, write: Callable[[Path], None]) -> Path:
+        """Write the averaged weights to the run's `model.safetensors`; return its path."""
+        path = self.folder / "model.safetensors"
+        with self.averages():
+            if self.accelerator.is_main_process:
+                write(path)
+        return path
 
     def _checkpoint(self) -> None:
         path = checkpoint_path(self.checkpoints, self.state.step)

@@ -31,6 +31,12 @@ def contact_sheet(rows: list[list[Tensor]], height: int = 160) -> Tensor:
     return torch.cat([F.pad(line, (0, width - line.shape[2]), value=1.0) for line in lines], dim=1)
 
 
+def two_columns(rows: list[list[Tensor]]) -> list[list[Tensor]]:
+    """Put the second half of the rows beside the first."""
+    half = (len(rows) + 1) // 2
+    return [a + b for a, b in zip(rows[:half], [*rows[half:], []], strict=False)]
+
+
 def _to_height(picture: Tensor, height: int) -> Tensor:
     picture = picture.detach().float().cpu()
     width = max(1, round(picture.shape[2] * height / picture.shape[1]))

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from codec import decode_raw, encode_moments
+from codec import as_frames, decode_raw, encode_moments
 from dataset import DataSettings, PairDataset, masked
 from flow import FlowModel, FlowSettings, encode_batch, flow_loss, preview
 from latents import cache_latents
 from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
 from losses import edge_loss, kl
 from metrics import psnr
-from pictures import contact_sheet
+from pictures import contact_sheet, two_columns
 from recipe import file_digest, main_of, perceptual_or_none
 from residual import check_start
 from start import initialize_vae
@@ -120,6 +120,7 @@ def train(settings: PretrainSettings, folder: Path) -> Path:
 def train_vae(settings: PretrainSettings, own: VAESettings, folder: Path) -> Path:
     """Train the autoencoder and export it with its latents' statistics."""
     run = settings.run
+    accelerator = make_accelerator(run)
     torch.manual_seed(run.seed)
     if own.start:
         vae = load_vae(own.start, device="cpu")
@@ -129,7 +130,7 @@ def train_vae(settings: PretrainSettings, own: VAESettings, folder: Path) -> Pat
     model = Autoencoder(vae.float().requires_grad_(True).train(), own.noise)
     dataset = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(replace(settings.data, focus=0.5), seed=run.seed, held_out=True)
-    perceptual = perceptual_or_none(own.perceptual)
+    perceptual = perceptual_or_none(own.perceptual, accelerator.device)
 
     def loss(module: nn.Module, batch: Batch) -> Losses:
         video = batch["video"]
@@ -147,8 +148,7 @@ def train_vae(settings: PretrainSettings, own: VAESettings, folder: Path) -> Pat
             parts["edges"] = edge_loss(recon, video)
             total = total + own.edges * parts["edges"]
         if perceptual is not None:
-            frames = (x.transpose(1, 2).flatten(0, 1) for x in (recon.clamp(0, 1), video))
-            parts["perceptual"] = perceptual.to(video.device)(*frames).mean()
+            parts["perceptual"] = perceptual(as_frames(recon), as_frames(video)).mean()
             total = total + own.perceptual * parts["perceptual"]
         return {"loss": total, **parts}
 
@@ -161,14 +161,15 @@ def train_vae(settings: PretrainSettings, own: VAESettings, folder: Path) -> Pat
         dataset,
         sample=lambda: preview_vae(vae, held_out),
         workers=settings.data.workers,
+        accelerator=accelerator,
     )
     trainer.fit()
-    path = folder / "model.safetensors"
-    with trainer.averages():
+
+    def write(path: Path) -> None:
         set_statistics(vae, (dataset[i]["video"] for i in range(min(64, 4 * run.batch * 4))))
-        if trainer.accelerator.is_main_process:
-            save_vae(vae, path)
-    return path
+        save_vae(vae, path)
+
+    return trainer.export(write)
 
 
 @torch.no_grad()
@@ -184,9 +185,7 @@ def preview_vae(
         figures.append(psnr(frames, truth))
         middle = len(truth) // 2
         rows.append([truth[0], frames[0], truth[middle], frames[middle]])
-    half = (len(rows) + 1) // 2
-    lines = [a + b for a, b in zip(rows[:half], [*rows[half:], []], strict=False)]
-    return contact_sheet(lines, 192), {"psnr": sum(figures) / len(figures)}
+    return contact_sheet(two_columns(rows), 192), {"psnr": sum(figures) / len(figures)}
 
 
 @torch.no_grad()
@@ -257,11 +256,7 @@ def train_transformer(settings: PretrainSettings, own: TransformerSettings, fold
         accelerator=accelerator,
     )
     trainer.fit()
-    path = folder / "model.safetensors"
-    with trainer.averages():
-        if accelerator.is_main_process:
-            save_transformer(path, transformer)
-    return path
+    return trainer.export(lambda path: save_transformer(path, transformer))
 
 
 if __name__ == "__main__":

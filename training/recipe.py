@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from loop import DivergedError
 from settings import load_settings
 from torch import nn
@@ -41,14 +42,14 @@ def main_of(
     return 0
 
 
-def perceptual_or_none(weight: float) -> nn.Module | None:
-    """Return the perceptual distance where its weight asks for it, frozen."""
+def perceptual_or_none(weight: float, device: torch.device) -> nn.Module | None:
+    """Return the perceptual distance on `device` where its weight asks for it, frozen."""
     if not weight:
         return None
     from perceptual import Perceptual  # it needs a package that training without it does not
 
     module: Any = Perceptual()
-    return module.eval().requires_grad_(False)
+    return module.to(device).eval().requires_grad_(False)
 
 
 def file_digest(spec: str) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-from dataset import GREY
 from torch import Tensor
 
 from dreamstereo_core import ClassicInpainter
-from dreamstereo_core.fill.diffusion import NARROW
+from dreamstereo_core.fill.frames import GREY, NARROW
 from dreamstereo_core.masks import wide_parts
 from dreamstereo_core.models.config import TransformerConfig
 from dreamstereo_core.types import Disparity, OcclusionMask

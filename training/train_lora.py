@@ -29,8 +29,9 @@ from state import load_weights, read_state
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from dreamstereo_core.fill import load_context
 from dreamstereo_core.models.checkpoint import load_transformer
-from dreamstereo_core.models.checkpoint_file import CheckpointError, open_checkpoint
+from dreamstereo_core.models.checkpoint_file import CheckpointError
 from dreamstereo_core.models.transformer import Transformer, widen_for_inpainting
 from dreamstereo_core.models.vae_checkpoint import load_vae
 
@@ -114,7 +115,7 @@ def prepare_model(own: LoraSettings) -> tuple[FlowModel, dict[str, Tensor]]:
         )
     parts = {f"patch_embedding.{n}": p.clone() for n, p in base.patch_embedding.named_parameters()}
     transformer = base if config.is_inpainting else widen_for_inpainting(base)
-    context = None if own.context is None else open_checkpoint(own.context).read("context")
+    context = None if own.context is None else load_context(own.context)
     inject_adapter_in_model(
         LoraConfig(r=own.rank, lora_alpha=own.alpha, target_modules=TARGETS), transformer
     )

@@ -17,7 +17,7 @@ from ..models.vae_base import VideoVAE
 from ..models.vae_checkpoint import load_vae
 from .classic import ClassicInpainter
 from .diffusion import DiffusionInpainter
-from .inpainter import Inpainter, MaskedFrame
+from .inpainter import Inpainter, MaskedFrame, MirroredInpainter
 
 __all__ = [
     "INPAINTERS",
@@ -25,6 +25,7 @@ __all__ = [
     "DiffusionInpainter",
     "Inpainter",
     "MaskedFrame",
+    "MirroredInpainter",
     "load_context",
     "load_inpainter",
 ]

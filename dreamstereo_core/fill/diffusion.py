@@ -10,7 +10,7 @@ from itertools import chain, islice
 import torch
 from torch import Tensor
 
-from ..models.conditioning import Conditioning, missing_group, to_latent_mask
+from ..models.conditioning import PIXELS, Conditioning, missing_group, to_latent_mask
 from ..models.sparse import select_tokens
 from ..models.transformer import Transformer
 from ..models.vae_base import DecoderCache, EncoderCache, VideoVAE
@@ -150,12 +150,8 @@ class _Shot:
     @torch.no_grad()
     def _prepare(self) -> list[Conditioning]:
         transformer, context = self.inpainter.transformer, self.inpainter.context
-        config = transformer.config
-        if context is None and config.learned_context:
-            context = transformer.context
-        elif context is None and config.cross_attention:
-            # Wan's own null prompt is little else: it is padded with zeros up to text_len.
-            context = torch.zeros(1, 1, config.text_dim)
+        if context is None:
+            context = transformer.default_context()
         return prepare_steps(transformer, self.schedule, context, self.device)
 
     @torch.no_grad()
@@ -212,7 +208,7 @@ class _Shot:
     def _grey(self, count: int) -> Latent:
         """Return what stands for "nothing to add" in a window of `count`: an encoded grey clip."""
         if self.nothing is None:
-            height, width = (8 * n for n in self.latents[0].shape[-2:])
+            height, width = (PIXELS * n for n in self.latents[0].shape[-2:])
             clip = torch.full((1, 3, 4 * SETTLED - 3, height, width), GREY, device=self.device)
             self.nothing = self.inpainter.vae.encode(clip, tile=self.tile).to(self.device)
         frames = [min(frame, SETTLED - 1) for frame in range(self.start, self.start + count)]

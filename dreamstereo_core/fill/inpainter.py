@@ -75,3 +75,26 @@ class Inpainter(ABC):
         )
         filled = self.stream(frames, num_steps=num_steps, dilation=dilation, seed=seed)
         return torch.cat(list(filled))
+
+
+class MirroredInpainter(Inpainter):
+    """Fills a left eye: the mirrored problem, since inpainters know holes right of near things."""
+
+    def __init__(self, inpainter: Inpainter):
+        self.inpainter, self.name = inpainter, inpainter.name
+
+    def stream(
+        self, frames: Iterable[MaskedFrame], *, num_steps: int = 1, dilation: int = 5, seed: int = 0
+    ) -> Iterator[Video]:
+        """Fill as the inpainter does, left and right exchanged."""
+        mirrored = (
+            MaskedFrame(
+                frame.video.flip(-1),
+                frame.occlusion_mask.flip(-1),
+                None if frame.disparity is None else frame.disparity.flip(-1),
+            )
+            for frame in frames
+        )
+        filled = self.inpainter.stream(mirrored, num_steps=num_steps, dilation=dilation, seed=seed)
+        for video in filled:
+            yield video.flip(-1)

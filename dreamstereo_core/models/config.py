@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from ..checks import check_choice
@@ -87,18 +87,9 @@ WAN_T2V_1_3B = TransformerConfig(
     in_dim=LATENT_CHANNELS, dim=1536, ffn_dim=8960, num_heads=12, num_layers=30
 )
 """Wan-AI/Wan2.1-T2V-1.3B."""
-WAN_FUN_INP_1_3B = TransformerConfig(
-    in_dim=INPAINTING_CHANNELS, dim=1536, ffn_dim=8960, num_heads=12, num_layers=30, image_dim=1280
-)
+WAN_FUN_INP_1_3B = replace(WAN_T2V_1_3B, in_dim=INPAINTING_CHANNELS, image_dim=1280)
 """alibaba-pai/Wan2.1-Fun-V1.1-1.3B-InP; DreamStereo feeds zeros to its CLIP branch."""
-DREAMSTEREO_1_3B = TransformerConfig(
-    in_dim=INPAINTING_CHANNELS,
-    dim=1536,
-    ffn_dim=8960,
-    num_heads=12,
-    num_layers=30,
-    learned_context=True,
-)
+DREAMSTEREO_1_3B = replace(WAN_T2V_1_3B, in_dim=INPAINTING_CHANNELS, learned_context=True)
 """Wan2.1-T2V-1.3B with the patch embedding widened (paper, Sec. 3.3); needs no text encoder."""
 MINI = TransformerConfig(
     in_dim=INPAINTING_CHANNELS,

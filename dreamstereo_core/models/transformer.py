@@ -87,6 +87,15 @@ class Transformer(nn.Module):
                     nn.init.normal_(module.weight, std=0.02)
         nn.init.zeros_(self.head.head.weight)
 
+    def default_context(self) -> Tensor | None:
+        """Return the learned context, else zeros `[1, 1, text_dim]`; None without cross-attention.
+
+        Wan's own null prompt is little else than zeros: it is padded with them up to text_len.
+        """
+        if self.config.learned_context:
+            return self.context
+        return torch.zeros(1, 1, self.config.text_dim) if self.config.cross_attention else None
+
     def encode_context(
         self, context: Tensor | None = None, image: Tensor | None = None
     ) -> EncodedContext:

@@ -52,6 +52,9 @@ class Oracle:
     def parameters(self):
         return iter([torch.zeros(1)])
 
+    def default_context(self):
+        return None
+
     def encode_context(self, context=None, image=None):
         return context
 
