@@ -97,7 +97,7 @@ def denoise(
 
     Args:
         transformer: an inpainting one.
-        noise: `[B, 16, T', H', W']` float32.
+        noise: `[B, 16, T', H', W']` float32, or what else the flow starts at.
         missing: `[B, 4, T', H', W']`, 1 = inpaint, of `missing_channels`.
         masked_latent: `[B, 16, T', H', W']`, the encoded masked video.
         schedule: of `sigmas`.

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 from codec import as_frames, decode_normalised
-from dataset import DataSettings, PairDataset, sample_generator
-from flow import FlowModel, encode_batch, give_start, preview
+from dataset import DataSettings, PairDataset
+from flow import FlowModel, encode_batch, give_start, preview, start_of
 from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
 from losses import PatchDiscriminator3D, hole_weight, judge_both, verdict, weighted_mse
 from recipe import main_of, perceptual_or_none
@@ -46,6 +46,8 @@ class DistillStepSettings:
     x0: float = 1.0
     pixels: float = 1.0
     perceptual: float = 0.5
+    perceptual_stride: int = 1
+    """Of the frames that the perceptual distance looks at: it costs more than the transformer."""
     adversarial: float = 0.1
     adversarial_start: int = 100
     """Step from which the transformer plays against the discriminator."""
@@ -106,7 +108,9 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
         losses["pixels"] = ((filled - video).abs() * mask).sum() / (3 * mask.sum()).clamp(min=1)
         total = total + settings.pixels * losses["pixels"]
         if perceptual is not None:
-            losses["perceptual"] = perceptual(as_frames(filled), as_frames(video)).mean()
+            losses["perceptual"] = perceptual(
+                *(as_frames(x[:, :, :: settings.perceptual_stride]) for x in (filled, video))
+            ).mean()
             total = total + settings.perceptual * losses["perceptual"]
         if settings.adversarial and trainer.state.step >= settings.adversarial_start:
             losses["adversarial"] = -verdict(judge, torch.cat([filled, mask], dim=1)).mean()
@@ -135,16 +139,14 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
 def one_step(
     module: nn.Module, batch: Batch, settings: DistillStepSettings, seed: int
 ) -> tuple[Tensor, Tensor]:
-    """Return the true latents and those of one Euler step from each sample's own noise."""
+    """Return the true latents and those of one Euler step from each sample's own start."""
     latent, masked_latent = batch["latent"].float(), batch["masked_latent"].float()
     missing = batch["missing"].float()
     if settings.continued:
         masked_latent, missing = give_start(latent, masked_latent, missing, settings.continued)
-    generators = [sample_generator(seed + 7, int(i)) for i in batch["index"]]
-    noise = torch.stack([torch.randn(latent.shape[1:], generator=g) for g in generators])
-    noise = noise.to(latent)
+    start = start_of(batch, seed)
     timestep = torch.ones(len(latent), device=latent.device)
-    return latent, noise - module(noise, missing, masked_latent, timestep).float()
+    return latent, start - module(start, missing, masked_latent, timestep).float()
 
 
 def judge_loss(module: nn.Module, batch: Batch) -> Losses:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -112,6 +113,25 @@ def encode_batch(vae: VideoVAE, batch: dict[str, Tensor], *, residual: bool = Fa
     both = vae.encode(torch.cat(pictures))
     batch["latent"], batch["masked_latent"] = both.chunk(2)
     batch["missing"] = missing_channels(mask)
+    if residual:
+        batch["start"] = nothing(vae, *video.shape[2:]).expand_as(batch["latent"])
+
+
+@lru_cache(maxsize=4)
+@torch.no_grad()
+def nothing(vae: VideoVAE, frames: int, height: int, width: int) -> Tensor:
+    """Return the latents `[1, 16, T', H', W']` of a grey clip: no correction."""
+    return vae.encode(torch.full((1, 3, frames, height, width), GREY, device=vae.device))
+
+
+def start_of(batch: dict[str, Any], seed: int) -> Tensor:
+    """Return where the flow of each clip starts: noise by its number, or its own `start`."""
+    latent = batch["latent"]
+    if "start" in batch:
+        return batch["start"].to(latent).float()
+    generators = [sample_generator(seed + 7, int(index)) for index in batch["index"]]
+    noise = torch.stack([torch.randn(latent.shape[1:], generator=g) for g in generators])
+    return noise.to(latent.device)
 
 
 def flow_loss(
@@ -119,18 +139,17 @@ def flow_loss(
 ) -> dict[str, Tensor]:
     """Return the loss of a batch with latents; the noise is each sample's own, by its number."""
     latent, masked_latent = batch["latent"].float(), batch["masked_latent"].float()
-    missing, indices = batch["missing"].float(), [int(i) for i in batch["index"]]
+    missing = batch["missing"].float()
     if settings.continued:
         masked_latent, missing = give_start(latent, masked_latent, missing, settings.continued)
-    generators = [sample_generator(seed + 7, index) for index in indices]
+    generators = [sample_generator(seed + 8, int(index)) for index in batch["index"]]
     timestep = torch.cat(
         [
             draw_timesteps(1, one_step=settings.one_step, shift=settings.shift, generator=g)
             for g in generators
         ]
     ).to(latent.device)
-    noise = torch.stack([torch.randn(latent.shape[1:], generator=g) for g in generators])
-    noisy, velocity = flow_noise(latent, noise.to(latent), timestep)
+    noisy, velocity = flow_noise(latent, start_of(batch, seed), timestep)
     weight, tokens = hole_weight(missing, settings.known_weight), None
     if settings.sparse and float(torch.rand(())) < settings.sparse:
         tokens = select_tokens(to_latent_mask(missing), dilation=settings.dilation)
@@ -168,21 +187,20 @@ def fill_once(
     tokens: Tensor | None = None,
     background: Tensor | None = None,
 ) -> Tensor:
-    """Return the latents of one Euler step from noise, `[B, 16, T', H', W']`.
+    """Return the latents of one Euler step, `[B, 16, T', H', W']`.
 
     Args:
         model: of a `FlowModel`.
         batch: with latents.
-        seed: of the noise.
+        seed: of the noise, where the flow starts at noise.
         tokens: kept ones `[B, K]`; None = all.
         background: what the others come out as; None = the masked latents.
     """
     latent = batch["masked_latent"].float()
-    generator = torch.Generator().manual_seed(seed)
-    noise = torch.randn(latent.shape, generator=generator).to(latent)
+    start = start_of(batch, seed)
     timestep = torch.ones(len(latent), device=latent.device)
     background = latent if background is None else background.to(latent)
-    filled = noise - model(noise, batch["missing"].float(), latent, timestep, tokens)
+    filled = start - model(start, batch["missing"].float(), latent, timestep, tokens)
     return filled if tokens is None else blend_latents(filled, background, tokens)
 
 
@@ -200,8 +218,8 @@ def fill_clip(
     if not residual:
         return vae.decode(fill_once(model, sample, seed)).to(video)
     tokens = select_tokens(to_latent_mask(sample["missing"]))
-    nothing = vae.encode(torch.full_like(video, GREY))
-    decoded = vae.decode(fill_once(model, sample, seed, tokens=tokens, background=nothing))
+    background = sample["start"]
+    decoded = vae.decode(fill_once(model, sample, seed, tokens=tokens, background=background))
     return corrected(sample["fill"], decoded.to(video))
 
 

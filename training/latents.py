@@ -21,6 +21,8 @@ from dreamstereo_core.models.vae_base import VideoVAE
 PER_FILE = 16
 """Samples."""
 PARTS = ("latent", "masked_latent", "missing")
+START = "start"
+"""Where the flow of all clips starts, if not at noise."""
 
 
 class LatentDataset(Dataset):
@@ -33,7 +35,7 @@ class LatentDataset(Dataset):
         return 2**40
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """Return `latent`, `masked_latent` [16, T', H', W'] and `missing` [4, T', H', W']."""
+        """Return `latent`, `masked_latent` [16, T', H', W'], `missing` [4, T', H', W'], `start`."""
         epoch, at = divmod(index, self.count)
         generator = sample_generator(self.seed + 2, epoch)
         number = int(torch.randperm(self.count, generator=generator)[at])
@@ -41,6 +43,8 @@ class LatentDataset(Dataset):
         try:
             with safe_open(path, framework="pt") as file:
                 parts = {name: file.get_tensor(f"{number % PER_FILE}.{name}") for name in PARTS}
+                if START in file.keys():  # noqa: SIM118 (no dict)
+                    parts[START] = file.get_tensor(START)
         except (OSError, SafetensorError) as error:
             raise DataError(f"{path}: cannot be read ({error})") from error
         return {**{k: v.float() for k, v in parts.items()}, "index": torch.tensor(index)}
@@ -88,6 +92,8 @@ def cache_latents(
             for name in PARTS:
                 dtype = torch.uint8 if name == "missing" else torch.bfloat16
                 tensors[f"{i}.{name}"] = batch[name][0].to("cpu", dtype).contiguous()
+            if START in batch:
+                tensors[START] = batch[START][0].to("cpu").contiguous()
         write_safetensors(path, tensors, {"identity": text})
     accelerator.wait_for_everyone()
     return LatentDataset(folder, count, seed=dataset.seed)

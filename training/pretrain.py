@@ -25,7 +25,7 @@ from losses import edge_loss, kl
 from metrics import psnr
 from pictures import contact_sheet, two_columns
 from recipe import file_digest, main_of, perceptual_or_none
-from residual import check_start
+from residual import check_start, correction
 from start import initialize_vae
 from torch import Tensor, nn
 
@@ -53,6 +53,9 @@ class VAESettings:
     """Deviation of a latent where the encoder gives none."""
     masked: float = 0.2
     """Share of clips with grey holes, which the inpainter will have encoded."""
+    corrections: float = 0.0
+    """Share of clips shown as corrections of their first fill, which a residual transformer will
+    have decoded."""
     images: float = 0.0
     """Share of steps on single frames."""
 
@@ -130,6 +133,8 @@ def train_vae(settings: PretrainSettings, own: VAESettings, folder: Path) -> Pat
     model = Autoencoder(vae.float().requires_grad_(True).train(), own.noise)
     dataset = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(replace(settings.data, focus=0.5), seed=run.seed, held_out=True)
+    if own.corrections:
+        dataset.require_fills()
     perceptual = perceptual_or_none(own.perceptual, accelerator.device)
 
     def loss(module: nn.Module, batch: Batch) -> Losses:
@@ -137,9 +142,12 @@ def train_vae(settings: PretrainSettings, own: VAESettings, folder: Path) -> Pat
         if float(torch.rand(())) < own.images:
             video = video.transpose(1, 2).flatten(0, 1)[:: settings.data.frames // 2 + 1]
             video = video.unsqueeze(2)
-        elif own.masked:
-            some = torch.rand(len(video), 1, 1, 1, 1, device=video.device) < own.masked
-            video = torch.where(some, masked(video, batch["mask"]), video)
+        else:
+            chance = torch.rand(len(video), 1, 1, 1, 1, device=video.device)
+            video = torch.where(chance < own.masked, masked(video, batch["mask"]), video)
+            if own.corrections:
+                some = chance > 1 - own.corrections
+                video = torch.where(some, correction(video, batch["fill"]), video)
         recon, mean, log_variance = module(video)
         recon = recon.float()
         parts = {"l1": (recon - video).abs().mean(), "kl": kl(mean, log_variance)}

@@ -230,10 +230,13 @@ class _Shot:
         background: Latent | None = None,
     ) -> Latent:
         _, channels, count, height, width = latents.shape
-        noise = position_noise(self.start, count, (channels, height, width), seed=self.seed)
+        if self.residual:
+            start = self._grey(count)
+        else:
+            start = position_noise(self.start, count, (channels, height, width), seed=self.seed)
         return denoise(
             self.inpainter.transformer,
-            noise.to(self.device),
+            start.to(self.device),
             missing,
             latents,
             schedule=self.schedule,

@@ -40,7 +40,7 @@ class TransformerConfig:
     """The context is a tensor of the checkpoint, `[1, text_len, text_dim]`."""
     residual: bool = False
     """The output is what is to be added to a first fill, around grey; the masked latents are that
-    fill's."""
+    fill's, and the flow starts at encoded grey (nothing to add) instead of noise."""
     eps: float = 1e-6
 
     def __post_init__(self):

@@ -7,6 +7,7 @@ import torch
 from dreamstereo_core import ClassicInpainter, DiffusionInpainter
 from dreamstereo_core.fill.diffusion import SETTLED
 from dreamstereo_core.models.config import MINI
+from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae_checkpoint import build_vae
 
 from .fakes import BlockVAE, Oracle, clip
@@ -33,6 +34,21 @@ def test_a_residual_of_nothing_is_the_first_fill():
     first = ClassicInpainter().inpaint(video, mask, disparity=disparity)
     assert inpainter.transformer.calls > 2
     assert torch.allclose(filled, first, atol=1e-5)
+
+
+def test_an_untrained_residual_transformer_leaves_the_first_fill_whatever_the_seed():
+    torch.manual_seed(0)
+    transformer = Transformer(replace(MINI, dim=48, ffn_dim=96, num_heads=2, num_layers=1))
+    transformer.initialize_weights()
+    transformer.config = replace(transformer.config, residual=True)
+    inpainter = DiffusionInpainter(transformer.eval(), BlockVAE(), window=3, overlap=1)
+    video, mask = clip(9)
+    first = ClassicInpainter().inpaint(video, mask)
+    assert torch.allclose(inpainter.inpaint(video, mask, seed=0), first, atol=1e-5)
+    transformer.head.head.weight.data.normal_()
+    changed = inpainter.inpaint(video, mask, seed=0)
+    assert not torch.allclose(changed, first, atol=1e-2)
+    assert torch.equal(inpainter.inpaint(video, mask, seed=1), changed)
 
 
 def test_a_residual_is_added_to_the_first_fill_and_told_its_latents():
