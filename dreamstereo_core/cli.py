@@ -106,7 +106,8 @@ def _add_input(parser: argparse.ArgumentParser, output: str) -> None:
                         help="let near things grow (default: 1 for 640 of width)")  # fmt: skip
     parser.add_argument("--eye", choices=("right", "left"), default="right",
                         help="the eye to make; the other one is the source")  # fmt: skip
-    parser.add_argument("--fill", default="classic", metavar=f"{'|'.join(INPAINTERS)}|CHECKPOINT",
+    parser.add_argument("--fill", default=INPAINTERS[0],
+                        metavar=f"{'|'.join(INPAINTERS)}|CHECKPOINT",
                         help="inpainter, or the file of a Wan-class one")  # fmt: skip
     parser.add_argument("--depth", default="auto", metavar="auto|embedded|MODEL|PATH",
                         help="estimator, or a depth video or image sequence")  # fmt: skip

@@ -10,7 +10,7 @@ adversarial losses, make it choose. `model.safetensors` is what `load_transforme
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -19,14 +19,23 @@ from dataset import DataSettings, PairDataset
 from flow import FlowModel, encode_batch, give_start, preview, start_of
 from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
 from losses import PatchDiscriminator3D, hole_weight, judge_both, verdict, weighted_mse
+from perceptual import Perceptual
 from recipe import main_of, perceptual_or_none
-from residual import check_start, corrected
+from residual import check_start, corrected, refined, wide_holes
 from torch import Tensor, nn
 
 from dreamstereo_core.fill import load_context
+from dreamstereo_core.fill.frames import MULTIPLE
 from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
+from dreamstereo_core.models.conditioning import to_latent_mask
 from dreamstereo_core.models.lora import load_lora, merge_loras
+from dreamstereo_core.models.refiner import Refiner
+from dreamstereo_core.models.sparse import blend_latents, select_tokens
 from dreamstereo_core.models.vae_checkpoint import load_vae
+
+
+LEAST_ERROR = 0.01
+"""Of a first fill, to which a correction is compared: below it is good enough."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +57,16 @@ class DistillStepSettings:
     perceptual: float = 0.5
     perceptual_stride: int = 1
     """Of the frames that the perceptual distance looks at: it costs more than the transformer."""
+    decoded: int | None = None
+    """Side in pixels of the square in the middle that is decoded, a multiple of 16; None = all. The
+    transformer sees more than the losses, which cost more."""
+    refiner: bool = False
+    """Give a residual transformer a refiner, to be trained with it."""
     adversarial: float = 0.1
     adversarial_start: int = 100
     """Step from which the transformer plays against the discriminator."""
     known_weight: float = 0.05
-    """Of latents without a hole in the x0 loss."""
+    """Of latents and pixels outside of holes: a seam would show where they are wrong."""
     continued: float = 0.0
     """As for the flow."""
     width: int = 64
@@ -63,6 +77,10 @@ class DistillStepSettings:
         for name in ("x0", "pixels", "perceptual", "adversarial"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+        if self.decoded is not None and (self.decoded < MULTIPLE or self.decoded % MULTIPLE):
+            raise ValueError(f"decoded: expected a multiple of {MULTIPLE}, got {self.decoded}")
+        if self.continued and not self.x0:
+            raise ValueError("x0: expected more than 0 where clips are continued, got 0")
 
 
 def train(settings: DistillStepSettings, folder: Path) -> Path:
@@ -81,6 +99,10 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
         raise ValueError(f"transformer: expected an inpainting model, got {settings.transformer}")
     context = None if settings.context is None else load_context(settings.context)
     residual = transformer.config.residual
+    if settings.refiner and transformer.refiner is None:
+        transformer.config = replace(transformer.config, refiner=True)
+        transformer.refiner = Refiner()
+        transformer.refiner.initialize_weights()
     check_start(transformer.config, settings.continued)
     model = FlowModel(transformer.requires_grad_(True).train(), context, settings.checkpointing)
     vae = load_vae(settings.vae, device=accelerator.device, dtype=torch.float32)
@@ -92,25 +114,38 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
         dataset.require_fills()
         held_out.require_fills()
 
+    stride = settings.perceptual_stride
+
     def loss(module: nn.Module, batch: Batch) -> Losses:
-        encode_batch(vae, batch, residual=residual)
-        latent, predicted = one_step(module, batch, settings, run.seed)
-        weight = hole_weight(batch["missing"], settings.known_weight)
-        losses = {"x0": weighted_mse(predicted, latent, weight)}
-        total = settings.x0 * losses["x0"]
-        video, mask = batch["video"], batch["mask"]
+        encode_batch(vae, batch, residual=residual, target=settings.x0 > 0)
+        predicted = one_step(module, batch, settings, run.seed, sparse=residual)
+        total, losses = predicted.new_zeros(()), {}
+        if settings.x0:
+            weight = hole_weight(batch["missing"], settings.known_weight)
+            losses["x0"] = weighted_mse(predicted, batch["latent"], weight)
+            total = settings.x0 * losses["x0"]
+        at = window(batch["mask"], settings.decoded)
+        video, mask = batch["video"][at], batch["mask"][at]
+        predicted = predicted[(*at[:3], *(slice(s.start // 8, s.stop // 8) for s in at[3:]))]
         decoded = decode_normalised(vae, predicted, checkpointing=settings.checkpointing).float()
+        known = video
         if residual:
-            decoded = corrected(batch["fill"], decoded)
-        # Inference keeps what is known: only holes are judged, in their surroundings.
-        filled = torch.where(mask > 0, decoded, video)
+            known = batch["fill"][at]
+            decoded, mask = corrected(known, decoded), wide_holes(mask)
+            decoded = refined(transformer.refiner, decoded, known, mask)
+        # Inference keeps what is known: holes are judged, in their surroundings.
+        filled = torch.where(mask > 0, decoded, known)
+        batch["real"] = torch.cat([video, mask], dim=1)
         batch["fake"] = torch.cat([filled.detach(), mask], dim=1)
-        losses["pixels"] = ((filled - video).abs() * mask).sum() / (3 * mask.sum()).clamp(min=1)
+        weight = mask.clamp(min=settings.known_weight)
+        error = mean_error(decoded, video, weight)
+        if residual:  # by how much it is better: clips that the first fill does well count too
+            error = error / (mean_error(known, video, weight) + LEAST_ERROR)
+        losses["pixels"] = error.mean()
         total = total + settings.pixels * losses["pixels"]
         if perceptual is not None:
-            losses["perceptual"] = perceptual(
-                *(as_frames(x[:, :, :: settings.perceptual_stride]) for x in (filled, video))
-            ).mean()
+            shown = (as_frames(x[:, :, stride // 2 :: stride]) for x in (filled, video, mask))
+            losses["perceptual"] = inside(perceptual, *shown)
             total = total + settings.perceptual * losses["perceptual"]
         if settings.adversarial and trainer.state.step >= settings.adversarial_start:
             losses["adversarial"] = -verdict(judge, torch.cat([filled, mask], dim=1)).mean()
@@ -137,22 +172,61 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
 
 
 def one_step(
-    module: nn.Module, batch: Batch, settings: DistillStepSettings, seed: int
-) -> tuple[Tensor, Tensor]:
-    """Return the true latents and those of one Euler step from each sample's own start."""
-    latent, masked_latent = batch["latent"].float(), batch["masked_latent"].float()
-    missing = batch["missing"].float()
+    module: nn.Module,
+    batch: Batch,
+    settings: DistillStepSettings,
+    seed: int,
+    *,
+    sparse: bool = False,
+) -> Tensor:
+    """Return the latents of one Euler step from each sample's own start.
+
+    Where it is `sparse`, on the tokens around holes alone, as at inference.
+    """
+    masked_latent, missing = batch["masked_latent"].float(), batch["missing"].float()
     if settings.continued:
+        latent = batch["latent"].float()
         masked_latent, missing = give_start(latent, masked_latent, missing, settings.continued)
-    start = start_of(batch, seed)
-    timestep = torch.ones(len(latent), device=latent.device)
-    return latent, start - module(start, missing, masked_latent, timestep).float()
+    start, tokens = start_of(batch, seed), None
+    if sparse:
+        tokens = select_tokens(to_latent_mask(missing))
+    if tokens is not None and tokens.shape[1] == 0:
+        tokens = None  # no hole at all
+    timestep = torch.ones(len(start), device=start.device)
+    predicted = start - module(start, missing, masked_latent, timestep, tokens).float()
+    return predicted if tokens is None else blend_latents(predicted, start, tokens)
+
+
+def mean_error(video: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Return each clip's L1 distance `[B]`, weighted by `[B, 1, T, H, W]`."""
+    error = (video - truth).abs() * weight
+    return error.flatten(1).sum(1) / (3 * weight.flatten(1).sum(1))
+
+
+def inside(perceptual: Perceptual, filled: Tensor, video: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean distance in the holes `[N, 1, H, W]` of pictures `[N, 3, H, W]`."""
+    distance = perceptual.spatial(filled, video).float()
+    return (distance * mask).sum() / mask.sum().clamp(min=1)
+
+
+def window(mask: Tensor, size: int | None) -> tuple[slice, ...]:
+    """Return where to decode clips `[B, C, T, H, W]`: whole tokens, in the middle of a side.
+
+    The dataset puts holes near the middle.
+    """
+    whole = slice(None)
+    if size is None:
+        return whole, whole, whole, slice(0, mask.shape[-2]), slice(0, mask.shape[-1])
+    sides = []
+    for length in mask.shape[-2:]:
+        start = max(0, length - size) // 2 // MULTIPLE * MULTIPLE
+        sides.append(slice(start, min(length, start + size)))
+    return whole, whole, whole, *sides
 
 
 def judge_loss(module: nn.Module, batch: Batch) -> Losses:
     """Tell a true clip from a filled one; the mask says where to look."""
-    real = torch.cat([batch["video"], batch["mask"]], dim=1)
-    return {"loss": judge_both(module, real, batch["fake"])}
+    return {"loss": judge_both(module, batch["real"], batch["fake"])}
 
 
 if __name__ == "__main__":

@@ -279,7 +279,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--max-disparity", type=float, nargs="+", default=[PAPER_PERCENT], help="%% of the width")
     add("--size", type=_size, default=(854, 480), metavar="WxH", help="of clips and composites")
     add("--frames", type=int, default=17, help="frames a clip")
-    add("--start", type=int, default=30, help="first frame of real clips")
+    add("--start", type=int, nargs="+", default=[30], help="first frames of real clips")
     add("--limit", type=int, help="videos, or photographs to reconstruct")
     add("--composites", type=int, default=8, help="how many")
     add("--perceptual-frames", type=int, default=2, help="frames a clip for ST-LPIPS; 0 = without")

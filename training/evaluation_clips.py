@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import dropwhile, islice
+from itertools import dropwhile, islice, product
 from pathlib import Path
 
 import cv2
@@ -67,8 +67,8 @@ class Selection:
     size: tuple[int, int] = (854, 480)
     """Width and height of real clips and composites."""
     frames: int = 17
-    start: int = 30
-    """First frame of real clips: films begin with logos."""
+    starts: Sequence[int] = (30,)
+    """First frames of real clips, each a clip of its own: films begin with logos."""
     limit: int | None = None
     """Files of a folder."""
     seed: int = 0
@@ -108,20 +108,22 @@ def real_videos(folder: Path, selection: Selection) -> Iterator[tuple[str, Tenso
     Dark frames at the start are passed over: on black every fill is right.
     """
     width, height = selection.size
-    for path in selection.files(folder)[: selection.limit]:
+    files = selection.files(folder)[: selection.limit]
+    for path, start in product(files, selection.starts):
+        name = path.name if len(selection.starts) == 1 else f"{path.name} from {start}"
         try:
-            lit = dropwhile(_is_dark, read_frames(path, selection.start))
+            lit = dropwhile(_is_dark, read_frames(path, start))
             frames = [f.pixels for f in islice(lit, selection.frames)]
         except VideoError as error:
             selection.leave_out(error)
             continue
         if not frames:
-            selection.leave_out(f"{path}: dark from frame {selection.start} on")
+            selection.leave_out(f"{path}: dark, or at its end, from frame {start} on")
             continue
         video = torch.stack(frames)
         video = F.interpolate(video, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
         cuts = ShotDetector().cuts(video)[0].nonzero()[1:]
-        yield path.name, video[: int(cuts[0])] if len(cuts) else video
+        yield name, video[: int(cuts[0])] if len(cuts) else video
 
 
 def _is_dark(frame: Frame) -> bool:

@@ -12,7 +12,7 @@ from dataset import PairDataset, masked, sample_generator
 from losses import draw_timesteps, flow_noise, hole_weight, weighted_mse
 from metrics import psnr
 from pictures import contact_sheet, two_columns
-from residual import corrected, correction, wide_holes
+from residual import corrected, correction, refined, wide_holes
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -96,25 +96,30 @@ def _recomputed(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 @torch.no_grad()
-def encode_batch(vae: VideoVAE, batch: dict[str, Tensor], *, residual: bool = False) -> None:
+def encode_batch(
+    vae: VideoVAE, batch: dict[str, Tensor], *, residual: bool = False, target: bool = True
+) -> None:
     """Add `latent`, `masked_latent` and `missing` to a batch that has pixels and no latents.
 
     A residual transformer's are those of the correction and of the first fill, `batch["fill"]`. As
-    at inference it is told of the wide holes alone: to narrow ones nothing is added.
+    at inference it is told of the wide holes alone: to narrow ones nothing is added. Without
+    `target` there is no `latent`.
     """
     if "latent" in batch:
         return
     video, mask = batch["video"], batch["mask"]
     if residual:
-        pictures = [correction(video, batch["fill"]), batch["fill"]]
+        pictures = [batch["fill"], correction(video, batch["fill"])]
         mask = wide_holes(mask)
     else:
-        pictures = [video, masked(video, mask)]
-    both = vae.encode(torch.cat(pictures))
-    batch["latent"], batch["masked_latent"] = both.chunk(2)
+        pictures = [masked(video, mask), video]
+    if target:
+        batch["masked_latent"], batch["latent"] = vae.encode(torch.cat(pictures)).chunk(2)
+    else:
+        batch["masked_latent"] = vae.encode(pictures[0])
     batch["missing"] = missing_channels(mask)
     if residual:
-        batch["start"] = nothing(vae, *video.shape[2:]).expand_as(batch["latent"])
+        batch["start"] = nothing(vae, *video.shape[2:]).expand_as(batch["masked_latent"])
 
 
 @lru_cache(maxsize=4)
@@ -126,7 +131,7 @@ def nothing(vae: VideoVAE, frames: int, height: int, width: int) -> Tensor:
 
 def start_of(batch: dict[str, Any], seed: int) -> Tensor:
     """Return where the flow of each clip starts: noise by its number, or its own `start`."""
-    latent = batch["latent"]
+    latent = batch["masked_latent"]
     if "start" in batch:
         return batch["start"].to(latent).float()
     generators = [sample_generator(seed + 7, int(index)) for index in batch["index"]]
@@ -220,7 +225,8 @@ def fill_clip(
     tokens = select_tokens(to_latent_mask(sample["missing"]))
     background = sample["start"]
     decoded = vae.decode(fill_once(model, sample, seed, tokens=tokens, background=background))
-    return corrected(sample["fill"], decoded.to(video))
+    filled = corrected(sample["fill"], decoded.to(video))
+    return refined(model.transformer.refiner, filled, sample["fill"], wide_holes(sample["mask"]))
 
 
 @torch.no_grad()

@@ -88,7 +88,8 @@ def cache_latents(
         for i in range(min(PER_FILE, count - number * PER_FILE)):
             sample = dataset[number * PER_FILE + i]
             batch = {k: v[None].to(vae.device) for k, v in sample.items()}
-            encode_batch(vae, batch, residual=residual)
+            with accelerator.autocast():
+                encode_batch(vae, batch, residual=residual)
             for name in PARTS:
                 dtype = torch.uint8 if name == "missing" else torch.bfloat16
                 tensors[f"{i}.{name}"] = batch[name][0].to("cpu", dtype).contiguous()

@@ -224,7 +224,7 @@ class Trainer:
         player.optimizer.zero_grad(set_to_none=True)
         for i, batch in enumerate(micro):
             last = i == len(micro) - 1
-            with self._synchronise(module, last):
+            with self._synchronise(module, last), self.accelerator.autocast():
                 losses = player.loss(module, batch)
                 self.accelerator.backward(losses["loss"] / len(micro))
             for name, value in losses.items():

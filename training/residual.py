@@ -9,6 +9,7 @@ from dreamstereo_core import ClassicInpainter
 from dreamstereo_core.fill.frames import GREY, NARROW
 from dreamstereo_core.masks import wide_parts
 from dreamstereo_core.models.config import TransformerConfig
+from dreamstereo_core.models.refiner import Refiner
 from dreamstereo_core.types import Disparity, OcclusionMask
 
 
@@ -37,6 +38,14 @@ def correction(video: Tensor, fill: Tensor) -> Tensor:
 def corrected(fill: Tensor, decoded: Tensor) -> Tensor:
     """Add a decoded correction to the fill that it is for."""
     return fill + decoded - GREY
+
+
+def refined(refiner: Refiner | None, filled: Tensor, fill: Tensor, mask: Tensor) -> Tensor:
+    """Let a refiner, if there is one, see to clips `[B, C, T, H, W]`; float32."""
+    if refiner is None:
+        return filled
+    frames = (x.transpose(1, 2).flatten(0, 1) for x in (filled, fill, mask))
+    return refiner(*frames).float().unflatten(0, (len(filled), -1)).transpose(1, 2)
 
 
 def wide_holes(mask: Tensor) -> Tensor:

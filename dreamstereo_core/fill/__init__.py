@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from ..models.attention import Attention, sdpa
 from ..models.checkpoint import load_transformer
-from ..models.checkpoint_file import CheckpointError, open_checkpoint
+from ..models.checkpoint_file import WEIGHTS, CheckpointError, open_checkpoint
 from ..models.lora import load_lora, merge_loras
 from ..models.vae_base import VideoVAE
 from ..models.vae_checkpoint import load_vae
@@ -30,13 +31,18 @@ __all__ = [
     "load_inpainter",
 ]
 
-INPAINTERS = ("classic",)
+MINI = "mini"
+CLASSIC = "classic"
+INPAINTERS = (MINI, CLASSIC)
 """Names that `load_inpainter` knows beside files."""
 CONTEXT_KEY = "context"
+MINI_WINDOW = 4
+MINI_OVERLAP = 1
+"""Latent frames: the embedded transformer was trained on three, and short windows are fast."""
 
 
 def load_inpainter(
-    spec: str | Path = "classic",
+    spec: str | Path = MINI,
     vae: str | Path | VideoVAE | None = None,
     device: str | torch.device = "auto",
     dtype: torch.dtype | None = None,
@@ -49,12 +55,14 @@ def load_inpainter(
     """Load an inpainter.
 
     Args:
-        spec: "classic" (needs no weights), or the file or folder of an inpainting transformer: Wan
-            2.1 Fun-InP 1.3B, a DreamStereo model, or a T2V base together with a DreamStereo LoRA.
-        vae: the autoencoder, or what `load_vae` takes; None = Wan's own, looked for beside the
-            transformer and in the folder `vae` beside its folder.
+        spec: "mini" (the embedded transformer and autoencoder), "classic" (no network), or the file
+            or folder of an inpainting transformer: Wan 2.1 Fun-InP 1.3B, a DreamStereo model, or a
+            T2V base together with a DreamStereo LoRA.
+        vae: the autoencoder, or what `load_vae` takes; None = that of "mini", else Wan's own,
+            looked for beside the transformer and in the folder `vae` beside its folder.
         device: "auto" takes the GPU where there is one.
-        dtype: of weights and computation; None = the files' on a GPU, else float32.
+        dtype: of weights and computation; None = the files' on a GPU, else float32; "mini" is
+            float32 everywhere.
         loras: files and strengths, merged into the weights.
         context: the text encoder's output `[1, L, text_dim]`, or a safetensors file with it under
             "context"; None = the checkpoint's own, else zeros.
@@ -65,16 +73,17 @@ def load_inpainter(
         FileNotFoundError: there is no such file.
         ValueError: a file is of another model or damaged, or the model is no inpainting one.
     """
-    if spec == "classic":
+    if spec == CLASSIC:
         return ClassicInpainter()
-    path = Path(spec)
+    mini = spec == MINI
+    path = WEIGHTS / "mini.safetensors" if mini else Path(spec)
     if not path.exists():
         known = ", ".join(INPAINTERS)
         raise FileNotFoundError(f"fill: expected {known} or a checkpoint file, got {str(spec)!r}")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(device)
-    if dtype is None and device.type == "cpu":
+    if dtype is None and (mini or device.type == "cpu"):
         dtype = torch.float32
     transformer = load_transformer(
         path, device=device, dtype=dtype, operations=operations, attention=attention
@@ -88,10 +97,14 @@ def load_inpainter(
         )
     if not isinstance(vae, VideoVAE):
         folders = (path.parent, path.parent.parent / "vae")
-        vae = load_vae(vae or "wan", folders=folders, device=device, dtype=dtype)
+        vae = vae or (MINI if mini else "wan")
+        vae = load_vae(vae, folders=folders, device=device, dtype=dtype)
     if isinstance(context, str | Path):
         context = load_context(context)
-    return DiffusionInpainter(transformer, vae, context, device=device, name=path.stem)
+    inpainter = DiffusionInpainter(transformer, vae, context, device=device, name=path.stem)
+    if mini:
+        inpainter = replace(inpainter, window=MINI_WINDOW, overlap=MINI_OVERLAP)
+    return inpainter
 
 
 def load_context(path: str | Path) -> Tensor:

@@ -270,4 +270,6 @@ class _Shot:
         )
         for filled in video[0].transpose(0, 1)[: len(self.waiting)].split(1):
             frame = self.waiting.popleft()
-            yield frame.finish(filled, residual=self.residual)
+            yield frame.finish(
+                filled, residual=self.residual, refiner=self.inpainter.transformer.refiner
+            )

@@ -17,6 +17,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+WEIGHTS = Path(__file__).parent.parent / "weights"
+"""The embedded models."""
 SAFETENSORS = (".safetensors", ".sft")
 PICKLED = (".pth", ".pt", ".ckpt", ".bin")
 KIND_KEY = "dreamstereo_model"

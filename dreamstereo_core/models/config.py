@@ -41,6 +41,8 @@ class TransformerConfig:
     residual: bool = False
     """The output is what is to be added to a first fill, around grey; the masked latents are that
     fill's, and the flow starts at encoded grey (nothing to add) instead of noise."""
+    refiner: bool = False
+    """A residual transformer with a network that works on the decoded frames."""
     eps: float = 1e-6
 
     def __post_init__(self):
@@ -53,6 +55,8 @@ class TransformerConfig:
             raise ValueError(
                 "TransformerConfig: image_dim and learned_context need cross_attention=True"
             )
+        if self.refiner and not self.residual:
+            raise ValueError("TransformerConfig: refiner needs residual=True")
 
     @property
     def head_dim(self) -> int:
@@ -93,10 +97,10 @@ DREAMSTEREO_1_3B = replace(WAN_T2V_1_3B, in_dim=INPAINTING_CHANNELS, learned_con
 """Wan2.1-T2V-1.3B with the patch embedding widened (paper, Sec. 3.3); needs no text encoder."""
 MINI = TransformerConfig(
     in_dim=INPAINTING_CHANNELS,
-    dim=384,
-    ffn_dim=1536,
-    num_heads=6,
-    num_layers=12,
+    dim=256,
+    ffn_dim=1024,
+    num_heads=4,
+    num_layers=8,
     cross_attention=False,
 )
 """The embedded model's."""

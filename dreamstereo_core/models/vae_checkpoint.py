@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .checkpoint_file import CheckpointError, open_checkpoint, save_checkpoint
+from .checkpoint_file import WEIGHTS, CheckpointError, open_checkpoint, save_checkpoint
 from .tiny_vae import TinyVAE
 from .vae import WanVAE
 from .vae_base import VideoVAE, channels_innermost
@@ -29,7 +29,6 @@ from .vae_config import (
 )
 
 KIND = "vae"
-WEIGHTS = Path(__file__).parent.parent / "weights"
 FILES: Mapping[str, tuple[str, ...]] = {
     "mini": ("mini_vae.safetensors",),
     "wan": ("wan_2.1_vae.safetensors", "Wan2.1_VAE.safetensors", "Wan2.1_VAE.pth"),

@@ -217,7 +217,7 @@ def test_an_autoencoder_is_measured_by_what_comes_back(media, capsys):
     assert list(means) == ["real clips", "photographs"]
     spec = str(media / "vae.safetensors")
     (_, video) = next(
-        real_videos(media / "videos", Selection((WIDTH, HEIGHT), frames=4, start=1, limit=1))
+        real_videos(media / "videos", Selection((WIDTH, HEIGHT), frames=4, starts=[1], limit=1))
     )
     expected = reconstruction_scores(video, reconstruct(load_vae(spec), video), None)
     assert means["real clips"][spec]["psnr_full"] == pytest.approx(expected["psnr_full"])
@@ -269,7 +269,7 @@ def test_a_real_clip_begins_after_the_dark_and_ends_at_a_cut(media):
         video[:dark] = 0.02
         with VideoWriter(media / "videos" / name, probe(DEMO), WIDTH, HEIGHT) as writer:
             writer.write(video, [Fraction(t, 24) for t in range(16)])
-    selection = Selection((WIDTH, HEIGHT), frames=14, start=2)
+    selection = Selection((WIDTH, HEIGHT), frames=14, starts=[2])
     clips = dict(real_videos(media / "videos", selection))
     lengths = {name: len(clip) for name, clip in clips.items()}
     assert lengths == {"a.mp4": 4, "b.mp4": 6, "c.mp4": 4}

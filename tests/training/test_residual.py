@@ -1,6 +1,7 @@
 """First fills in pairs, and training on their corrections."""
 
 import json
+from types import SimpleNamespace
 
 import build_pairs
 import distill_step
@@ -45,6 +46,7 @@ class PerfectModel(torch.nn.Module):
     def __init__(self, latent):
         super().__init__()
         self.latent = latent
+        self.transformer = SimpleNamespace(refiner=None)
         self.weight = torch.nn.Parameter(torch.zeros(()))
 
     def forward(self, noisy, missing, masked_latent, timestep, tokens=None):
