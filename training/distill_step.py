@@ -33,7 +33,6 @@ from dreamstereo_core.models.refiner import Refiner
 from dreamstereo_core.models.sparse import blend_latents, select_tokens
 from dreamstereo_core.models.vae_checkpoint import load_vae
 
-
 LEAST_ERROR = 0.01
 """Of a first fill, to which a correction is compared: below it is good enough."""
 

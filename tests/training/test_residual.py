@@ -1,6 +1,7 @@
 """First fills in pairs, and training on their corrections."""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import build_pairs
@@ -21,9 +22,11 @@ from shards import BLOCK, LOSSLESS, Pair, ShardWriter, list_pairs
 from torch.nn import functional as F
 
 from dreamstereo_core import ClassicInpainter, gapw_warp
-from dreamstereo_core.models.checkpoint import load_transformer
+from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
 from dreamstereo_core.models.conditioning import to_latent_mask
+from dreamstereo_core.models.config import TINY
 from dreamstereo_core.models.sparse import select_tokens, token_mask
+from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae_checkpoint import load_vae
 
 
@@ -298,6 +301,44 @@ def test_a_residual_transformer_learns(filled_pairs, models, tmp_path, cached):
             tmp_path / "sharp",
         )
         assert load_transformer(sharpened).config.residual
+
+
+def test_a_refiner_learns_with_its_transformer_through_a_window(filled_pairs, models, tmp_path):
+    start = Transformer(replace(TINY, residual=True))
+    start.initialize_weights()
+    save_transformer(tmp_path / "start.safetensors", start)
+    settings = distill_step.DistillStepSettings(
+        data_settings(filled_pairs, held_out=0),
+        run_settings(30),
+        str(tmp_path / "start.safetensors"),
+        str(models / "vae.safetensors"),
+        x0=0.0,
+        perceptual=0.0,
+        adversarial=0.0,
+        refiner=True,
+        decoded=16,
+    )
+    trained = load_transformer(distill_step.train(settings, tmp_path / "run"))
+    assert trained.config.refiner
+    assert trained.refiner.leave.weight.abs().max() > 0
+    assert not torch.equal(trained.head.head.weight, start.head.head.weight)
+    losses = columns(tmp_path / "run" / "losses.csv")["pixels"]
+    assert sum(losses[-6:]) < 0.95 * sum(losses[:6])
+
+
+@pytest.mark.parametrize(("size", "expected"), [(None, (0, 64, 0, 96)), (32, (16, 48, 32, 64))])
+def test_the_window_lies_in_the_middle_on_whole_tokens(size, expected):
+    *_, rows, columns = distill_step.window(torch.zeros(1, 1, 5, 64, 96), size)
+    assert (rows.start, rows.stop, columns.start, columns.stop) == expected
+
+
+def test_an_error_is_weighted_and_counted_for_each_clip():
+    truth, video = torch.zeros(2, 3, 1, 2, 2), torch.zeros(2, 3, 1, 2, 2)
+    video[0, :, :, 0, 0], video[1] = 0.4, 0.1
+    weight = torch.ones(2, 1, 1, 2, 2)
+    weight[0, :, :, 1] = 0
+    error = distill_step.mean_error(video, truth, weight)
+    assert torch.allclose(error, torch.tensor([0.2, 0.1]))
 
 
 def test_a_preview_without_correction_is_the_first_fill(filled_pairs):

@@ -1,0 +1,90 @@
+"""The network that sees the first fill at full resolution."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from dreamstereo_core import ClassicInpainter
+from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
+from dreamstereo_core.models.config import MINI, TINY
+from dreamstereo_core.models.refiner import Refiner
+from dreamstereo_core.models.transformer import Transformer
+
+from .fakes import clip
+from .test_residual_fill import nothing, residual_fill
+
+
+def frames(count=2, height=21, width=30):
+    generator = torch.Generator().manual_seed(0)
+    first, filled = torch.rand(2, count, 3, height, width, generator=generator)
+    return filled, first, torch.rand(count, 1, height, width, generator=generator).round()
+
+
+def drawn():
+    torch.manual_seed(1)
+    refiner = Refiner()
+    refiner.initialize_weights()
+    for parameter in refiner.parameters():
+        parameter.data += 0.01 * torch.randn_like(parameter)
+    return refiner.requires_grad_(False)
+
+
+def test_it_starts_by_adding_nothing():
+    refiner = Refiner()
+    refiner.initialize_weights()
+    filled, first, mask = frames()
+    assert torch.equal(refiner(filled, first, mask), filled)
+
+
+@pytest.mark.parametrize("size", [(16, 24), (21, 30), (8, 9)])
+def test_frames_of_any_size_are_refined_each_by_itself(size):
+    filled, first, mask = frames(3, *size)
+    refiner = drawn()
+    refined = refiner(filled, first, mask)
+    assert refined.shape == filled.shape
+    assert not torch.allclose(refined, filled, atol=1e-3)
+    alone = refiner(filled[1:2], first[1:2], mask[1:2])
+    assert torch.allclose(refined[1:2], alone, atol=1e-5)
+
+
+def test_it_looks_at_all_that_it_is_given():
+    given = [x.requires_grad_() for x in frames()]
+    drawn()(*given).square().sum().backward()
+    for x in given:
+        assert x.grad is not None and x.grad.abs().max() > 0
+
+
+def test_it_travels_in_the_transformers_file(tmp_path):
+    torch.manual_seed(0)
+    model = Transformer(replace(TINY, residual=True, refiner=True))
+    model.initialize_weights()
+    model.refiner = drawn()
+    save_transformer(tmp_path / "model.safetensors", model, dtype=torch.float16)
+    loaded = load_transformer(tmp_path / "model.safetensors", dtype=torch.float32)
+    given = frames()
+    assert torch.allclose(loaded.refiner(*given), model.refiner(*given), atol=1e-2)
+    assert not torch.allclose(loaded.refiner(*given), given[0], atol=1e-2)
+    with pytest.raises(ValueError, match="refiner needs residual"):
+        replace(MINI, refiner=True)
+
+
+def test_it_has_the_last_word_in_the_holes_that_are_not_narrow():
+    seen = []
+
+    def darken(filled, first, mask):
+        seen.append((filled, first, mask))
+        return filled - 0.25 * mask
+
+    video, mask = clip(9)
+    mask[:, :, 50:54, 60:62] = 1  # narrow
+    inpainter = residual_fill(nothing)
+    inpainter.transformer.refiner = darken
+    result = inpainter.inpaint(video, mask)
+    first = ClassicInpainter().inpaint(video, mask)
+    wide = mask.clone()
+    wide[:, :, 50:54, 60:62] = 0
+    assert torch.allclose(result, first - 0.25 * wide, atol=1e-5)
+    assert len(seen) == 9
+    assert torch.equal(torch.cat([m for _, _, m in seen]), wide)
+    assert torch.allclose(torch.cat([f for _, f, _ in seen]), first, atol=1e-5)
