@@ -28,9 +28,11 @@ from dreamstereo_core.fill import load_context
 from dreamstereo_core.fill.frames import MULTIPLE
 from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
 from dreamstereo_core.models.conditioning import to_latent_mask
+from dreamstereo_core.models.config import TRANSFORMERS
 from dreamstereo_core.models.lora import load_lora, merge_loras
 from dreamstereo_core.models.refiner import Refiner
 from dreamstereo_core.models.sparse import blend_latents, select_tokens
+from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae_checkpoint import load_vae
 
 LEAST_ERROR = 0.01
@@ -44,7 +46,7 @@ class DistillStepSettings:
     data: DataSettings
     run: RunSettings
     transformer: str
-    """An inpainting transformer, or a base with `lora`."""
+    """An inpainting transformer, or a base with `lora`; a preset's name: a new residual one."""
     vae: str
     """A file or a name."""
     lora: str | None = None
@@ -91,7 +93,11 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
     run = settings.run
     accelerator = make_accelerator(run)
     torch.manual_seed(run.seed)
-    transformer = load_transformer(settings.transformer, dtype=torch.float32)
+    if settings.transformer in TRANSFORMERS:
+        transformer = Transformer(replace(TRANSFORMERS[settings.transformer], residual=True))
+        transformer.initialize_weights()
+    else:
+        transformer = load_transformer(settings.transformer, dtype=torch.float32)
     if settings.lora:
         merge_loras(transformer, [(load_lora(settings.lora, transformer), 1.0)])
     if not transformer.config.is_inpainting:
