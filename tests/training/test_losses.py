@@ -190,6 +190,7 @@ def test_a_given_start_is_known():
         ("lora_stage2", train_lora.TrainLoraSettings),
         ("distill_vae", distill_vae.DistillVAESettings),
         ("distill_step", distill_step.DistillStepSettings),
+        ("mini", distill_step.DistillStepSettings),
     ],
 )
 def test_the_shipped_settings_are_valid(file, kind):
