@@ -56,6 +56,8 @@ OWN_DEPTHS = ("planes", "parallax")
 LEAST_HOLES = 5e-4
 """Part of the pixels; a clip with fewer holes teaches nothing."""
 CONVERGENCE = (0.2, 0.8)
+ENLARGED = 3.0
+"""Most that soft clips seem to have been enlarged."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class PairOptions:
     seed: int = 0
     fill: bool = True
     """Keep first fills."""
+    soft: float = 0.0
+    """Share of clips that are made as soft as if they had been enlarged."""
 
     def __post_init__(self) -> None:
         if self.frames < 1 or self.frames % 4 != 1:
@@ -87,6 +91,8 @@ class PairOptions:
         low, high = self.max_disparity
         if not 0 < low <= high <= 50:
             raise ValueError(f"max_disparity: expected 0 < low <= high <= 50, got {low}, {high}")
+        if not 0 <= self.soft <= 1:
+            raise ValueError(f"soft: expected 0 to 1, got {self.soft}")
 
 
 @dataclass
@@ -164,9 +170,8 @@ class PairBuilder:
             max_disparity=max_disparity,
             generator=generator,
         )
-        return self._finish(
-            clip.video, clip.disparity, {"kind": "composite", "max_disparity": max_disparity}
-        )
+        info = {"kind": "composite", "max_disparity": max_disparity}
+        return self._finish(clip.video, clip.disparity, info, generator)
 
     def _estimate(
         self, path: Path, video: Video, start: int, generator: torch.Generator
@@ -203,10 +208,19 @@ class PairBuilder:
             max_disparity=max_disparity,
             convergence=uniform(generator, *CONVERGENCE),
         )
-        return self._finish(video, disparity, {**info, "max_disparity": max_disparity})
+        info = {**info, "max_disparity": max_disparity}
+        return self._finish(video, disparity, info, generator)
 
-    def _finish(self, video: Video, disparity: Disparity, info: dict[str, Any]) -> list[Pair]:
+    def _finish(
+        self,
+        video: Video,
+        disparity: Disparity,
+        info: dict[str, Any],
+        generator: torch.Generator,
+    ) -> list[Pair]:
         frames = self.options.frames
+        if self.options.soft and uniform(generator, 0, 1) < self.options.soft:
+            video = soften(video, uniform(generator, 1.2, ENLARGED))
         if len(video) < frames:
             order = there_and_back(len(video), frames)
             video, disparity = video[order], disparity[order]
@@ -219,6 +233,13 @@ class PairBuilder:
         frames = (video * 255).round().to(torch.uint8)
         fill = first_fill(frames, mask, pair.disparity) if self.options.fill else None
         return [Pair(frames, mask[:, 0] > 0, info, fill)]
+
+
+def soften(video: Video, factor: float) -> Video:
+    """Return frames as if they had been enlarged by `factor`."""
+    size = [max(16, round(n / factor)) for n in video.shape[-2:]]
+    small = F.interpolate(video, size, mode="bilinear", antialias=True)
+    return F.interpolate(small, video.shape[-2:], mode="bilinear").clamp(0, 1)
 
 
 def build(
@@ -243,6 +264,8 @@ def build(
     settings = {key: value for key, value in vars(options).items() if key != "composites"}
     if not options.fill:
         del settings["fill"]  # as in the shards of before there were fills
+    if not options.soft:
+        del settings["soft"]
     writer = ShardWriter(out, settings, quality)
     builder = PairBuilder(options, depths)
     jobs: list[tuple[str, Callable[[str], list[Pair]]]] = []
@@ -302,6 +325,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--exclude", type=Path, action="append", default=[])
     parser.add_argument("--quality", type=int, default=95, help="of JPEG; 0 = lossless")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--soft", type=float, default=0.0, help="share of soft clips")
     parser.add_argument("--no-fill", action="store_true", help="keep no first fills")
     args = parser.parse_args(arguments)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -318,6 +342,7 @@ def main(arguments: list[str] | None = None) -> int:
             tuple(args.max_disparity),
             args.seed,
             not args.no_fill,
+            args.soft,
         )
         report = build(
             args.folders,

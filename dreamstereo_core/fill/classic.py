@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ..types import Video
 from .inpainter import Inpainter, MaskedFrame
 from .propagation import BackgroundMotion, FilledFrame, background_motion, fill_frame, propagate
+from .sharpness import match_sharpness
 
 
 @dataclass
@@ -18,7 +19,8 @@ class ClassicInpainter(Inpainter):
     Each frame is filled by itself first (`coherence`). Then every hole pixel follows the
     background's motion to the frames `reach` before and behind: where one of them shows the
     background, that is the truth and is taken; elsewhere the neighbours' own fills are averaged in,
-    so that the fill moves with the background and does not flicker. What a frame becomes depends on
+    so that the fill moves with the background and does not flicker. At last it is made as soft as
+    its surroundings (`sharpness`). What a frame becomes depends on
     the `reach[-1]` frames around it only, not on how the shot is cut into chunks.
     """
 
@@ -39,7 +41,13 @@ class ClassicInpainter(Inpainter):
                 motions.append(background_motion(window[-2], window[-1]))
             pending += 1
             if pending > horizon:
-                yield propagate(window, motions, len(window) - pending, self.reach)
+                yield self._finish(window, motions, len(window) - pending)
                 pending -= 1
         for at in range(len(window) - pending, len(window)):
-            yield propagate(window, motions, at, self.reach)
+            yield self._finish(window, motions, at)
+
+    def _finish(
+        self, window: deque[FilledFrame], motions: deque[BackgroundMotion], at: int
+    ) -> Video:
+        filled = propagate(window, motions, at, self.reach)
+        return match_sharpness(filled, window[at].mask)

@@ -122,7 +122,7 @@ def test_holes_of_a_composite_lie_right_of_the_near_layer():
     builder = build_pairs.PairBuilder(options)
     video, disparity = torch.rand(1, 3, 64, 128), torch.zeros(1, 1, 64, 128)
     disparity[..., 20:40, 50:80] = 6.0
-    (pair,) = builder._finish(video, disparity, {})
+    (pair,) = builder._finish(video, disparity, {}, torch.Generator())
     inner = pair.mask[0][:, 10:-10]
     columns = inner.any(0).nonzero().flatten() + 10
     assert columns.min() >= 79
