@@ -69,6 +69,8 @@ class Media:
     suites: tuple[str, ...]
     """Debian releases the versions are from."""
     packages: tuple[Package, ...]
+    held_out: tuple[str, ...] = ()
+    """Photographs of the evaluation's composites: they go to eval/photos instead."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -91,7 +93,7 @@ def main(argv: list[str] | None = None) -> int:
         if package.name in options.skip:
             continue
         try:
-            found, bad = place(package, options.folder, apt)
+            found, bad = place(package, options.folder, apt, media.held_out)
         except (DataError, OSError, EOFError, tarfile.TarError, zipfile.error, zlib.error) as error:
             found, bad = [], [" ".join(str(error).split())]
         problems += [f"{package.name} {package.version}: {text}" for text in bad]
@@ -104,7 +106,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def place(
-    package: Package, folder: Path, apt: Callable[[], list[str]]
+    package: Package,
+    folder: Path,
+    apt: Callable[[], list[str]],
+    held_out: tuple[str, ...] = (),
 ) -> tuple[list[str], list[str]]:
     """Put a package's files in their places under `folder`; fetch it only if one is not there.
 
@@ -114,7 +119,8 @@ def place(
     store = folder.resolve() / "cache" / f"{package.name}-{package.version.replace(':', '_')}"
     record = store.with_name(f"{store.name}.txt")
     rules, *names = record.read_text(encoding="utf-8").splitlines() if record.is_file() else [""]
-    if rules == repr(package.files) and all((folder / name).is_file() for name in names):
+    wanted = repr((package.files, held_out))
+    if rules == wanted and all((folder / name).is_file() for name in names):
         return names, []
     download(store, package.kind, package.name, package.version, apt=apt, options=package.options)
     found: dict[str, str] = {}
@@ -126,6 +132,8 @@ def place(
             if match is None or (rule.only and match[1] not in rule.only):
                 continue
             target = match.expand(rule.to)
+            if Path(target).name in held_out:
+                target = f"eval/photos/{Path(target).name}"
             try:
                 if not (folder / target).is_file():
                     write(folder / target, CONVERT[rule.kind](read()))
@@ -141,7 +149,7 @@ def place(
             number = sources.count(rule.pattern)
             bad.append(f"expected {rule.count} files like {rule.pattern}, got {number}")
     if not bad:
-        write(record, "\n".join([repr(package.files), *found]).encode())
+        write(record, "\n".join([wanted, *found]).encode())
     return list(found), bad
 
 

@@ -57,7 +57,7 @@ def cached(tmp_path):
 def fetch(tmp_path):
     """Run the script on a table of these files of the fake package; return the exit code."""
 
-    def run(*files, **package):
+    def run(*files, held_out=(), **package):
         package = {
             "name": "fake-media",
             "version": "1.0",
@@ -67,7 +67,8 @@ def fetch(tmp_path):
             "files": list(files),
         } | package
         table = tmp_path / "table.yaml"
-        table.write_text(yaml.safe_dump({"suites": ["stable"], "packages": [package]}))
+        media = {"suites": ["stable"], "packages": [package], "held_out": list(held_out)}
+        table.write_text(yaml.safe_dump(media))
         return fetch_media.main([str(tmp_path / "media"), "--table", str(table)])
 
     return run
@@ -96,6 +97,21 @@ def test_files_get_their_places_sizes_and_licences(fetch, tmp_path):
         assert sum(1 for _ in container.decode(stream)) == 5
     lines = (media / "sources.tsv").read_text().splitlines()
     assert "train/film.mp4\tfake-media 1.0\tCC0" in lines and len(lines) == 5
+
+
+def test_photographs_that_are_held_out_go_to_the_evaluation(fetch, cached, tmp_path):
+    rule = {
+        "pattern": r"media/(.*)\.png",
+        "to": r"train/photos/\1.jpg",
+        "kind": "photo",
+        "count": 2,
+    }
+    for held_out in (["small.jpg"], []):
+        assert fetch(rule, held_out=held_out) == 0
+        there = (tmp_path / "media" / "eval/photos/small.jpg").is_file()
+        assert there == bool(held_out)
+        assert (tmp_path / "media" / "train/photos/small.jpg").is_file() == (not held_out)
+        shutil.rmtree(tmp_path / "media" / "eval", ignore_errors=True)
 
 
 def test_clips_are_the_same_bits_each_time():
