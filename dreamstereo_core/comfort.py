@@ -23,6 +23,8 @@ Convergence: TypeAlias = float | Literal["auto", "subject", "median"]
 CONVERGENCES = ("auto", "subject", "median")
 """What finds the convergence: "subject" what is large and near in the middle of the frame, "median"
 the middle depth; "auto" is "subject", which leaves less in front of the screen at the borders."""
+MAX_FRONT, MAX_BEHIND = 2.0, 3.0
+"""Limits that suit most screens, in percent of the width."""
 
 _SUBJECT_QUANTILE = 0.7  # what is nearer fills three tenths of the middle
 _SUBJECT_SIGMA = 0.4  # of the weight's bell, in halves of the frame's sides

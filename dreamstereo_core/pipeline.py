@@ -12,7 +12,15 @@ from torch import Tensor
 
 from .blend import DEFAULT_FEATHER, blend
 from .checks import check_choice, check_range
-from .comfort import Convergence, EasedConvergence, FloatingWindow, check_convergence, mask_borders
+from .comfort import (
+    MAX_BEHIND,
+    MAX_FRONT,
+    Convergence,
+    EasedConvergence,
+    FloatingWindow,
+    check_convergence,
+    mask_borders,
+)
 from .depth import (
     DepthEstimator,
     ShotNormalizer,
@@ -48,10 +56,10 @@ class ConvertOptions:
     convergence: Convergence = "auto"
     """The inverse depth on the screen, 0 = far to 1 = near, or what finds it in each shot:
     "subject", "median", or "auto" for the better one, "subject"."""
-    max_front: float | None = 2.0
+    max_front: float | None = MAX_FRONT
     """The most that anything comes in front of the screen, in percent of the width; None: no
     limit. Only a shot that would go beyond it is changed, depth order kept."""
-    max_behind: float | None = 3.0
+    max_behind: float | None = MAX_BEHIND
     """The most that anything goes behind the screen, as `max_front`."""
     floating_window: bool = False
     """Hide what only one eye sees of near things that the frame cuts off, see `FloatingWindow`.
