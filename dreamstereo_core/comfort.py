@@ -117,7 +117,7 @@ def clip_convergence(
 def soft_limit(distance: Tensor, limit: float, extreme: float) -> Tensor:
     """Bend `distance` (>= 0) so that `extreme`, its largest possible value, comes down to `limit`.
 
-    Up to half of the limit nothing changes; from there a hyperbola of falling, never of no slope
+    Up to half of the limit nothing changes; from there a hyperbola, ever flatter and never flat,
     keeps the order. Where `extreme` is within the limit, nothing changes at all. A limit of 0
     flattens.
     """
