@@ -13,6 +13,7 @@ from typing import NoReturn
 import torch
 from tqdm import tqdm
 
+from .comfort import CONVERGENCES
 from .convert import Progress, convert_file
 from .depth import DepthError, describe_models, load_depth
 from .fill import INPAINTERS, load_inpainter
@@ -100,8 +101,18 @@ def _add_input(parser: argparse.ArgumentParser, output: str) -> None:
     parser.add_argument("output", metavar="OUTPUT", nargs="?", type=Path, help=output)
     parser.add_argument("--max-disparity", type=float, default=ConvertOptions.max_disparity,
                         metavar="PERCENT", help="depth, in percent of the width")  # fmt: skip
-    parser.add_argument("--convergence", type=_convergence, default="auto", metavar="auto|0..1",
-                        help="what lies on the screen: 0 the farthest, 1 the nearest")  # fmt: skip
+    parser.add_argument("--convergence", type=_convergence, default="auto",
+                        metavar=f"{'|'.join(CONVERGENCES)}|0..1",
+                        help="what lies on the screen: 0 the farthest, 1 the nearest, or found in "
+                        "each shot (auto: the subject)")  # fmt: skip
+    parser.add_argument("--max-front", type=_limit, default=ConvertOptions.max_front,
+                        metavar="PERCENT|none", help="the most that anything comes in front of "
+                        "the screen, in percent of the width")  # fmt: skip
+    parser.add_argument("--max-behind", type=_limit, default=ConvertOptions.max_behind,
+                        metavar="PERCENT|none",
+                        help="the most that anything goes behind it")  # fmt: skip
+    parser.add_argument("--floating-window", action="store_true",
+                        help="hide what one eye only sees of near things at the sides")  # fmt: skip
     parser.add_argument("--foreground-dilation", type=int, metavar="PIXELS",
                         help="let near things grow (default: 1 for 640 of width)")  # fmt: skip
     parser.add_argument("--eye", choices=("right", "left"), default="right",
@@ -141,7 +152,11 @@ def lora_argument(text: str) -> tuple[str, float]:
 
 
 def _convergence(text: str) -> float | str:
-    return text if text == "auto" else float(text)
+    return text if text in CONVERGENCES else float(text)
+
+
+def _limit(text: str) -> float | None:
+    return None if text == "none" else float(text)
 
 
 def _frame_range(text: str) -> tuple[int, int | None]:
@@ -158,6 +173,9 @@ def _models(options: argparse.Namespace) -> dict:
         geometry = ConvertOptions(
             max_disparity=options.max_disparity,
             convergence=options.convergence,
+            max_front=options.max_front,
+            max_behind=options.max_behind,
+            floating_window=options.floating_window,
             eye=options.eye,
             layout=getattr(options, "layout", "anaglyph"),
             feather=getattr(options, "feather", ConvertOptions.feather),

@@ -132,7 +132,7 @@ def convert_file(
                 overwrite=overwrite,
             )
             writers.append(stack.enter_context(writer))
-        for chunk in pipeline.convert(clock.pixels()):
+        for chunk in pipeline.convert(clock.pixels(), frame_rate=float(info.frame_rate)):
             times = clock.take(len(chunk.left))
             pictures = [show(chunk, view) for view in views]
             for writer, picture in zip(writers, pictures, strict=True):

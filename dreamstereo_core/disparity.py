@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import math
+
 from torch.nn import functional as F
 
 from .checks import check_frames, check_range
+from .comfort import soft_limit
 from .types import Disparity, InverseDepth
 
 
 def inverse_depth_to_disparity(
-    inverse_depth: InverseDepth, *, max_disparity: float = 3.0, convergence: float = 0.5
+    inverse_depth: InverseDepth,
+    *,
+    max_disparity: float = 3.0,
+    convergence: float = 0.5,
+    max_front: float | None = None,
+    max_behind: float | None = None,
 ) -> Disparity:
-    """Return (inverse_depth - convergence) * max_disparity / 100 * W, signed pixels.
+    """Return (inverse_depth - convergence) * max_disparity / 100 * W, signed pixels, then limited.
 
     Args:
         inverse_depth: `[T, 1, H, W]` in [0, 1], 1 = nearest.
         max_disparity: from the farthest to the nearest point, in percent of the width.
         convergence: the inverse depth that lies on the screen, in [0, 1].
+        max_front: the most that anything comes in front of the screen, in percent of the width;
+            None: no limit. Where the nearest possible point, inverse depth 1, is within it, nothing
+            changes; else what is farther than half of the limit is bent, order kept.
+        max_behind: the same behind the screen.
 
     Returns:
         `[T, 1, H, W]` in pixels, > 0 in front of the screen.
@@ -29,7 +41,15 @@ def inverse_depth_to_disparity(
     check_range("max_disparity", max_disparity, 0, 100)
     check_range("convergence", convergence, 0, 1)
     scale = max_disparity / 100 * inverse_depth.shape[-1]
-    return (inverse_depth - convergence) * scale
+    disparity = (inverse_depth - convergence) * scale
+    front, behind = disparity.clamp(min=0), (-disparity).clamp(min=0)
+    front = soft_limit(
+        front, _pixels("max_front", max_front, inverse_depth), (1 - convergence) * scale
+    )
+    behind = soft_limit(
+        behind, _pixels("max_behind", max_behind, inverse_depth), convergence * scale
+    )
+    return front - behind
 
 
 def resize_disparity(disparity: Disparity, height: int, width: int) -> Disparity:
@@ -46,3 +66,11 @@ def resize_disparity(disparity: Disparity, height: int, width: int) -> Disparity
     shrinks = height < disparity.shape[-2] or width < disparity.shape[-1]
     resized = F.interpolate(disparity, (height, width), mode="bilinear", antialias=shrinks)
     return resized * scale
+
+
+def _pixels(name: str, percent: float | None, frames: InverseDepth) -> float:
+    """Return a percentage of the width in pixels; None is without end."""
+    if percent is None:
+        return math.inf
+    check_range(name, percent, 0, 100)
+    return percent / 100 * frames.shape[-1]

@@ -6,13 +6,21 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from .blend import DEFAULT_FEATHER, blend
 from .checks import check_choice, check_range
+from .comfort import (
+    MAX_BEHIND,
+    MAX_FRONT,
+    Convergence,
+    EasedConvergence,
+    FloatingWindow,
+    check_convergence,
+    mask_borders,
+)
 from .depth import (
     DepthEstimator,
     ShotNormalizer,
@@ -45,8 +53,17 @@ class ConvertOptions:
 
     max_disparity: float = 3.0
     """From the farthest to the nearest point, in percent of the width."""
-    convergence: float | Literal["auto"] = "auto"
-    """The inverse depth on the screen, 0 = far to 1 = near; "auto" takes each shot's median."""
+    convergence: Convergence = "auto"
+    """The inverse depth on the screen, 0 = far to 1 = near, or what finds it in each shot:
+    "subject", "median", or "auto" for the better one, "subject"."""
+    max_front: float | None = MAX_FRONT
+    """The most that anything comes in front of the screen, in percent of the width; None: no
+    limit. Only a shot that would go beyond it is changed, depth order kept."""
+    max_behind: float | None = MAX_BEHIND
+    """The most that anything goes behind the screen, as `max_front`."""
+    floating_window: bool = False
+    """Hide what only one eye sees of near things that the frame cuts off, see `FloatingWindow`.
+    The source's eye then is the source's own pixels except for a strip."""
     eye: Eye = "right"
     """The eye that is made; the source is the other one."""
     layout: str = "full_sbs"
@@ -70,8 +87,10 @@ class ConvertOptions:
 
     def __post_init__(self) -> None:
         check_range("max_disparity", self.max_disparity, 0, 100)
-        if self.convergence != "auto":
-            check_range("convergence", self.convergence, 0, 1)
+        check_convergence(self.convergence)
+        for name in ("max_front", "max_behind"):
+            if (value := getattr(self, name)) is not None:
+                check_range(name, value, 0, 100)
         check_choice("eye", self.eye, ("right", "left"))
         check_choice("layout", self.layout, FILE_LAYOUTS)
         for name in ("foreground_dilation", "feather", "seed"):
@@ -106,19 +125,25 @@ class StereoPipeline:
     inpainter: Inpainter
     options: ConvertOptions = ConvertOptions()
 
-    def convert(self, frames: Iterable[Tensor]) -> Iterator[StereoVideo]:
+    def convert(
+        self, frames: Iterable[Tensor], *, frame_rate: float = 24.0
+    ) -> Iterator[StereoVideo]:
         """Convert frames `[3, H, W]` in order; one eye has the source's own pixels.
+
+        Args:
+            frames: of one size, RGB in [0, 1].
+            frame_rate: frames per second; it paces what is eased over time.
 
         Raises:
             TypeError: a frame is no floating point tensor.
             ValueError: a frame's shape differs from the first one's, or a depth is not finite.
         """
         start = 0
-        deep = self._estimate(frames)
+        deep = self._estimate(frames, EasedConvergence(self.options.convergence, frame_rate))
         first = next(deep, None)
         while first is not None:
             following: list[_DeepFrame] = []  # the next shot's first frame, once this one has ended
-            shot = self._convert_shot(chain([first], _until_cut(deep, following)))
+            shot = self._convert_shot(chain([first], _until_cut(deep, following)), frame_rate)
             while chunk := list(islice(shot, self._chunk_frames(first.video))):
                 stereo = _join(chunk, start)
                 start += len(chunk)
@@ -135,7 +160,9 @@ class StereoPipeline:
         chosen = self.options.foreground_dilation
         return round(frame.shape[-1] / 640) if chosen is None else chosen
 
-    def _estimate(self, frames: Iterable[Tensor]) -> Iterator[_DeepFrame]:
+    def _estimate(
+        self, frames: Iterable[Tensor], convergence: EasedConvergence
+    ) -> Iterator[_DeepFrame]:
         """Give each frame its inverse depth, on one scale per shot."""
         detector, normalizer = ShotDetector(), ShotNormalizer()
         seen = state = None
@@ -146,12 +173,16 @@ class StereoPipeline:
             for raw in raws:
                 video, new_shot = coming.popleft()
                 waiting.append((video, raw[None], new_shot))
+                convergence.push(raw, new_shot)
                 yield from release(normalizer.push(raw, new_shot=new_shot))
 
         def release(scales: Iterable[ShotScale]) -> Iterator[_DeepFrame]:
             for scale in scales:
                 video, raw, new_shot = waiting.popleft()
-                yield self._deep_frame(video, raw, scale, new_shot)
+                if self.depth.normalized:
+                    scale = ShotScale(0.0, 1.0, scale.median)
+                inverse_depth = normalize(raw, scale.low, scale.high)
+                yield _DeepFrame(video, inverse_depth, convergence.pop(scale), new_shot)
 
         def end_shot() -> Iterator[_DeepFrame]:
             yield from take(self.depth.flush(state))
@@ -188,25 +219,16 @@ class StereoPipeline:
             yield video
             del video
 
-    def _deep_frame(
-        self, video: Tensor, raw: Tensor, scale: ShotScale, new_shot: bool
-    ) -> _DeepFrame:
-        if self.depth.normalized:
-            scale = ShotScale(0.0, 1.0, scale.median)
-        inverse_depth = normalize(raw, scale.low, scale.high)
-        convergence = self.options.convergence
-        if convergence == "auto":
-            median = torch.tensor([[[[scale.median]]]])
-            convergence = float(normalize(median, scale.low, scale.high))
-        return _DeepFrame(video, inverse_depth, convergence, new_shot)
-
-    def _convert_shot(self, frames: Iterable[_DeepFrame]) -> Iterator[StereoVideo]:
+    def _convert_shot(
+        self, frames: Iterable[_DeepFrame], frame_rate: float
+    ) -> Iterator[StereoVideo]:
         """Warp, fill and blend one shot, frame by frame."""
         options = self.options
+        window = FloatingWindow(frame_rate) if options.floating_window else None
         inpainter = self.inpainter
         if options.eye == "left":
             inpainter = MirroredInpainter(inpainter)
-        waiting: deque[tuple[Tensor, InverseDepth, Tensor, Tensor]] = deque()
+        waiting: deque[tuple[Tensor, InverseDepth, Tensor, Tensor, tuple[float, float]]] = deque()
 
         def warped() -> Iterator[MaskedFrame]:
             for frame in frames:
@@ -216,6 +238,8 @@ class StereoPipeline:
                     inverse_depth,
                     max_disparity=options.max_disparity,
                     convergence=frame.convergence,
+                    max_front=options.max_front,
+                    max_behind=options.max_behind,
                 )
                 warp = gapw_warp(
                     frame.video,
@@ -223,16 +247,21 @@ class StereoPipeline:
                     toward=options.eye,
                     stretch_threshold=options.stretch_threshold,
                 )
-                waiting.append((frame.video, inverse_depth, warp.video, warp.occlusion_mask))
+                strips = window.strips(disparity, options.eye) if window else (0.0, 0.0)
+                waiting.append(
+                    (frame.video, inverse_depth, warp.video, warp.occlusion_mask, strips)
+                )
                 yield MaskedFrame(warp.video, warp.occlusion_mask, warp.disparity)
 
         filled = inpainter.stream(
             warped(), num_steps=options.num_steps, dilation=options.dilation, seed=options.seed
         )
         for video in filled:
-            source, inverse_depth, warped_video, mask = waiting.popleft()
+            source, inverse_depth, warped_video, mask, strips = waiting.popleft()
             made = blend(video, warped_video, mask, feather=options.feather)
             left, right = (source, made) if options.eye == "right" else (made, source)
+            if window:
+                left, right = mask_borders(left, right, strips)
             yield StereoVideo(left, right, inverse_depth, mask, start=0)
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from .depth import DepthEstimator
 from .fill import Inpainter
 from .pipeline import ConvertOptions, StereoPipeline, show
+from .types import Video
 from .video_io import Source, VideoError, VideoWriter, probe, read_frames
 
 ROWS = ("anaglyph", "depth", "mask")
@@ -46,15 +47,8 @@ def preview_sheet(
         VideoError: the source cannot be read or the target cannot be written.
         ValueError: `count` is less than 1.
     """
-    if count < 1:
-        raise ValueError(f"count: expected at least 1, got {count}")
     info = probe(source)
-    pipeline = StereoPipeline(depth, inpainter, options or ConvertOptions())
-    columns = []
-    for frame in _sample(source, info.frame_count, count):
-        for stereo in pipeline.convert([frame]):
-            columns.append(torch.cat([_shrink(show(stereo, row)) for row in ROWS], dim=2))
-    sheet = torch.cat(columns, dim=3)
+    sheet = preview_picture(source, depth=depth, inpainter=inpainter, options=options, count=count)
     if target is None:
         path = Path(str(source))
         target = path.with_name(f"{path.stem.replace('%', '')}_preview.png")
@@ -62,6 +56,28 @@ def preview_sheet(
     with VideoWriter(target, info, width, height, overwrite=overwrite) as writer:
         writer.write(sheet, [Fraction(0)])
     return Path(target)
+
+
+def preview_picture(
+    source: Source,
+    *,
+    depth: DepthEstimator,
+    inpainter: Inpainter,
+    options: ConvertOptions | None = None,
+    count: int = 4,
+) -> Video:
+    """Return the sheet `[1, 3, h, w]` that `preview_sheet` writes; arguments and errors as there.
+
+    Its rows are `ROWS`, its columns the frames, each `COLUMN_WIDTH` pixels wide.
+    """
+    if count < 1:
+        raise ValueError(f"count: expected at least 1, got {count}")
+    pipeline = StereoPipeline(depth, inpainter, options or ConvertOptions())
+    columns = []
+    for frame in _sample(source, probe(source).frame_count, count):
+        for stereo in pipeline.convert([frame]):
+            columns.append(torch.cat([_shrink(show(stereo, row)) for row in ROWS], dim=2))
+    return torch.cat(columns, dim=3)
 
 
 def _sample(source: Source, total: int | None, count: int) -> list[Tensor]:

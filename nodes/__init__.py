@@ -12,11 +12,13 @@ from .load_diffusion import LoadModel
 from .load_models import LoadDepth, LoadInpainter
 from .load_video import LoadVideoOrExample
 from .pack import Pack
+from .preview import PreviewSheet
 from .sparse_patch import SparseTokens
 from .warp import Warp
 
 NODES: list[type[io.ComfyNode]] = [
     ConvertVideo,
+    PreviewSheet,
     LoadVideoOrExample,
     LoadDepth,
     LoadInpainter,

@@ -6,12 +6,13 @@ from uuid import uuid4
 from comfy_api.latest import Input, InputImpl, io
 
 from ..dreamstereo_core import ConvertOptions, convert_file
+from ..dreamstereo_core.comfort import MAX_BEHIND, MAX_FRONT
 from ..dreamstereo_core.fill import INPAINTERS
 from ..dreamstereo_core.pipeline import FILE_LAYOUTS
 from ..dreamstereo_core.types import Eye
 from ..dreamstereo_core.video_io import EncodeOptions, stereo_name
 from .blend import FEATHER_TOOLTIP
-from .disparity import strength_inputs
+from .disparity import choose_convergence, limit_inputs, strength_inputs
 from .inpaint import diffusion_inputs
 from .load_models import depth_on_device, inpainter_on_device
 from .pack import LAYOUT_TOOLTIP
@@ -46,7 +47,7 @@ class ConvertVideo(io.ComfyNode):
                     default="full_sbs",
                     tooltip=f"{LAYOUT_TOOLTIP} depth, mask: the estimated depth, the holes.",
                 ),
-                *strength_inputs(with_auto=True),
+                *strength_inputs(),
                 io.Combo.Input(
                     "eye", options=["right", "left"], default="right", tooltip=EYE_TOOLTIP
                 ),
@@ -95,6 +96,7 @@ class ConvertVideo(io.ComfyNode):
                     optional=True,
                     tooltip="From Load Inpainter or Load DreamStereo Model.",
                 ),
+                *comfort_inputs(),
                 *diffusion_inputs(),
             ],
             outputs=[
@@ -111,7 +113,7 @@ class ConvertVideo(io.ComfyNode):
         video: Input.Video,
         layout: str,
         max_disparity: float,
-        auto_convergence: bool,
+        convergence_mode: str,
         convergence: float,
         eye: Eye,
         depth: str,
@@ -121,6 +123,9 @@ class ConvertVideo(io.ComfyNode):
         crf: int,
         depth_model=None,
         inpainter=None,
+        max_front: float = MAX_FRONT,
+        max_behind: float = MAX_BEHIND,
+        floating_window: bool = False,
         num_steps: int = 1,
         dilation: int = 5,
         seed: int = 0,
@@ -128,7 +133,10 @@ class ConvertVideo(io.ComfyNode):
         """Convert the whole film into ComfyUI's temp folder."""
         options = ConvertOptions(
             max_disparity=max_disparity,
-            convergence="auto" if auto_convergence else convergence,
+            convergence=choose_convergence(convergence_mode, convergence),
+            max_front=max_front,
+            max_behind=max_behind,
+            floating_window=floating_window,
             eye=eye,
             layout=layout,
             feather=feather,
@@ -148,6 +156,22 @@ class ConvertVideo(io.ComfyNode):
                 on_progress=NodeProgress(cls.hidden.unique_id),
             )
         return io.NodeOutput(InputImpl.VideoFromFile(str(path)))
+
+
+def comfort_inputs() -> list[io.Input]:
+    """Return the inputs that keep the picture comfortable."""
+    return [
+        *limit_inputs(),
+        io.Boolean.Input(
+            "floating_window",
+            default=False,
+            optional=True,
+            tooltip=(
+                "Black strips at the left eye's left and the right eye's right border hide what "
+                "only one eye sees of near things that the frame cuts off."
+            ),
+        ),
+    ]
 
 
 def temp_target(layout: str) -> Path:

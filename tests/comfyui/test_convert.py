@@ -14,7 +14,7 @@ def prompt_for(file: str, **settings) -> dict:
     widgets = {
         "layout": "full_sbs",
         "max_disparity": 3.0,
-        "auto_convergence": True,
+        "convergence_mode": "auto",
         "convergence": 0.5,
         "eye": "right",
         "depth": "embedded",
@@ -180,6 +180,7 @@ class TestBadInput:
                 "inputs": {
                     "inverse_depth": ["4", 0],
                     "max_disparity": 3.0,
+                    "convergence_mode": "manual",
                     "convergence": 0.5,
                     "foreground_dilation": 1,
                 },

@@ -36,7 +36,10 @@ def stages(film: str, load: dict, **inpaint) -> dict:
             "inputs": {
                 "inverse_depth": ["3", 0],
                 "max_disparity": 10.0,
+                "convergence_mode": "manual",
                 "convergence": 0.5,
+                "max_front": 10.0,
+                "max_behind": 10.0,
                 "foreground_dilation": 0,
             },
         },

@@ -50,6 +50,30 @@ def test_options_reach_the_conversion(run, image, tmp_path):
     assert target.exists()
 
 
+@pytest.mark.parametrize("command", ["convert", "preview"])
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], ("auto", 2.0, 3.0, False)),
+        (["--convergence", "median", "--max-front", "none"], ("median", None, 3.0, False)),
+        (["--convergence", "1", "--max-behind", "0.5"], (1.0, 2.0, 0.5, False)),
+        (["--floating-window"], ("auto", 2.0, 3.0, True)),
+    ],
+)
+def test_comfort_reaches_the_conversion(run, image, monkeypatch, command, arguments, expected):
+    asked = []
+
+    def remember(*paths, options, **keywords):
+        asked.append(options)
+        raise cli.VideoError("enough")
+
+    monkeypatch.setattr(cli, "convert_file", remember)
+    monkeypatch.setattr(cli, "preview_sheet", remember)
+    run(command, image, *arguments, "--depth", "embedded")
+    got = asked[0]
+    assert (got.convergence, got.max_front, got.max_behind, got.floating_window) == expected
+
+
 def test_preview_writes_a_sheet(run, image):
     code, out, _ = run("preview", image)
     target = image.with_name("photo_preview.png")
@@ -73,6 +97,9 @@ def test_info_names_versions_and_models(run):
         (["convert", "{image}", "--layout", "cube"], 2, "cube"),
         (["convert", "{image}", "--max-disparity", "500"], 2, "max_disparity: expected"),
         (["convert", "{image}", "--convergence", "near"], 2, "--convergence"),
+        (["convert", "{image}", "--convergence", "1.5"], 2, "convergence: expected a value"),
+        (["convert", "{image}", "--max-front", "-1"], 2, "max_front: expected a value in"),
+        (["convert", "{image}", "--max-behind", "much"], 2, "--max-behind"),
         (["convert", "{image}", "--frames", "5:2"], 2, "--frames"),
         (["convert", "{image}", "--crf", "99"], 2, "crf: expected"),
         (["convert", "nowhere.mp4"], 1, "nowhere.mp4"),

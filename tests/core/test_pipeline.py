@@ -143,7 +143,8 @@ def test_a_depth_that_never_comes_is_an_error():
         convert(shot(5, 0), Lost())
 
 
-def test_automatic_convergence_puts_the_median_on_the_screen():
+@pytest.mark.parametrize("convergence", ["auto", "subject", "median"])
+def test_automatic_convergence_puts_what_is_large_on_the_screen(convergence):
     class TwoPlanes(BrightIsNear):
         def predict(self, video, state=None, *, new_shot=False):
             raw = torch.ones(len(video), 1, *video.shape[2:])
@@ -151,7 +152,7 @@ def test_automatic_convergence_puts_the_median_on_the_screen():
             return raw, None
 
     video = shot(3, 4)
-    automatic = joined(convert(video, TwoPlanes()), "right")
+    automatic = joined(convert(video, TwoPlanes(), convergence=convergence), "right")
     assert torch.equal(automatic[..., 24:], video[..., 24:])
     near = joined(convert(video, TwoPlanes(), convergence=1.0), "right")
     assert torch.equal(near[..., :12], video[..., :12])

@@ -85,6 +85,74 @@ class TestStages:
             pack.execute(torch.rand(1, 4, 6, 3), torch.rand(1, 4, 8, 3), "full_sbs", False)
 
 
+class TestDisparity:
+    def disparity(self, node_module, depth, mode="manual", convergence=0.5, **options):
+        images = depth.expand(-1, -1, -1, 3)
+        node = node_module("disparity").DepthToDisparity
+        return node.execute(images, 5.0, mode, convergence, 0, **options).args[0]
+
+    def two_shots(self):
+        """A far wall for 4 frames, then a near one."""
+        return torch.cat([torch.full((4, 6, 100, 1), 0.2), torch.full((4, 6, 100, 1), 0.8)])
+
+    def test_a_number_is_what_it_was(self, node_module):
+        depth = torch.rand(3, 6, 100, 1)
+        expected = (depth.movedim(-1, 1) - 0.5) * 5
+        got = self.disparity(node_module, depth, max_front=10, max_behind=10)
+        torch.testing.assert_close(got, expected)
+
+    @pytest.mark.parametrize("mode", ["auto", "subject", "median"])
+    def test_what_lies_on_the_screen_jumps_at_the_frames_cuts_only(self, node_module, mode):
+        noise = torch.rand(2, 6, 100, 3, generator=torch.Generator().manual_seed(0))
+        images = noise.repeat_interleave(4, 0)
+        found = self.disparity(node_module, self.two_shots(), mode, images=images)
+        torch.testing.assert_close(found, torch.zeros(8, 1, 6, 100))
+        one_shot = self.disparity(node_module, self.two_shots(), mode)
+        assert one_shot.abs().max() > 0.5
+
+    def test_the_limits_hold(self, node_module):
+        depth = torch.rand(2, 6, 100, 1)
+        got = self.disparity(node_module, depth, convergence=0.4, max_front=1.0, max_behind=0.5)
+        assert got.max() <= 1 + 1e-5
+        assert got.min() >= -0.5 - 1e-5
+
+    def test_frames_of_another_length_are_refused(self, node_module):
+        with pytest.raises(ValueError, match="images: expected 8 frames as inverse_depth, got 3"):
+            self.disparity(node_module, self.two_shots(), images=torch.rand(3, 6, 100, 3))
+
+
+class TestPreviewSheet:
+    def sheet(self, node_module, film, mode="auto", convergence=0.5, **options):
+        preview = node_module("preview")
+        video = node_module("sources").InputImpl.VideoFromFile(str(film))
+        depth = node_module("load_models").depth_on_device("embedded")
+        return preview.PreviewSheet.execute(
+            video, 2, 10.0, mode, convergence, depth_model=depth, **options
+        )
+
+    @pytest.fixture
+    def film(self, tmp_path):
+        return write_film(tmp_path / "film.mp4", frames=4)
+
+    def test_a_column_for_each_frame_and_three_rows(self, node_module, film):
+        output = self.sheet(node_module, film)
+        (sheet,) = output.args
+        assert sheet.shape == (1, 3 * 320, 2 * 480, 3)
+        assert output.ui.as_dict()["images"]
+        depth = sheet[0, 320:640]
+        assert torch.equal(depth[..., 0], depth[..., 1])
+        assert set(sheet[0, 640:, :480].unique().tolist()) >= {0.0, 1.0}
+
+    def test_options_reach_the_pictures(self, node_module, film):
+        (usual,) = self.sheet(node_module, film, "manual", 0.2).args
+        near = {"max_front": 0.0, "max_behind": 10.0}
+        for changed in (("median", 0.2), ("manual", 0.3)):
+            assert not torch.equal(self.sheet(node_module, film, *changed).args[0], usual)
+        for option in (near, {"floating_window": True}):
+            other = self.sheet(node_module, film, "manual", 0.2, **option).args[0]
+            assert not torch.equal(other[:, :320], usual[:, :320])
+
+
 class TestInpaint:
     @pytest.fixture
     def spy(self):
