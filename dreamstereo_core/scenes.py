@@ -30,12 +30,16 @@ _LEVELS = 4  # histogram levels per colour channel
 _MEMORY = 4  # frames: a flash or a glitch shorter than that is forgotten
 _PAST = 8  # frames whose scores a cut must stand out from
 _BLANK = 0.02  # standard deviation below which a frame shows nothing
+_NOISE = 0.01  # added to contrasts, so that noise alone is no layout
 _BLACK = 0.04  # level up to which a pixel of a thumbnail may be a bar's
+_CLEAR = 0.06  # standard deviation from which a frame after a blank one is judged
+_PATIENCE = 16  # frames that a fade-in may take until then
 _FEW = 6  # pixels that are not black; fewer show nothing
 _MIN_MISMATCH = 0.4  # mean absolute difference of thumbnails, in units of their contrast
 _MIN_RATIO = 2.5  # of the score to the recent mean score
-_MIN_JUMP = 1.8  # of the score to the last two: motion that grows is no cut
-_HALF = 8  # frames from a dissolve's middle to where it is judged
+_MIN_JUMP = 2.2  # of the score to the last two: motion that grows is no cut
+_SURE = 0.7  # a score above which it is a cut, however fast the past
+_HALVES = (4, 8)  # frames from a dissolve's middle to where it is judged
 _MIXTURE = (0.2, 0.8)  # share that either end must have in a dissolve's middle
 _MAX_RESIDUAL = 0.4  # of the mixture, in units of the middle's contrast
 _MAX_CORRELATION = 0.5  # of a dissolve's two ends
@@ -90,9 +94,11 @@ class ShotState:
     scores: tuple[float, ...] = (0.25,)
     """The last `_PAST` scores, none above `_MIN_MISMATCH`; a film starts as if it moved fast."""
     since: tuple[Tensor, ...] = ()
-    """Up to ``2 * _HALF`` thumbnails of this shot without a gap, newest last."""
+    """Up to 16 thumbnails of this shot without a gap, newest last."""
     started: bool = False
     """Whether the film's first frame has been seen."""
+    dim: int = 0
+    """After a blank frame: how many dim ones are still passed over."""
 
 
 class ShotDetector(CutDetector):
@@ -118,8 +124,11 @@ class ShotDetector(CutDetector):
 def _step(state: ShotState, layout: Tensor, histogram: Tensor) -> tuple[bool, ShotState]:
     """Judge one frame against what is remembered, and remember it."""
     first = not state.started
-    if _is_blank(layout):
-        return first, replace(state, since=(), started=True)
+    contrast = _contrast(layout)
+    if contrast < _BLANK:
+        return first, replace(state, since=(), started=True, dim=_PATIENCE)
+    if state.dim and contrast < _CLEAR:
+        return first, replace(state, started=True, dim=state.dim - 1)
     scores, cut = state.scores, False
     if state.thumbnails:
         mismatch = _mismatch(layout, state.thumbnails[-1])
@@ -128,23 +137,22 @@ def _step(state: ShotState, layout: Tensor, histogram: Tensor) -> tuple[bool, Sh
         colour = min(float((histogram - old).abs().sum()) / 2 for old in state.histograms)
         score = mismatch + colour / 2
         least = max(_MIN_RATIO * sum(scores) / len(scores), _MIN_JUMP * max(scores[-2:]))
-        cut = mismatch > _MIN_MISMATCH and score > least
-        if not cut:  # a cut tells nothing about motion
-            scores = (*scores, min(score, _MIN_MISMATCH))[-_PAST:]
-    cut = cut or _dissolved(state.since, layout)
+        cut = mismatch > _MIN_MISMATCH and score > min(least, _SURE)
+        scores = (*scores, min(score, _MIN_MISMATCH))[-_PAST:]
+    cut = cut or any(_dissolved(state.since, layout, half) for half in _HALVES)
     return first or cut, ShotState(
         thumbnails=(*state.thumbnails, layout)[-_MEMORY:],
         histograms=(*state.histograms, histogram)[-_MEMORY:],
         scores=scores,
-        since=() if cut else (*state.since, layout)[-2 * _HALF :],
+        since=() if cut else (*state.since, layout)[-2 * _HALVES[-1] :],
         started=True,
     )
 
 
-def _is_blank(layout: Tensor) -> bool:
-    """Return whether a layout has no contrast, bars left out."""
+def _contrast(layout: Tensor) -> float:
+    """Return a layout's standard deviation, bars left out; 0 where next to nothing is lit."""
     lit = layout[_telling(layout)]
-    return len(lit) < _FEW or bool(lit.std() < _BLANK)
+    return float(lit.std()) if len(lit) >= _FEW else 0.0
 
 
 def _telling(layout: Tensor) -> Tensor:
@@ -153,11 +161,11 @@ def _telling(layout: Tensor) -> Tensor:
     return (-F.max_pool2d(-lit, 3, 1, 1)).flatten() > 0
 
 
-def _dissolved(since: tuple[Tensor, ...], now: Tensor) -> bool:
-    """Return whether the layout `_HALF` frames ago was a mixture of `now` and of one before it."""
-    if len(since) < 2 * _HALF:
+def _dissolved(since: tuple[Tensor, ...], now: Tensor, half: int) -> bool:
+    """Return whether the layout `half` frames ago was a mixture of `now` and one as long before."""
+    if len(since) < 2 * half:
         return False
-    layouts = torch.stack((since[0], now, since[_HALF]))
+    layouts = torch.stack((since[-2 * half], now, since[-half]))
     layouts = layouts[:, _telling(layouts.amax(0))]
     layouts = layouts - layouts.mean(1, keepdim=True)
     (aa, ab, am), (_, bb, bm), (_, _, mm) = (layouts @ layouts.T / layouts.shape[1]).tolist()
@@ -172,7 +180,7 @@ def _dissolved(since: tuple[Tensor, ...], now: Tensor) -> bool:
         low < a < high
         and low < b < high
         and residual < _MAX_RESIDUAL**2 * mm
-        and _mismatch(since[0], now) > _MIN_MISMATCH
+        and _mismatch(since[-2 * half], now) > _MIN_MISMATCH
     )
 
 
@@ -202,7 +210,7 @@ def _mismatch(a: Tensor, b: Tensor) -> float:
     counts = _telling(pair.amax(0)).float()
     number = counts.sum().clamp(min=1)
     pair = pair - (pair * counts).sum(1, keepdim=True) / number
-    contrast = ((pair.square() * counts).sum(1, keepdim=True) / number).sqrt() + _BLANK
+    contrast = ((pair.square() * counts).sum(1, keepdim=True) / number).sqrt() + _NOISE
     a, b = pair / contrast * counts
     shifted, inside = _shifted(torch.stack((b, counts)))
     inside = inside * counts[:, None]
