@@ -163,7 +163,7 @@ def _telling(layout: Tensor) -> Tensor:
 
 def _dissolved(since: tuple[Tensor, ...], now: Tensor, half: int) -> bool:
     """Return whether the layout `half` frames ago was a mixture of `now` and one as long before."""
-    if len(since) < 2 * half:
+    if len(since) < 2 * _HALVES[-1]:  # a shot is longer; and a dissolve is found but once
         return False
     layouts = torch.stack((since[-2 * half], now, since[-half]))
     layouts = layouts[:, _telling(layouts.amax(0))]
@@ -181,6 +181,8 @@ def _dissolved(since: tuple[Tensor, ...], now: Tensor, half: int) -> bool:
         and low < b < high
         and residual < _MAX_RESIDUAL**2 * mm
         and _mismatch(since[-2 * half], now) > _MIN_MISMATCH
+        and _mismatch(since[-half], now) > _MIN_MISMATCH / 2  # else it is the same, moved
+        and _mismatch(since[-half], since[-2 * half]) > _MIN_MISMATCH / 2
     )
 
 
