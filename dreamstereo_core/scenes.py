@@ -69,7 +69,8 @@ class CutDetector(Protocol):
 def load_shot_detector(name: str = "auto") -> CutDetector:
     """Return the detector of a name: "histogram" (built in), "transnet" (the extra `scenes`).
 
-    "auto" is the built-in one: it decides at once, where TransNet V2 holds 75 frames back.
+    "auto" is the built-in one: it is about as good (docs/shots.md) and decides at once, where
+    TransNet V2 holds up to 75 frames back.
 
     Raises:
         ImportError: "transnet" is not installed.
@@ -170,7 +171,7 @@ def _dissolved(since: tuple[Tensor, ...], now: Tensor, half: int) -> bool:
     layouts = layouts - layouts.mean(1, keepdim=True)
     (aa, ab, am), (_, bb, bm), (_, _, mm) = (layouts @ layouts.T / layouts.shape[1]).tolist()
     least = _BLANK**2
-    if min(aa, bb, mm) < least or ab > _MAX_CORRELATION * (aa * bb) ** 0.5:
+    if min(aa, bb, mm) < least or abs(ab) > _MAX_CORRELATION * (aa * bb) ** 0.5:
         return False
     determinant = aa * bb - ab * ab
     a, b = (am * bb - bm * ab) / determinant, (bm * aa - am * ab) / determinant
