@@ -19,6 +19,7 @@ from .depth import DepthError, describe_models, load_depth
 from .fill import INPAINTERS, load_inpainter
 from .pipeline import FILE_LAYOUTS, ConvertOptions
 from .preview import preview_sheet
+from .scenes import DETECTORS
 from .video_io import EncodeOptions, VideoError
 from .video_io.mux import CODECS
 
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("interrupted; nothing was written", INTERRUPTED)
     except _WrongUse as error:
         return _fail(error, WRONG_USE)
-    except (VideoError, DepthError, ValueError, OSError, MemoryError) as error:
+    except (VideoError, DepthError, ValueError, ImportError, OSError, MemoryError) as error:
         return _fail(error or type(error).__name__, FAILED)
 
 
@@ -115,6 +116,10 @@ def _add_input(parser: argparse.ArgumentParser, output: str) -> None:
                         help="hide what one eye only sees of near things at the sides")  # fmt: skip
     parser.add_argument("--foreground-dilation", type=int, metavar="PIXELS",
                         help="let near things grow (default: 1 for 640 of width)")  # fmt: skip
+    parser.add_argument("--shots", choices=DETECTORS, default="auto",
+                        help="what finds the cuts; auto: histogram")  # fmt: skip
+    parser.add_argument("--keep-bars", dest="bars", action="store_false",
+                        help="give letterbox and pillarbox bars a depth, too")  # fmt: skip
     parser.add_argument("--eye", choices=("right", "left"), default="right",
                         help="the eye to make; the other one is the source")  # fmt: skip
     parser.add_argument("--fill", default=INPAINTERS[0],
@@ -177,6 +182,8 @@ def _models(options: argparse.Namespace) -> dict:
             max_behind=options.max_behind,
             floating_window=options.floating_window,
             eye=options.eye,
+            shots=options.shots,
+            bars=options.bars,
             layout=getattr(options, "layout", "anaglyph"),
             feather=getattr(options, "feather", ConvertOptions.feather),
             foreground_dilation=options.foreground_dilation,

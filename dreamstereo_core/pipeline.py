@@ -10,6 +10,7 @@ from itertools import chain, islice
 import torch
 from torch import Tensor
 
+from .bars import BarDetector, Bars
 from .blend import DEFAULT_FEATHER, blend
 from .checks import check_choice, check_range
 from .comfort import (
@@ -33,7 +34,8 @@ from .fill import Inpainter, MaskedFrame, MirroredInpainter
 from .gapw import gapw_warp
 from .masks import dilate
 from .packing import LAYOUTS, pack_stereo
-from .scenes import ShotDetector
+from .scenes import DETECTORS, load_shot_detector
+from .segments import Part, split_film
 from .types import Eye, InverseDepth, StereoVideo, Video
 
 CHUNK_PIXELS = 2 * 1280 * 720
@@ -81,6 +83,11 @@ class ConvertOptions:
     """Size k, odd, of the kernel that dilates a diffusion inpainter's kept tokens."""
     seed: int = 0
     """Of a diffusion inpainter's noise."""
+    shots: str = "auto"
+    """What finds the cuts, one of `scenes.DETECTORS`."""
+    bars: bool = True
+    """Whether letterbox and pillarbox bars are looked for. They get no depth, and percentages are
+    of the picture's width within them."""
     chunk_frames: int | None = None
     """Frames worked on at once; None chooses by the frame's size. It changes memory and speed, not
     the picture."""
@@ -93,6 +100,7 @@ class ConvertOptions:
                 check_range(name, value, 0, 100)
         check_choice("eye", self.eye, ("right", "left"))
         check_choice("layout", self.layout, FILE_LAYOUTS)
+        check_choice("shots", self.shots, DETECTORS)
         for name in ("foreground_dilation", "feather", "seed"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
@@ -105,12 +113,13 @@ class ConvertOptions:
 
 @dataclass(frozen=True)
 class _DeepFrame:
-    """A frame `[1, 3, H, W]` with its inverse depth `[1, 1, h, w]`."""
+    """A frame `[1, 3, H, W]` with the inverse depth `[1, 1, h, w]` of what its bars enclose."""
 
     video: Tensor
     inverse_depth: InverseDepth
     convergence: float
     new_shot: bool
+    bars: Bars
 
 
 @dataclass(frozen=True)
@@ -139,7 +148,8 @@ class StereoPipeline:
             ValueError: a frame's shape differs from the first one's, or a depth is not finite.
         """
         start = 0
-        deep = self._estimate(frames, EasedConvergence(self.options.convergence, frame_rate))
+        eased = EasedConvergence(self.options.convergence, frame_rate)
+        deep = self._estimate(self._parts(frames), eased)
         first = next(deep, None)
         while first is not None:
             following: list[_DeepFrame] = []  # the next shot's first frame, once this one has ended
@@ -160,80 +170,78 @@ class StereoPipeline:
         chosen = self.options.foreground_dilation
         return round(frame.shape[-1] / 640) if chosen is None else chosen
 
+    def _parts(self, frames: Iterable[Tensor]) -> Iterator[Part]:
+        iterator = iter(frames)
+        first = next(iterator, None)
+        if first is None:
+            return iter(())
+        detector = load_shot_detector(self.options.shots)
+        bars = BarDetector() if self.options.bars else None
+        return split_film(chain([first], iterator), detector, bars, self._chunk_frames(first))
+
     def _estimate(
-        self, frames: Iterable[Tensor], convergence: EasedConvergence
+        self, parts: Iterable[Part], convergence: EasedConvergence
     ) -> Iterator[_DeepFrame]:
         """Give each frame its inverse depth, on one scale per shot."""
-        detector, normalizer = ShotDetector(), ShotNormalizer()
-        seen = state = None
-        coming: deque[tuple[Tensor, bool]] = deque()  # until their depth is known
-        waiting: deque[tuple[Tensor, Tensor, bool]] = deque()  # until their scale is known
+        normalizer = ShotNormalizer()
+        state = None
+        coming: deque[tuple[Tensor, bool, Bars]] = deque()  # until their depth is known
+        # Until their scale is known:
+        waiting: deque[tuple[Tensor, Tensor, bool, Bars]] = deque()
 
         def take(raws: Tensor) -> Iterator[_DeepFrame]:
             for raw in raws:
-                video, new_shot = coming.popleft()
-                waiting.append((video, raw[None], new_shot))
+                video, new_shot, bars = coming.popleft()
+                if self.depth.normalized:  # it was made for whole frames
+                    y, x = (a / b for a, b in zip(raw.shape[-2:], video.shape[-2:], strict=True))
+                    raw = bars.scaled(x, y).crop(raw)
+                waiting.append((video, raw[None], new_shot, bars))
                 convergence.push(raw, new_shot)
                 yield from release(normalizer.push(raw, new_shot=new_shot))
 
         def release(scales: Iterable[ShotScale]) -> Iterator[_DeepFrame]:
             for scale in scales:
-                video, raw, new_shot = waiting.popleft()
+                video, raw, new_shot, bars = waiting.popleft()
                 if self.depth.normalized:
                     scale = ShotScale(0.0, 1.0, scale.median)
                 inverse_depth = normalize(raw, scale.low, scale.high)
-                yield _DeepFrame(video, inverse_depth, convergence.pop(scale), new_shot)
+                yield _DeepFrame(video, inverse_depth, convergence.pop(scale), new_shot, bars)
 
         def end_shot() -> Iterator[_DeepFrame]:
             yield from take(self.depth.flush(state))
             if coming:
                 raise RuntimeError(f"{self.depth.name}: no depth came for {len(coming)} frames")
 
-        for video in self._batches(frames):
-            cuts, seen = detector.cuts(video, seen)
-            for part, new_shot in _split(video, cuts):
-                if new_shot:
-                    yield from end_shot()
-                raws, state = self.depth.predict(part, state, new_shot=new_shot)
-                coming.extend((part[i : i + 1], new_shot and i == 0) for i in range(len(part)))
-                yield from take(raws)
+        for part in parts:
+            if part.new_shot:
+                yield from end_shot()
+            seen = part.video if self.depth.normalized else part.bars.crop(part.video)
+            raws, state = self.depth.predict(seen, state, new_shot=part.new_shot)
+            coming.extend(
+                (frame[None], part.new_shot and i == 0, part.bars)
+                for i, frame in enumerate(part.video)
+            )
+            yield from take(raws)
         yield from end_shot()
         yield from release(normalizer.flush())
-
-    def _batches(self, frames: Iterable[Tensor]) -> Iterator[Tensor]:
-        """Stack frames `[3, H, W]` to chunks `[n, 3, H, W]`."""
-        iterator = iter(frames)
-        first = next(iterator, None)
-        if first is None:
-            return
-        iterator = chain([first], iterator)
-        while batch := list(islice(iterator, self._chunk_frames(first))):
-            for frame in batch:
-                if frame.shape != first.shape:
-                    raise ValueError(
-                        f"frames: expected the first frame's shape {list(first.shape)}, "
-                        f"got {list(frame.shape)}"
-                    )
-            video = torch.stack(batch)
-            batch.clear()
-            yield video
-            del video
 
     def _convert_shot(
         self, frames: Iterable[_DeepFrame], frame_rate: float
     ) -> Iterator[StereoVideo]:
-        """Warp, fill and blend one shot, frame by frame."""
+        """Warp, fill and blend one shot, frame by frame; bars stay as they are."""
         options = self.options
         window = FloatingWindow(frame_rate) if options.floating_window else None
         inpainter = self.inpainter
         if options.eye == "left":
             inpainter = MirroredInpainter(inpainter)
-        waiting: deque[tuple[Tensor, InverseDepth, Tensor, Tensor, tuple[float, float]]] = deque()
+        waiting: deque[tuple[_DeepFrame, InverseDepth, Tensor, Tensor, tuple[float, float]]]
+        waiting = deque()
 
         def warped() -> Iterator[MaskedFrame]:
             for frame in frames:
-                inverse_depth = upsample_inverse_depth(frame.inverse_depth, frame.video)
-                inverse_depth = dilate(inverse_depth, self._dilation(frame.video))
+                picture = frame.bars.crop(frame.video)
+                inverse_depth = upsample_inverse_depth(frame.inverse_depth, picture)
+                inverse_depth = dilate(inverse_depth, self._dilation(picture))
                 disparity = inverse_depth_to_disparity(
                     inverse_depth,
                     max_disparity=options.max_disparity,
@@ -242,26 +250,29 @@ class StereoPipeline:
                     max_behind=options.max_behind,
                 )
                 warp = gapw_warp(
-                    frame.video,
+                    picture,
                     disparity,
                     toward=options.eye,
                     stretch_threshold=options.stretch_threshold,
                 )
                 strips = window.strips(disparity, options.eye) if window else (0.0, 0.0)
-                waiting.append(
-                    (frame.video, inverse_depth, warp.video, warp.occlusion_mask, strips)
-                )
+                waiting.append((frame, inverse_depth, warp.video, warp.occlusion_mask, strips))
                 yield MaskedFrame(warp.video, warp.occlusion_mask, warp.disparity)
 
         filled = inpainter.stream(
             warped(), num_steps=options.num_steps, dilation=options.dilation, seed=options.seed
         )
         for video in filled:
-            source, inverse_depth, warped_video, mask, strips = waiting.popleft()
+            frame, inverse_depth, warped_video, mask, strips = waiting.popleft()
             made = blend(video, warped_video, mask, feather=options.feather)
+            source, bars = frame.video, frame.bars
+            made = bars.paste(made, source)
+            inverse_depth = bars.pad(inverse_depth, frame.convergence)  # bars lie on the screen
+            mask = bars.pad(mask, 0)
             left, right = (source, made) if options.eye == "right" else (made, source)
             if window:
-                left, right = mask_borders(left, right, strips)
+                inside = mask_borders(bars.crop(left), bars.crop(right), strips)
+                left, right = (bars.paste(a, b) for a, b in zip(inside, (left, right), strict=True))
             yield StereoVideo(left, right, inverse_depth, mask, start=0)
 
 
@@ -285,13 +296,6 @@ def _until_cut(frames: Iterator[_DeepFrame], following: list[_DeepFrame]) -> Ite
             following.append(frame)
             return
         yield frame
-
-
-def _split(video: Tensor, cuts: Tensor) -> Iterator[tuple[Tensor, bool]]:
-    """Yield the parts of `[T, 3, H, W]` between the cuts, and whether each starts a shot."""
-    starts = sorted({0, *cuts.nonzero()[:, 0].tolist()})
-    for start, stop in zip(starts, [*starts[1:], len(video)], strict=True):
-        yield video[start:stop], bool(cuts[start])
 
 
 def _join(frames: list[StereoVideo], start: int) -> StereoVideo:

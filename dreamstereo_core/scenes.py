@@ -1,22 +1,28 @@
-"""Shot cuts, found on thumbnails: causal, and the same however a film is cut into chunks.
+"""Shot cuts: what a detector is, and the one that is built in.
 
-A frame starts a new shot when its layout matches none of the last few frames, at any small shift,
-and the mismatch stands out from the recent past. Layouts are compared with brightness and contrast
-taken out, so a flash is no cut; shifts are searched, so a pan is none; fast motion has a past of
-fast motion. Blank frames (fades, black leaders) start no shot and are not remembered.
-Slow dissolves are not found.
+`ShotDetector` works on thumbnails, without look-ahead. A frame starts a new shot when its layout
+matches none of the last few frames, at any small shift, and the mismatch stands out from the recent
+past. Layouts are compared with brightness and contrast taken out, and without what is black in
+both (bars, night), so a flash is no cut; shifts are searched, so a pan is none; fast motion has a
+past of fast motion. Blank frames (fades, black leaders) start no shot and are not remembered. A
+dissolve is known by its end: the picture halfway is a mixture of those around it, which have
+nothing in common.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .checks import check_frames
+from .checks import check_choice, check_frames
 from .types import Video
+
+DETECTORS = ("auto", "histogram", "transnet")
+"""The names that `load_shot_detector` knows."""
 
 _SIZE = (18, 32)  # thumbnail, px
 _REACH = (3, 7)  # largest shift searched up and down, left and right: a sixth and a fifth
@@ -24,8 +30,58 @@ _LEVELS = 4  # histogram levels per colour channel
 _MEMORY = 4  # frames: a flash or a glitch shorter than that is forgotten
 _PAST = 8  # frames whose scores a cut must stand out from
 _BLANK = 0.02  # standard deviation below which a frame shows nothing
+_NOISE = 0.01  # added to contrasts, so that noise alone is no layout
+_BLACK = 0.04  # level up to which a pixel of a thumbnail may be a bar's
+_CLEAR = 0.06  # standard deviation from which a frame after a blank one is judged
+_PATIENCE = 16  # frames that a fade-in may take until then
+_FEW = 6  # pixels that are not black; fewer show nothing
 _MIN_MISMATCH = 0.4  # mean absolute difference of thumbnails, in units of their contrast
 _MIN_RATIO = 2.5  # of the score to the recent mean score
+_MIN_JUMP = 2.2  # of the score to the last two: motion that grows is no cut
+_SURE = 0.7  # a score above which it is a cut, however fast the past
+_HALVES = (4, 8)  # frames from a dissolve's middle to where it is judged
+_MIXTURE = (0.2, 0.8)  # share that either end must have in a dissolve's middle
+_MAX_RESIDUAL = 0.4  # of the mixture, in units of the middle's contrast
+_MAX_CORRELATION = 0.5  # of a dissolve's two ends
+
+
+class CutDetector(Protocol):
+    """Finds the frames that start a new shot."""
+
+    def cuts(self, video: Video, state: Any = None) -> tuple[Tensor, Any]:
+        """Return which frames start a shot, bool ``[n]``, and the state for the next chunk.
+
+        The film's first frame (`state` is None) always does. Chunks ``[T, 3, H, W]`` arrive in
+        order; the result is the same however a film is cut into chunks. A detector that looks ahead
+        returns fewer than T: each frame's comes in order, in a later call or from `flush`.
+
+        Raises:
+            TypeError: `video` is no floating point tensor.
+            ValueError: `video` has another shape.
+        """
+        ...
+
+    def flush(self, state: Any) -> Tensor:
+        """End the film: return bool ``[n]`` for the frames that are still undecided."""
+        return torch.zeros(0, dtype=torch.bool)
+
+
+def load_shot_detector(name: str = "auto") -> CutDetector:
+    """Return the detector of a name: "histogram" (built in), "transnet" (the extra `scenes`).
+
+    "auto" is the built-in one: it is about as good (docs/shots.md) and decides at once, where
+    TransNet V2 holds up to 75 frames back.
+
+    Raises:
+        ImportError: "transnet" is not installed.
+        ValueError: the name is unknown.
+    """
+    check_choice("shots", name, DETECTORS)
+    if name != "transnet":
+        return ShotDetector()
+    from .transnet import TransNetDetector  # an extra, imported only when asked for
+
+    return TransNetDetector()
 
 
 @dataclass(frozen=True)
@@ -38,17 +94,19 @@ class ShotState:
     """Their colour histograms ``[64]``, each summing to 1."""
     scores: tuple[float, ...] = (0.25,)
     """The last `_PAST` scores, none above `_MIN_MISMATCH`; a film starts as if it moved fast."""
+    since: tuple[Tensor, ...] = ()
+    """Up to 16 thumbnails of this shot without a gap, newest last."""
     started: bool = False
     """Whether the film's first frame has been seen."""
+    dim: int = 0
+    """After a blank frame: how many dim ones are still passed over."""
 
 
-class ShotDetector:
-    """Find the frames that start a new shot."""
+class ShotDetector(CutDetector):
+    """Find the frames that start a new shot, each as it comes."""
 
     def cuts(self, video: Video, state: ShotState | None = None) -> tuple[Tensor, ShotState]:
         """Return which frames of ``[T, 3, H, W]`` start a shot, bool ``[T]``, and the next state.
-
-        The film's first frame (`state` is None) always does. Chunks must arrive in order.
 
         Raises:
             TypeError: `video` is no floating point tensor.
@@ -67,8 +125,11 @@ class ShotDetector:
 def _step(state: ShotState, layout: Tensor, histogram: Tensor) -> tuple[bool, ShotState]:
     """Judge one frame against what is remembered, and remember it."""
     first = not state.started
-    if layout.std() < _BLANK:
-        return first, ShotState(state.thumbnails, state.histograms, state.scores, True)
+    contrast = _contrast(layout)
+    if contrast < _BLANK:
+        return first, replace(state, since=(), started=True, dim=_PATIENCE)
+    if state.dim and contrast < _CLEAR:
+        return first, replace(state, started=True, dim=state.dim - 1)
     scores, cut = state.scores, False
     if state.thumbnails:
         mismatch = _mismatch(layout, state.thumbnails[-1])
@@ -76,11 +137,54 @@ def _step(state: ShotState, layout: Tensor, histogram: Tensor) -> tuple[bool, Sh
             mismatch = min([mismatch] + [_mismatch(layout, old) for old in state.thumbnails[:-1]])
         colour = min(float((histogram - old).abs().sum()) / 2 for old in state.histograms)
         score = mismatch + colour / 2
-        cut = mismatch > _MIN_MISMATCH and score > _MIN_RATIO * sum(scores) / len(scores)
+        least = max(_MIN_RATIO * sum(scores) / len(scores), _MIN_JUMP * max(scores[-2:]))
+        cut = mismatch > _MIN_MISMATCH and score > min(least, _SURE)
         scores = (*scores, min(score, _MIN_MISMATCH))[-_PAST:]
-    thumbnails = (*state.thumbnails, layout)[-_MEMORY:]
-    histograms = (*state.histograms, histogram)[-_MEMORY:]
-    return first or cut, ShotState(thumbnails, histograms, scores, True)
+    cut = cut or any(_dissolved(state.since, layout, half) for half in _HALVES)
+    return first or cut, ShotState(
+        thumbnails=(*state.thumbnails, layout)[-_MEMORY:],
+        histograms=(*state.histograms, histogram)[-_MEMORY:],
+        scores=scores,
+        since=() if cut else (*state.since, layout)[-2 * _HALVES[-1] :],
+        started=True,
+    )
+
+
+def _contrast(layout: Tensor) -> float:
+    """Return a layout's standard deviation, bars left out; 0 where next to nothing is lit."""
+    lit = layout[_telling(layout)]
+    return float(lit.std()) if len(lit) >= _FEW else 0.0
+
+
+def _telling(layout: Tensor) -> Tensor:
+    """Return which pixels ``[18 * 32]`` are not black, and no bar's border."""
+    lit = (layout > _BLACK).float().view(1, 1, *_SIZE)
+    return (-F.max_pool2d(-lit, 3, 1, 1)).flatten() > 0
+
+
+def _dissolved(since: tuple[Tensor, ...], now: Tensor, half: int) -> bool:
+    """Return whether the layout `half` frames ago was a mixture of `now` and one as long before."""
+    if len(since) < 2 * _HALVES[-1]:  # a shot is longer; and a dissolve is found but once
+        return False
+    layouts = torch.stack((since[-2 * half], now, since[-half]))
+    layouts = layouts[:, _telling(layouts.amax(0))]
+    layouts = layouts - layouts.mean(1, keepdim=True)
+    (aa, ab, am), (_, bb, bm), (_, _, mm) = (layouts @ layouts.T / layouts.shape[1]).tolist()
+    least = _BLANK**2
+    if min(aa, bb, mm) < least or abs(ab) > _MAX_CORRELATION * (aa * bb) ** 0.5:
+        return False
+    determinant = aa * bb - ab * ab
+    a, b = (am * bb - bm * ab) / determinant, (bm * aa - am * ab) / determinant
+    residual = mm - a * am - b * bm
+    low, high = _MIXTURE
+    return (
+        low < a < high
+        and low < b < high
+        and residual < _MAX_RESIDUAL**2 * mm
+        and _mismatch(since[-2 * half], now) > _MIN_MISMATCH
+        and _mismatch(since[-half], now) > _MIN_MISMATCH / 2  # else it is the same, moved
+        and _mismatch(since[-half], since[-2 * half]) > _MIN_MISMATCH / 2
+    )
 
 
 def _thumbnails(video: Video) -> Video:
@@ -106,11 +210,17 @@ def _histogram(thumbnails: Video) -> Tensor:
 def _mismatch(a: Tensor, b: Tensor) -> float:
     """Return the mean absolute difference of two layouts at the best shift, contrast evened out."""
     pair = torch.stack((a, b))
-    contrast = pair.std(1, keepdim=True) + _BLANK
-    a, b = (pair - pair.mean(1, keepdim=True)) / contrast
-    shifted, inside = _shifted(torch.stack((b, torch.ones_like(b))))
-    difference = (shifted - a[:, None]).abs() * inside
-    return float((difference.sum(0) / inside.sum(0)).min())
+    counts = _telling(pair.amax(0)).float()
+    number = counts.sum().clamp(min=1)
+    pair = pair - (pair * counts).sum(1, keepdim=True) / number
+    contrast = ((pair.square() * counts).sum(1, keepdim=True) / number).sqrt() + _NOISE
+    a, b = pair / contrast * counts
+    shifted, inside = _shifted(torch.stack((b, counts)))
+    inside = inside * counts[:, None]
+    difference = ((shifted - a[:, None]).abs() * inside).sum(0)
+    overlap = inside.sum(0)
+    enough = overlap >= number / 2
+    return float((difference[enough] / overlap[enough]).min()) if enough.any() else 0.0
 
 
 def _shifted(layouts: Tensor) -> Tensor:

@@ -44,6 +44,9 @@ def test_options_reach_the_conversion(run, image, tmp_path):
         "left",
         "--depth",
         "embedded",
+        "--shots",
+        "histogram",
+        "--keep-bars",
     ]
     code, *_ = run("convert", image, target, "--layout", "anaglyph", *arguments, "--quiet")
     assert code == 0

