@@ -100,17 +100,11 @@ def test_files_get_their_places_sizes_and_licences(fetch, tmp_path):
 
 
 def test_photographs_that_are_held_out_go_to_the_evaluation(fetch, cached, tmp_path):
-    rule = {
-        "pattern": r"media/(.*)\.png",
-        "to": r"train/photos/\1.jpg",
-        "kind": "photo",
-        "count": 2,
-    }
-    for held_out in (["small.jpg"], []):
-        assert fetch(rule, held_out=held_out) == 0
-        there = (tmp_path / "media" / "eval/photos/small.jpg").is_file()
+    for held_out in (["photo_small.jpg"], []):
+        assert fetch(PHOTOS, held_out=held_out) == 0
+        there = (tmp_path / "media" / "eval/photos/photo_small.jpg").is_file()
         assert there == bool(held_out)
-        assert (tmp_path / "media" / "train/photos/small.jpg").is_file() == (not held_out)
+        assert (tmp_path / "media" / "train/photo_small.jpg").is_file() == (not held_out)
         shutil.rmtree(tmp_path / "media" / "eval", ignore_errors=True)
 
 
