@@ -25,7 +25,7 @@ CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-sta
 def lint(session: nox.Session) -> None:
     """Style and types."""
     session.install(TORCH)
-    session.install("-e", ".[test,train]", "ruff", "pyright[nodejs]")
+    session.install("-e", ".[test,train,scenes]", "ruff", "pyright[nodejs]")
     session.run("ruff", "check")
     session.run("ruff", "format", "--check")
     session.run("pyright", "--level", "error")
@@ -35,7 +35,7 @@ def lint(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """The core and the training tools."""
     session.install(TORCH)
-    session.install("-e", ".[test,train]")
+    session.install("-e", ".[test,train,scenes]")
     session.run("pytest", *session.posargs, env=QUIET)
 
 

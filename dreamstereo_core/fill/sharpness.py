@@ -1,4 +1,4 @@
-"""Fills as sharp as what is around them: no grain on soft footage, no smear on sharp one."""
+"""Fills as sharp as what is around them: no grain, no cut-out borders on soft footage."""
 
 from __future__ import annotations
 
@@ -11,20 +11,29 @@ from torch.nn import functional as F
 
 from ..types import OcclusionMask, Video
 
-SIGMAS = (1.0, 1.5)
-"""Of the blurs, one after the other, in pixels, between which the bands of detail lie."""
+SIGMAS = (1.0, 1.5, 3.0)
+"""Of blurs, one after the other, in pixels, between which the bands of detail lie. The last band
+is what the finer ones are compared with."""
 CELL = 16
 """Side in pixels of the cells in which the strength of detail is measured."""
 REACH = 6
 """Cells around a place that count as its surroundings."""
 
 
-def match_sharpness(video: Video, occlusion_mask: OcclusionMask) -> Video:
-    """Take out of a fill the detail that its surroundings do not have.
+TOLERANCE = 1.2
+"""By how much sharper than its surroundings a fill may be."""
+POWER = 6
+"""Of the ratio by which it is too sharp."""
 
-    What is copied or carried on row by row has detail down to the pixel; film that was enlarged,
-    compressed or out of focus has not. In each band of detail the fill is scaled down by the square
-    of (strength in the known pixels around) / (its own strength), never up.
+
+def match_sharpness(video: Video, occlusion_mask: OcclusionMask) -> Video:
+    """Make a fill and its borders as soft as the footage around them.
+
+    What is copied or carried on row by row has detail down to the pixel, and meets the foreground
+    in a hard cut; film that was enlarged, compressed or out of focus has neither. Sharpness is the
+    strength of a fine band of detail beside that of a coarse one, which is the same for few edges
+    and for many. In each fine band the fill is scaled by a power of (sharpness of the known
+    pixels around) / (its own), never up.
 
     Args:
         video: `[T, 3, H, W]`, holes filled.
@@ -39,23 +48,27 @@ def match_sharpness(video: Video, occlusion_mask: OcclusionMask) -> Video:
     levels = [video]
     for sigma in SIGMAS:
         levels.append(_blur(levels[-1], sigma))
-    result = levels[-1]
-    for sharper, softer in pairwise(levels):
-        band = sharper - softer
-        strength = band.abs().mean(1, keepdim=True)
-        gain = _mean_around(strength, 1 - hole) / _mean_around(strength, hole).clamp(min=1e-6)
-        gain = gain.clamp(max=1).square()
-        gain = F.interpolate(gain, scale_factor=float(CELL), mode="bilinear")
-        result = result + band * gain[..., : video.shape[-2], : video.shape[-1]]
+    bands = [sharper - softer for sharper, softer in pairwise(levels)]
+    strengths = torch.cat([band.abs().mean(1, keepdim=True) for band in bands], 1)
+    known, own = (_mean_around(strengths, weight) for weight in (1 - hole, hole))
+    # (known fine / known coarse) / (own fine / own coarse), without a division by 0
+    wanted, there = known[:, :-1] * own[:, -1:], own[:, :-1] * known[:, -1:]
+    ratio = TOLERANCE * wanted / there.clamp(min=1e-12)
+    gains = torch.where(there > 0, ratio.clamp(max=1) ** POWER, 1)
+    gains = F.interpolate(gains, scale_factor=float(CELL), mode="bilinear")
+    gains = gains[..., : video.shape[-2], : video.shape[-1]]
+    result = levels[-2]
+    for band, gain in zip(bands[:-1], gains.split(1, 1), strict=True):
+        result = result + band * gain
     return torch.where(hole > 0, result, video)
 
 
 def _mean_around(values: Tensor, weight: Tensor) -> Tensor:
-    """Return the weighted mean of `[T, 1, H, W]` around each cell."""
+    """Return the weighted means of `[T, C, H, W]` around each cell."""
     sums = torch.cat([values * weight, weight], 1)
     sums = F.avg_pool2d(F.pad(sums, (0, -sums.shape[-1] % CELL, 0, -sums.shape[-2] % CELL)), CELL)
     sums = F.avg_pool2d(sums, 2 * REACH + 1, 1, REACH)
-    return sums[:, :1] / sums[:, 1:].clamp(min=1e-6)
+    return sums[:, :-1] / sums[:, -1:].clamp(min=1e-6)
 
 
 def _blur(video: Video, sigma: float) -> Video:
