@@ -120,7 +120,9 @@ def test_the_left_eye_is_filled_as_the_mirrored_right_one(models):
     frames = list(clip()[0].cumsum(3) / 48)
     eyes = {}
     for eye, mirrored in (("right", False), ("left", True)):
-        options = ConvertOptions(max_disparity=20, convergence=0.5, eye=eye)
+        options = ConvertOptions(
+            max_disparity=20, convergence=0.5, max_front=None, max_behind=None, eye=eye
+        )
         pipeline = StereoPipeline(load_depth("embedded"), load(models), options)
         chunks = pipeline.convert([frame.flip(-1) if mirrored else frame for frame in frames])
         eyes[eye] = torch.cat([getattr(chunk, eye) for chunk in chunks])
@@ -137,6 +139,10 @@ def test_the_command_takes_a_checkpoint(models, tmp_path, capsys):
     extra = [
         "--max-disparity",
         "20",
+        "--max-front",
+        "none",
+        "--max-behind",
+        "none",
         "--steps",
         "2",
         "--dilation",

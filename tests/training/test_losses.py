@@ -9,7 +9,7 @@ import pytest
 import torch
 import train_lora
 from codec import decode_normalised, decode_raw, encode_moments, statistics
-from flow import FlowModel, FlowSettings, fill_once, flow_loss, give_start
+from flow import FlowModel, FlowSettings, fill_once, flow_loss, give_start, start_of
 from losses import (
     PatchDiscriminator3D,
     adaptive_weight,
@@ -165,8 +165,11 @@ def test_a_filled_latent_is_one_euler_step(models):
     torch.nn.init.zeros_(transformer.head.head.weight)
     torch.nn.init.zeros_(transformer.head.head.bias)
     batch = flow_batch()
-    noise = torch.randn(batch["latent"].shape, generator=torch.Generator().manual_seed(9))
-    assert torch.equal(fill_once(FlowModel(transformer), batch, 9), noise)
+    filled = fill_once(FlowModel(transformer), batch, 9)  # no velocity: where the flow starts
+    assert torch.equal(filled, start_of(batch, 9))
+    assert 0.9 < filled.std() < 1.1
+    grey = torch.full_like(batch["latent"], 0.25)
+    assert torch.equal(fill_once(FlowModel(transformer), {**batch, "start": grey}, 9), grey)
 
 
 def test_a_given_start_is_known():
