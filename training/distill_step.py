@@ -25,7 +25,6 @@ from residual import check_start, corrected, refined, wide_holes
 from torch import Tensor, nn
 
 from dreamstereo_core.fill import load_context
-from dreamstereo_core.fill.frames import MULTIPLE
 from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
 from dreamstereo_core.models.conditioning import to_latent_mask
 from dreamstereo_core.models.config import TRANSFORMERS
@@ -58,9 +57,6 @@ class DistillStepSettings:
     perceptual: float = 0.5
     perceptual_stride: int = 1
     """Of the frames that the perceptual distance looks at: it costs more than the transformer."""
-    decoded: int | None = None
-    """Side in pixels of the square in the middle that is decoded, a multiple of 16; None = all. The
-    transformer sees more than the losses, which cost more."""
     refiner: bool = False
     """Give a residual transformer a refiner, to be trained with it."""
     adversarial: float = 0.1
@@ -78,8 +74,6 @@ class DistillStepSettings:
         for name in ("x0", "pixels", "perceptual", "adversarial"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
-        if self.decoded is not None and (self.decoded < MULTIPLE or self.decoded % MULTIPLE):
-            raise ValueError(f"decoded: expected a multiple of {MULTIPLE}, got {self.decoded}")
         if self.continued and not self.x0:
             raise ValueError("x0: expected more than 0 where clips are continued, got 0")
 
@@ -129,13 +123,11 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
             weight = hole_weight(batch["missing"], settings.known_weight)
             losses["x0"] = weighted_mse(predicted, batch["latent"], weight)
             total = settings.x0 * losses["x0"]
-        at = window(batch["mask"], settings.decoded)
-        video, mask = batch["video"][at], batch["mask"][at]
-        predicted = predicted[(*at[:3], *(slice(s.start // 8, s.stop // 8) for s in at[3:]))]
+        video, mask = batch["video"], batch["mask"]
         decoded = decode_normalised(vae, predicted, checkpointing=settings.checkpointing).float()
         known = video
         if residual:
-            known = batch["fill"][at]
+            known = batch["fill"]
             decoded, mask = corrected(known, decoded), wide_holes(mask)
             decoded = refined(transformer.refiner, decoded, known, mask)
         # Inference keeps what is known: holes are judged, in their surroundings.
@@ -212,21 +204,6 @@ def inside(perceptual: Perceptual, filled: Tensor, video: Tensor, mask: Tensor) 
     """Return the mean distance in the holes `[N, 1, H, W]` of pictures `[N, 3, H, W]`."""
     distance = perceptual.spatial(filled, video).float()
     return (distance * mask).sum() / mask.sum().clamp(min=1)
-
-
-def window(mask: Tensor, size: int | None) -> tuple[slice, ...]:
-    """Return where to decode clips `[B, C, T, H, W]`: whole tokens, in the middle of a side.
-
-    The dataset puts holes near the middle.
-    """
-    whole = slice(None)
-    if size is None:
-        return whole, whole, whole, slice(0, mask.shape[-2]), slice(0, mask.shape[-1])
-    sides = []
-    for length in mask.shape[-2:]:
-        start = max(0, length - size) // 2 // MULTIPLE * MULTIPLE
-        sides.append(slice(start, min(length, start + size)))
-    return whole, whole, whole, *sides
 
 
 def judge_loss(module: nn.Module, batch: Batch) -> Losses:

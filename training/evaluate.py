@@ -267,8 +267,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--photos", type=Path, help="folder of photographs, for composites")
     add("--stereo", type=Path, nargs="+", default=[], help="folders of true stereo pairs")
     names = ", ".join([*INPAINTERS, ALONE])
-    default = [name for name in ("classic", "mini") if name in INPAINTERS]
-    add("--fill", nargs="+", default=default, help=f"{names} or checkpoints")
+    add("--fill", nargs="+", default=list(INPAINTERS), help=f"{names} or checkpoints")
     add("--vae", help="autoencoder of the checkpoints: a name or a file")
     add("--lora", type=lora_argument, action="append", default=[], metavar="FILE[:STRENGTH]")
     add("--context", type=Path, help="safetensors file with a text embedding")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from ..models.attention import Attention, sdpa
 from ..models.checkpoint import load_transformer
-from ..models.checkpoint_file import WEIGHTS, CheckpointError, open_checkpoint
+from ..models.checkpoint_file import CheckpointError, open_checkpoint
 from ..models.lora import load_lora, merge_loras
 from ..models.vae_base import VideoVAE
 from ..models.vae_checkpoint import load_vae
@@ -31,18 +30,14 @@ __all__ = [
     "load_inpainter",
 ]
 
-MINI = "mini"
 CLASSIC = "classic"
-INPAINTERS = (MINI, CLASSIC)
+INPAINTERS = (CLASSIC,)
 """Names that `load_inpainter` knows beside files."""
 CONTEXT_KEY = "context"
-MINI_WINDOW = 4
-MINI_OVERLAP = 1
-"""Latent frames: the embedded transformer was trained on three, and short windows are fast."""
 
 
 def load_inpainter(
-    spec: str | Path = MINI,
+    spec: str | Path = CLASSIC,
     vae: str | Path | VideoVAE | None = None,
     device: str | torch.device = "auto",
     dtype: torch.dtype | None = None,
@@ -55,14 +50,12 @@ def load_inpainter(
     """Load an inpainter.
 
     Args:
-        spec: "mini" (the embedded transformer and autoencoder), "classic" (no network), or the file
-            or folder of an inpainting transformer: Wan 2.1 Fun-InP 1.3B, a DreamStereo model, or a
-            T2V base together with a DreamStereo LoRA.
-        vae: the autoencoder, or what `load_vae` takes; None = that of "mini", else Wan's own,
-            looked for beside the transformer and in the folder `vae` beside its folder.
+        spec: "classic" (needs no weights), or the file or folder of an inpainting transformer: Wan
+            2.1 Fun-InP 1.3B, a DreamStereo model, or a T2V base together with a DreamStereo LoRA.
+        vae: the autoencoder, or what `load_vae` takes; None = Wan's own, looked for beside the
+            transformer and in the folder `vae` beside its folder.
         device: "auto" takes the GPU where there is one.
-        dtype: of weights and computation; None = the files' on a GPU, else float32; "mini" is
-            float32 everywhere.
+        dtype: of weights and computation; None = the files' on a GPU, else float32.
         loras: files and strengths, merged into the weights.
         context: the text encoder's output `[1, L, text_dim]`, or a safetensors file with it under
             "context"; None = the checkpoint's own, else zeros.
@@ -75,15 +68,14 @@ def load_inpainter(
     """
     if spec == CLASSIC:
         return ClassicInpainter()
-    mini = spec == MINI
-    path = WEIGHTS / "mini.safetensors" if mini else Path(spec)
+    path = Path(spec)
     if not path.exists():
         known = ", ".join(INPAINTERS)
         raise FileNotFoundError(f"fill: expected {known} or a checkpoint file, got {str(spec)!r}")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(device)
-    if dtype is None and (mini or device.type == "cpu"):
+    if dtype is None and device.type == "cpu":
         dtype = torch.float32
     transformer = load_transformer(
         path, device=device, dtype=dtype, operations=operations, attention=attention
@@ -97,14 +89,10 @@ def load_inpainter(
         )
     if not isinstance(vae, VideoVAE):
         folders = (path.parent, path.parent.parent / "vae")
-        vae = vae or (MINI if mini else "wan")
-        vae = load_vae(vae, folders=folders, device=device, dtype=dtype)
+        vae = load_vae(vae or "wan", folders=folders, device=device, dtype=dtype)
     if isinstance(context, str | Path):
         context = load_context(context)
-    inpainter = DiffusionInpainter(transformer, vae, context, device=device, name=path.stem)
-    if mini:
-        inpainter = replace(inpainter, window=MINI_WINDOW, overlap=MINI_OVERLAP)
-    return inpainter
+    return DiffusionInpainter(transformer, vae, context, device=device, name=path.stem)
 
 
 def load_context(path: str | Path) -> Tensor:

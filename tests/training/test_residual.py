@@ -300,7 +300,7 @@ def test_a_residual_transformer_learns(filled_pairs, models, tmp_path, cached):
         assert load_transformer(sharpened).config.residual
 
 
-def test_a_refiner_learns_with_its_transformer_through_a_window(filled_pairs, models, tmp_path):
+def test_a_refiner_learns_with_its_transformer_through_the_decoder(filled_pairs, models, tmp_path):
     settings = distill_step.DistillStepSettings(
         data_settings(filled_pairs, held_out=0),
         run_settings(30),
@@ -310,7 +310,6 @@ def test_a_refiner_learns_with_its_transformer_through_a_window(filled_pairs, mo
         perceptual=0.0,
         adversarial=0.0,
         refiner=True,
-        decoded=16,
     )
     trained = load_transformer(distill_step.train(settings, tmp_path / "run"))
     assert trained.config.refiner
@@ -318,12 +317,6 @@ def test_a_refiner_learns_with_its_transformer_through_a_window(filled_pairs, mo
     assert trained.head.head.weight.abs().max() > 0
     losses = columns(tmp_path / "run" / "losses.csv")["pixels"]
     assert sum(losses[-6:]) < 0.95 * sum(losses[:6])
-
-
-@pytest.mark.parametrize(("size", "expected"), [(None, (0, 64, 0, 96)), (32, (16, 48, 32, 64))])
-def test_the_window_lies_in_the_middle_on_whole_tokens(size, expected):
-    *_, rows, columns = distill_step.window(torch.zeros(1, 1, 5, 64, 96), size)
-    assert (rows.start, rows.stop, columns.start, columns.stop) == expected
 
 
 def test_an_error_is_weighted_and_counted_for_each_clip():
