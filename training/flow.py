@@ -226,7 +226,8 @@ def fill_clip(
     background = sample["start"]
     decoded = vae.decode(fill_once(model, sample, seed, tokens=tokens, background=background))
     filled = corrected(sample["fill"], decoded.to(video))
-    return refined(model.transformer.refiner, filled, sample["fill"], wide_holes(sample["mask"]))
+    transformer: Any = model.transformer
+    return refined(transformer.refiner, filled, sample["fill"], wide_holes(sample["mask"]))
 
 
 @torch.no_grad()

@@ -7,12 +7,12 @@ import hashlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from loop import DivergedError
+from perceptual import Perceptual
 from settings import load_settings
-from torch import nn
 
 T = TypeVar("T")
 
@@ -42,14 +42,11 @@ def main_of(
     return 0
 
 
-def perceptual_or_none(weight: float, device: torch.device) -> nn.Module | None:
+def perceptual_or_none(weight: float, device: torch.device) -> Perceptual | None:
     """Return the perceptual distance on `device` where its weight asks for it, frozen."""
     if not weight:
         return None
-    from perceptual import Perceptual  # it needs a package that training without it does not
-
-    module: Any = Perceptual()
-    return module.to(device).eval().requires_grad_(False)
+    return Perceptual().to(device).eval().requires_grad_(False)
 
 
 def file_digest(spec: str) -> str:
