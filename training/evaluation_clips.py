@@ -118,7 +118,7 @@ def real_videos(folder: Path, selection: Selection) -> Iterator[tuple[str, Tenso
             selection.leave_out(error)
             continue
         if not frames:
-            selection.leave_out(f"{path}: dark, or at its end, from frame {start} on")
+            selection.leave_out(f"{path}: dark from frame {start} on")
             continue
         video = torch.stack(frames)
         video = F.interpolate(video, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
