@@ -5,7 +5,7 @@ from uuid import uuid4
 
 from comfy_api.latest import Input, InputImpl, io
 
-from ..dreamstereo_core import ConvertOptions, convert_file, load_inpainter
+from ..dreamstereo_core import ConvertOptions, convert_file
 from ..dreamstereo_core.comfort import MAX_BEHIND, MAX_FRONT
 from ..dreamstereo_core.fill import INPAINTERS
 from ..dreamstereo_core.pipeline import FILE_LAYOUTS
@@ -14,7 +14,7 @@ from ..dreamstereo_core.video_io import EncodeOptions, stereo_name
 from .blend import FEATHER_TOOLTIP
 from .disparity import choose_convergence, limit_inputs, strength_inputs
 from .inpaint import diffusion_inputs
-from .load_models import depth_on_device
+from .load_models import depth_on_device, inpainter_on_device
 from .pack import LAYOUT_TOOLTIP
 from .runtime import NodeProgress, StoppableDepth, StoppableInpainter
 from .sources import stream_source, temp_directory
@@ -66,8 +66,8 @@ class ConvertVideo(io.ComfyNode):
                     options=list(INPAINTERS),
                     default=INPAINTERS[0],
                     tooltip=(
-                        "What fills the holes beside near objects. A connected inpainter goes "
-                        "before it."
+                        "What fills the holes beside near objects. mini: the embedded network. "
+                        "classic: no network, faster. A connected inpainter goes before it."
                     ),
                 ),
                 io.Int.Input("feather", default=4, min=0, max=64, tooltip=FEATHER_TOOLTIP),
@@ -149,7 +149,7 @@ class ConvertVideo(io.ComfyNode):
                 source,
                 temp_target(layout),
                 depth=StoppableDepth(depth_model or depth_on_device(depth)),
-                inpainter=StoppableInpainter(inpainter or load_inpainter(fill)),
+                inpainter=StoppableInpainter(inpainter or inpainter_on_device(fill)),
                 options=options,
                 # Save Video writes .mp4, which does not hold a camera's PCM sound.
                 encode=EncodeOptions(codec=codec, crf=crf, audio="copy_or_aac"),

@@ -6,12 +6,12 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dreamstereo_core import load_inpainter
 from ..dreamstereo_core.checks import check_finite, check_frames
-from ..dreamstereo_core.fill import MirroredInpainter
+from ..dreamstereo_core.fill import INPAINTERS, MirroredInpainter
 from ..dreamstereo_core.scenes import ShotDetector
 from ..dreamstereo_core.types import Eye, Video
 from .layout import from_video, to_occlusion_mask, to_video
+from .load_models import inpainter_on_device
 from .runtime import StoppableInpainter
 from .wire_types import Disparity, Inpainter, schema
 
@@ -45,7 +45,7 @@ class Inpaint(io.ComfyNode):
                 Inpainter.Input(
                     "inpainter",
                     optional=True,
-                    tooltip="From Load Inpainter or Load DreamStereo Model. Without it: classic.",
+                    tooltip="From Load Inpainter or Load DreamStereo Model. Without it: mini.",
                 ),
                 *diffusion_inputs(),
                 io.Combo.Input(
@@ -80,7 +80,7 @@ class Inpaint(io.ComfyNode):
         if warped_disparity is not None:
             check_frames("warped_disparity", warped_disparity, channels=1, like=video)
             check_finite("warped_disparity", warped_disparity)
-        filler = StoppableInpainter(inpainter or load_inpainter())
+        filler = StoppableInpainter(inpainter or inpainter_on_device(INPAINTERS[0]))
         if eye == "left":
             filler = MirroredInpainter(filler)
         filled = [

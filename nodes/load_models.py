@@ -3,6 +3,7 @@
 import comfy.model_management
 from comfy_api.latest import io
 
+from ..dreamstereo_core import Inpainter as EmbeddedInpainter
 from ..dreamstereo_core import load_depth, load_inpainter
 from ..dreamstereo_core.depth import DepthEstimator
 from ..dreamstereo_core.fill import INPAINTERS
@@ -92,8 +93,8 @@ class LoadInpainter(io.ComfyNode):
                     options=list(INPAINTERS),
                     default=INPAINTERS[0],
                     tooltip=(
-                        "classic: extends the background and uses what neighbouring frames show; "
-                        "no weights."
+                        "mini: the embedded network, which corrects classic. classic: extends the "
+                        "background and uses what neighbouring frames show; faster."
                     ),
                 )
             ],
@@ -105,7 +106,15 @@ class LoadInpainter(io.ComfyNode):
     @classmethod
     def execute(cls, inpainter: str) -> io.NodeOutput:
         """Load it for the device that ComfyUI computes on."""
-        return io.NodeOutput(load_inpainter(inpainter))
+        return io.NodeOutput(inpainter_on_device(inpainter))
+
+
+def inpainter_on_device(name: str) -> EmbeddedInpainter:
+    """Load an embedded inpainter for the device that ComfyUI computes on.
+
+    Small as it is, ComfyUI need not move it about.
+    """
+    return load_inpainter(name, device=comfy.model_management.get_torch_device())
 
 
 def depth_on_device(

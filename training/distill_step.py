@@ -18,7 +18,15 @@ from codec import as_frames, decode_normalised
 from dataset import DataSettings, PairDataset
 from flow import FlowModel, encode_batch, give_start, preview, start_of
 from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
-from losses import PatchDiscriminator3D, hole_weight, judge_both, verdict, weighted_mse
+from losses import (
+    LEAST_ERROR,
+    PatchDiscriminator3D,
+    hole_weight,
+    judge_both,
+    mean_error,
+    verdict,
+    weighted_mse,
+)
 from perceptual import Perceptual
 from recipe import main_of, perceptual_or_none
 from residual import check_start, corrected, refined, wide_holes
@@ -33,9 +41,6 @@ from dreamstereo_core.models.refiner import Refiner
 from dreamstereo_core.models.sparse import blend_latents, select_tokens
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae_checkpoint import load_vae
-
-LEAST_ERROR = 0.01
-"""Of a first fill, to which a correction is compared: below it is good enough."""
 
 
 @dataclass(frozen=True)
@@ -192,12 +197,6 @@ def one_step(
     timestep = torch.ones(len(start), device=start.device)
     predicted = start - module(start, missing, masked_latent, timestep, tokens).float()
     return predicted if tokens is None else blend_latents(predicted, start, tokens)
-
-
-def mean_error(video: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
-    """Return each clip's L1 distance `[B]`, weighted by `[B, 1, T, H, W]`."""
-    error = (video - truth).abs() * weight
-    return error.flatten(1).sum(1) / (3 * weight.flatten(1).sum(1))
 
 
 def inside(perceptual: Perceptual, filled: Tensor, video: Tensor, mask: Tensor) -> Tensor:

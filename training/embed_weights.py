@@ -1,6 +1,6 @@
-"""Put a trained autoencoder into the package, in half precision, as `mini`.
+"""Put trained networks into the package, in half precision, as `mini`.
 
-python training/embed_weights.py runs/mini_vae/model.safetensors
+python training/embed_weights.py runs/mini_refiner/model.safetensors runs/mini_vae/model.safetensors
 """
 
 from __future__ import annotations
@@ -12,40 +12,57 @@ from pathlib import Path
 
 import torch
 
-from dreamstereo_core.models.checkpoint_file import WEIGHTS
-from dreamstereo_core.models.vae_checkpoint import load_vae, save_vae
+from dreamstereo_core.models.checkpoint_file import (
+    CONFIG_KEY,
+    KIND_KEY,
+    WEIGHTS,
+    CheckpointError,
+    open_checkpoint,
+    save_checkpoint,
+)
 
 METADATA = {"license": "Apache-2.0", "model_card": "dreamstereo_core/weights/README.md"}
+KINDS = ("refiner", "vae")
 
 
-def embed(vae: Path, folder: Path = WEIGHTS) -> Path:
-    """Write `mini_vae.safetensors` into `folder`; return its path.
+def embed(source: Path, folder: Path = WEIGHTS) -> Path:
+    """Write `mini_<kind>.safetensors` into `folder`; return its path.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no autoencoder, or a weight is too large for half precision.
+        CheckpointError: it is of no kind that is embedded, or a weight is too large for half
+            precision.
     """
-    autoencoder = load_vae(vae, device="cpu", dtype=torch.float32)
-    for name, weight in autoencoder.state_dict().items():
-        if not weight.half().isfinite().all():
-            raise ValueError(f"{vae}: {name}: expected weights that half precision holds")
+    file = open_checkpoint(source)
+    if file.kind not in KINDS or file.config is None:
+        raise CheckpointError(
+            f"{source}: expected a DreamStereo {' or '.join(KINDS)}, got {file.kind or 'another file'}"
+        )
+    weights = {name: file.read(name).to(torch.float16) for name in file.shapes}
+    for name, weight in weights.items():
+        if not weight.isfinite().all():
+            raise CheckpointError(f"{source}: {name}: expected weights that half precision holds")
+    kept = {k: v for k, v in file.metadata.items() if k not in (KIND_KEY, CONFIG_KEY, "format")}
     folder.mkdir(parents=True, exist_ok=True)
-    target = folder / "mini_vae.safetensors"
-    save_vae(autoencoder, target, dtype=torch.float16, metadata=METADATA)
+    target = folder / f"mini_{file.kind}.safetensors"
+    save_checkpoint(
+        target, weights, kind=file.kind, config=file.config, metadata={**kept, **METADATA}
+    )
     return target
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do it as the command line says; return the exit code."""
-    parser = argparse.ArgumentParser(description="Put a trained autoencoder into the package.")
-    parser.add_argument("vae", type=Path)
+    parser = argparse.ArgumentParser(description="Put trained networks into the package.")
+    parser.add_argument("checkpoint", type=Path, nargs="+")
     options = parser.parse_args(arguments)
     try:
-        path = embed(options.vae)
+        paths = [embed(path) for path in options.checkpoint]
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+    for path in paths:
+        print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

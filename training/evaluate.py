@@ -173,8 +173,8 @@ def load_fills(options: argparse.Namespace) -> dict[str, Fill]:
     fills: dict[str, Fill] = {}
     for spec in options.fill:
         name = fill_name(spec)
-        if spec in ("classic", ALONE):
-            inpainter = ClassicInpainter() if spec == "classic" else ClassicInpainter(reach=())
+        if spec in (*INPAINTERS, ALONE):
+            inpainter = ClassicInpainter(reach=()) if spec == ALONE else load_inpainter(spec)
             # A plain function: no tokens, and one row whatever the dilations.
             fills[name] = lambda video, mask, disparity, inpainter=inpainter: inpainter.inpaint(
                 video, mask, disparity=disparity
@@ -267,7 +267,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--photos", type=Path, help="folder of photographs, for composites")
     add("--stereo", type=Path, nargs="+", default=[], help="folders of true stereo pairs")
     names = ", ".join([*INPAINTERS, ALONE])
-    add("--fill", nargs="+", default=list(INPAINTERS), help=f"{names} or checkpoints")
+    add("--fill", nargs="+", default=["classic", "mini"], help=f"{names} or checkpoints")
     add("--vae", help="autoencoder of the checkpoints: a name or a file")
     add("--lora", type=lora_argument, action="append", default=[], metavar="FILE[:STRENGTH]")
     add("--context", type=Path, help="safetensors file with a text embedding")

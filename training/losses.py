@@ -7,6 +7,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+LEAST_ERROR = 0.01
+"""Of a first fill, to which a correction's error is compared: below it is good enough."""
+
+
 def flow_noise(latent: Tensor, noise: Tensor, timestep: Tensor) -> tuple[Tensor, Tensor]:
     """Return z_t = (1 - t) z_0 + t eps and the velocity eps - z_0 (paper, Sec. 3.3).
 
@@ -30,6 +34,12 @@ def weighted_mse(prediction: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     """Return the squared error of `[B, C, ...]`, weighted by `[B, 1, ...]`; clips count alike."""
     error = (prediction.float() - target.float()).square().mean(1, keepdim=True) * weight
     return (error.flatten(1).sum(1) / weight.flatten(1).sum(1).clamp(min=1e-6)).mean()
+
+
+def mean_error(video: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Return each clip's L1 distance `[B]`, weighted by `[B, 1, ...]`."""
+    error = (video - truth).abs() * weight
+    return error.flatten(1).sum(1) / (3 * weight.flatten(1).sum(1)).clamp(min=1e-6)
 
 
 def hole_weight(missing: Tensor, known: float) -> Tensor:

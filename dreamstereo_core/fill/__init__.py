@@ -11,13 +11,15 @@ from torch import Tensor, nn
 
 from ..models.attention import Attention, sdpa
 from ..models.checkpoint import load_transformer
-from ..models.checkpoint_file import CheckpointError, open_checkpoint
+from ..models.checkpoint_file import WEIGHTS, CheckpointError, open_checkpoint
 from ..models.lora import load_lora, merge_loras
+from ..models.refiner import load_refiner
 from ..models.vae_base import VideoVAE
 from ..models.vae_checkpoint import load_vae
 from .classic import ClassicInpainter
 from .diffusion import DiffusionInpainter
 from .inpainter import Inpainter, MaskedFrame, MirroredInpainter
+from .refined import RefinedInpainter
 
 __all__ = [
     "INPAINTERS",
@@ -26,18 +28,20 @@ __all__ = [
     "Inpainter",
     "MaskedFrame",
     "MirroredInpainter",
+    "RefinedInpainter",
     "load_context",
     "load_inpainter",
 ]
 
+MINI = "mini"
 CLASSIC = "classic"
-INPAINTERS = (CLASSIC,)
+INPAINTERS = (MINI, CLASSIC)
 """Names that `load_inpainter` knows beside files."""
 CONTEXT_KEY = "context"
 
 
 def load_inpainter(
-    spec: str | Path = CLASSIC,
+    spec: str | Path = MINI,
     vae: str | Path | VideoVAE | None = None,
     device: str | torch.device = "auto",
     dtype: torch.dtype | None = None,
@@ -50,8 +54,9 @@ def load_inpainter(
     """Load an inpainter.
 
     Args:
-        spec: "classic" (needs no weights), or the file or folder of an inpainting transformer: Wan
-            2.1 Fun-InP 1.3B, a DreamStereo model, or a T2V base together with a DreamStereo LoRA.
+        spec: "mini" (embedded weights refine what "classic" fills), "classic" (no weights), or the
+            file or folder of an inpainting transformer: Wan 2.1 Fun-InP 1.3B, a DreamStereo model,
+            or a T2V base together with a DreamStereo LoRA.
         vae: the autoencoder, or what `load_vae` takes; None = Wan's own, looked for beside the
             transformer and in the folder `vae` beside its folder.
         device: "auto" takes the GPU where there is one.
@@ -68,12 +73,17 @@ def load_inpainter(
     """
     if spec == CLASSIC:
         return ClassicInpainter()
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if spec == MINI:
+        refiner = load_refiner(
+            WEIGHTS / "mini_refiner.safetensors", device=device, operations=operations
+        )
+        return RefinedInpainter(refiner)
     path = Path(spec)
     if not path.exists():
         known = ", ".join(INPAINTERS)
         raise FileNotFoundError(f"fill: expected {known} or a checkpoint file, got {str(spec)!r}")
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
     device = torch.device(device)
     if dtype is None and device.type == "cpu":
         dtype = torch.float32

@@ -88,7 +88,7 @@ def test_preview_writes_a_sheet(run, image):
 def test_info_names_versions_and_models(run):
     code, out, _ = run("info")
     assert code == 0
-    for word in ("torch", "devices", "classic", "embedded", "Depth-Anything-V2-Small"):
+    for word in ("torch", "devices", "mini", "classic", "embedded", "Depth-Anything-V2-Small"):
         assert word in out
 
 

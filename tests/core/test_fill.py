@@ -182,5 +182,5 @@ def test_wrong_arguments_are_named():
         ClassicInpainter().inpaint(video, mask[..., :-1])
     with pytest.raises(ValueError, match="disparity: expected finite values"):
         ClassicInpainter().inpaint(video, mask, disparity=mask / 0)
-    with pytest.raises(FileNotFoundError, match=r"fill: expected classic or a .* got 'magic'"):
+    with pytest.raises(FileNotFoundError, match=r"fill: expected mini, .* got 'magic'"):
         load_inpainter("magic")

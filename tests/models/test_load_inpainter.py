@@ -104,7 +104,7 @@ def test_a_base_becomes_an_inpainter_by_the_lora_that_widens_it(models):
 
 
 def test_wrong_files_are_named(models):
-    with pytest.raises(FileNotFoundError, match=r"fill: expected classic or .* got 'nowhere.sft'"):
+    with pytest.raises(FileNotFoundError, match=r"fill: expected mini, .* got 'nowhere.sft'"):
         load_inpainter("nowhere.sft")
     with pytest.raises(ValueError, match=r"wan_2.1_vae.safetensors: expected a Wan transformer"):
         load_inpainter(models / "vae" / "wan_2.1_vae.safetensors")

@@ -1,32 +1,58 @@
-"""The autoencoder that ships: there, small, and of use."""
+"""The weights that ship: there, small, and of use."""
 
 from pathlib import Path
 
+import pytest
 import torch
-from safetensors import safe_open
 from torch.nn import functional as F
 
-from dreamstereo_core import load_vae, read_frames
-from dreamstereo_core.models.checkpoint_file import WEIGHTS
-from dreamstereo_core.models.vae_config import config_from_json
+from dreamstereo_core import ClassicInpainter, build_pair, load_inpainter, load_vae, read_frames
+from dreamstereo_core.fill import RefinedInpainter
+from dreamstereo_core.models.checkpoint_file import WEIGHTS, open_checkpoint
 
 DEMO = Path(__file__).parents[2] / "docs" / "demo.mp4"
-FILE = WEIGHTS / "mini_vae.safetensors"
 
 
-def test_it_is_in_the_package_in_half_precision_with_its_config():
-    assert FILE.stat().st_size <= 8e6
-    with safe_open(FILE, framework="pt") as file:
-        assert config_from_json(file.metadata()["dreamstereo_config"]).causal
-        assert file.metadata()["license"] == "Apache-2.0"
-        keys = list(file.keys())
-        assert {file.get_slice(key).get_dtype() for key in keys} == {"F16"}
+@pytest.fixture(scope="module")
+def frames():
+    """Nine real frames, 320x192."""
+    frames = torch.stack([frame.pixels for frame in read_frames(DEMO, 40, 49)])
+    return F.interpolate(frames, (192, 320), mode="bilinear", antialias=True)
+
+
+def test_they_are_in_the_package_in_half_precision_with_their_config():
+    files = sorted(WEIGHTS.glob("*.safetensors"))
+    assert sum(path.stat().st_size for path in files) <= 40e6
+    assert {"mini_refiner", "mini_vae"} <= {path.stem for path in files}
+    for path in files:
+        file = open_checkpoint(path)
+        assert file.kind and file.config
+        assert file.metadata["license"] == "Apache-2.0"
+        assert {file.read(name).dtype for name in file.shapes} == {torch.float16}
     assert (WEIGHTS / "README.md").is_file()
 
 
-def test_it_gives_back_what_it_took():
-    frames = torch.stack([frame.pixels for frame in read_frames(DEMO, 40, 49)])
-    frames = F.interpolate(frames, (192, 320), mode="bilinear", antialias=True)
+def test_mini_is_the_default_and_fills_better_than_the_first_fill(frames):
+    disparity = torch.zeros(9, 1, 192, 320)
+    for t in range(9):
+        disparity[t, :, 50:130, 120 + 2 * t : 180 + 2 * t] = 16.0
+    pair = build_pair(frames, disparity)
+    mask = pair.occlusion_mask
+    inpainter = load_inpainter(device="cpu")
+    assert isinstance(inpainter, RefinedInpainter)
+    assert inpainter.name == "mini"
+    first, filled = (
+        fill.inpaint(pair.masked, mask, disparity=pair.disparity)
+        for fill in (ClassicInpainter(), inpainter)
+    )
+
+    def error(video):
+        return float(((video - pair.target).square() * mask).sum())
+
+    assert error(filled) < 0.97 * error(first)
+
+
+def test_the_autoencoder_gives_back_what_it_took(frames):
     clip = frames.transpose(0, 1)[None]
     vae = load_vae("mini", device="cpu")
     latent = vae.encode(clip)

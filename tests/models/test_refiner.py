@@ -1,4 +1,4 @@
-"""The network that sees the first fill at full resolution."""
+"""The network that sees a fill at full resolution, alone and behind a transformer."""
 
 from dataclasses import replace
 
@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from dreamstereo_core import ClassicInpainter
+from dreamstereo_core.fill import RefinedInpainter
 from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
 from dreamstereo_core.models.config import MINI, TINY
-from dreamstereo_core.models.refiner import Refiner
+from dreamstereo_core.models.refiner import Refiner, load_refiner, save_refiner
 from dreamstereo_core.models.transformer import Transformer
 
 from .fakes import clip
@@ -35,6 +36,9 @@ def test_it_starts_by_adding_nothing():
     refiner.initialize_weights()
     filled, first, mask = frames()
     assert torch.equal(refiner(filled, first, mask), filled)
+    residual = refiner.middle[0]
+    x = torch.rand(1, 96, 4, 5)
+    assert torch.equal(residual(x), x)
 
 
 @pytest.mark.parametrize("size", [(16, 24), (21, 30), (8, 9)])
@@ -43,7 +47,9 @@ def test_frames_of_any_size_are_refined_each_by_itself(size):
     refiner = drawn()
     refined = refiner(filled, first, mask)
     assert refined.shape == filled.shape
-    assert not torch.allclose(refined, filled, atol=1e-3)
+    known = (mask == 0).expand_as(filled)
+    assert torch.equal(refined[known], filled[known])
+    assert (refined - filled)[~known].abs().mean() > 1e-3
     alone = refiner(filled[1:2], first[1:2], mask[1:2])
     assert torch.allclose(refined[1:2], alone, atol=1e-5)
 
@@ -88,3 +94,50 @@ def test_it_has_the_last_word_in_the_holes_that_are_not_narrow():
     assert len(seen) == 9
     assert torch.equal(torch.cat([m for _, _, m in seen]), wide)
     assert torch.allclose(torch.cat([f for _, f, _ in seen]), first, atol=1e-5)
+
+
+def test_it_travels_alone(tmp_path):
+    path, refiner, given = tmp_path / "refiner.safetensors", drawn(), frames()
+    save_refiner(refiner, path)
+    loaded = load_refiner(path)
+    assert torch.allclose(loaded(*given), refiner(*given), atol=1e-5)
+    save_refiner(refiner, path, dtype=torch.float16)
+    half = load_refiner(path)
+    assert half.leave.weight.dtype == torch.float32
+    assert torch.allclose(half(*given), refiner(*given), atol=1e-2)
+
+
+def test_other_files_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        load_refiner(tmp_path / "nowhere.safetensors")
+    model = Transformer(TINY)
+    model.initialize_weights()
+    save_transformer(tmp_path / "model.safetensors", model)
+    with pytest.raises(ValueError, match=r"model.safetensors: expected a DreamStereo refiner"):
+        load_refiner(tmp_path / "model.safetensors")
+    small = drawn()
+    small.leave = torch.nn.Conv2d(32, 12, 3)
+    save_refiner(small, tmp_path / "small.safetensors")
+    with pytest.raises(ValueError, match=r"small.safetensors: expected a refiner of widths"):
+        load_refiner(tmp_path / "small.safetensors")
+
+
+@pytest.mark.parametrize("count", [1, 9])
+def test_an_inpainter_refines_what_another_fills_and_nothing_else(count):
+    video, mask = clip(count)
+    mask[:, :, 50:54, 60:62] = 1  # narrow
+    refiner = drawn()
+    first = ClassicInpainter().inpaint(video, mask)
+    wide = mask.clone()
+    wide[:, :, 50:54, 60:62] = 0
+    result = RefinedInpainter(refiner).inpaint(video, mask)
+    assert torch.allclose(result, refiner(first, first, wide).clamp(0, 1), atol=1e-5)
+    outside = (wide == 0).expand_as(result)
+    assert torch.equal(result[outside], first[outside])
+    assert not torch.allclose(result, first, atol=1e-3)
+
+
+def test_without_holes_there_is_nothing_to_refine():
+    video, mask = clip(2)
+    result = RefinedInpainter(drawn()).inpaint(video, torch.zeros_like(mask))
+    assert torch.equal(result, video)

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+import build_pairs
 import pytest
 import torch
 from accelerate.state import AcceleratorState
 from dataset import random_holes
-from shards import Pair, ShardWriter
+from shards import LOSSLESS, Pair, ShardWriter
 from torch.nn import functional as F
 
 from dreamstereo_core.models.checkpoint import save_transformer
@@ -14,6 +15,8 @@ from dreamstereo_core.models.config import TINY
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae_checkpoint import build_vae, save_vae
 from dreamstereo_core.models.vae_config import WanVAEConfig
+
+from .scene import scene
 
 
 def _write_pairs(folder, *, count=6, frames=5, height=48, width=64):
@@ -43,6 +46,20 @@ def write_pairs():
 @pytest.fixture(scope="session")
 def pairs(tmp_path_factory):
     return _write_pairs(tmp_path_factory.mktemp("pairs"))
+
+
+@pytest.fixture(scope="session")
+def filled_pairs(tmp_path_factory):
+    """Three pairs with fills, lossless; their first 16 rows have no hole."""
+    folder = tmp_path_factory.mktemp("filled")
+    builder = build_pairs.PairBuilder(build_pairs.PairOptions(frames=5, height=48, width=96))
+    writer = ShardWriter(folder, {"made": "here"}, LOSSLESS)
+    for i in range(3):
+        video, disparity = scene()
+        shifted = (video.roll(8 * i, -1), disparity.roll(8 * i, -1))
+        writer.add(f"clip {i}", builder._finish(*shifted, {"kind": "composite"}, torch.Generator()))
+    writer.flush()
+    return folder
 
 
 @pytest.fixture(scope="session")

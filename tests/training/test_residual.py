@@ -9,7 +9,6 @@ import pretrain
 import pytest
 import torch
 from accelerate import Accelerator
-from build_pairs import PairOptions
 from dataset import DataSettings, PairDataset
 from files import DataError
 from flow import FlowSettings, encode_batch, fill_clip, preview
@@ -25,6 +24,8 @@ from dreamstereo_core.models.checkpoint import load_transformer
 from dreamstereo_core.models.conditioning import to_latent_mask
 from dreamstereo_core.models.sparse import select_tokens, token_mask
 from dreamstereo_core.models.vae_checkpoint import load_vae
+
+from .scene import scene
 
 
 class PixelVAE:
@@ -52,31 +53,6 @@ class PerfectModel(torch.nn.Module):
     def forward(self, noisy, missing, masked_latent, timestep, tokens=None):
         velocity = noisy - self.latent
         return velocity if tokens is None else velocity * token_mask(tokens, velocity.shape)
-
-
-def scene(frames=5, height=48, width=96):
-    """Return a texture and the disparity of a near box that moves over it."""
-    noise = torch.rand(1, 3, 12, 24, generator=torch.Generator().manual_seed(1))
-    still = F.interpolate(noise, (height, width), mode="bicubic").clamp(0, 1)
-    video, disparity = still.repeat(frames, 1, 1, 1), torch.zeros(frames, 1, height, width)
-    for t in range(frames):
-        video[t, :, 14:34, 20 + 2 * t : 44 + 2 * t] = 0.9
-        disparity[t, :, 14:34, 20 + 2 * t : 44 + 2 * t] = 6.0
-    return video, disparity
-
-
-@pytest.fixture(scope="module")
-def filled_pairs(tmp_path_factory):
-    """Three pairs with fills, lossless; their first 16 rows have no hole."""
-    folder = tmp_path_factory.mktemp("filled")
-    builder = build_pairs.PairBuilder(PairOptions(frames=5, height=48, width=96))
-    writer = ShardWriter(folder, {"made": "here"}, LOSSLESS)
-    for i in range(3):
-        video, disparity = scene()
-        shifted = (video.roll(8 * i, -1), disparity.roll(8 * i, -1))
-        writer.add(f"clip {i}", builder._finish(*shifted, {"kind": "composite"}, torch.Generator()))
-    writer.flush()
-    return folder
 
 
 def data_settings(pairs, **changes):

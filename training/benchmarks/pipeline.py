@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dreamstereo_core import (
-    ClassicInpainter,
     EncodeOptions,
     MaskedFrame,
     Progress,
@@ -51,7 +50,7 @@ def stage_table(path: Path, count: int = 48) -> None:
 
     decoded = timed("decode", lambda: list(read_frames(path, 0, count)))
     video = torch.stack([frame.pixels for frame in decoded])
-    estimator = load_depth("embedded")
+    estimator, inpainter = load_depth("embedded"), load_inpainter()
     raw = timed("depth", lambda: estimator.predict(video, new_shot=True)[0])
     inverse_depth = timed(
         "upsample", lambda: upsample_inverse_depth(normalize(raw, *_range(raw)), video)
@@ -61,7 +60,7 @@ def stage_table(path: Path, count: int = 48) -> None:
         "warp", lambda: [gapw_warp(v[None], d[None]) for v, d in zip(video, disparity, strict=True)]
     )
     frames = [MaskedFrame(p.video, p.occlusion_mask, p.disparity) for p in parts]
-    filled = timed("fill", lambda: list(ClassicInpainter().stream(frames)))
+    filled = timed("fill", lambda: list(inpainter.stream(frames)))
     timed(
         "blend",
         lambda: [blend(f, p.video, p.occlusion_mask) for f, p in zip(filled, parts, strict=True)],
