@@ -36,7 +36,8 @@ def embed(source: Path, folder: Path = WEIGHTS) -> Path:
     file = open_checkpoint(source)
     if file.kind not in KINDS or file.config is None:
         raise CheckpointError(
-            f"{source}: expected a DreamStereo {' or '.join(KINDS)}, got {file.kind or 'another file'}"
+            f"{source}: expected a DreamStereo {' or '.join(KINDS)}, "
+            f"got {file.kind or 'another file'}"
         )
     weights = {name: file.read(name).to(torch.float16) for name in file.shapes}
     for name, weight in weights.items():

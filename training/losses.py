@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-
 LEAST_ERROR = 0.01
 """Of a first fill, to which a correction's error is compared: below it is good enough."""
 

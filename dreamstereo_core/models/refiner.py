@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ..types import OcclusionMask, Video
 from .checkpoint_file import CheckpointError, open_checkpoint, save_checkpoint
 
 CELL = 4
-"""Pixels of a cell's side at the finest scale that it works on; the next ones are twice as large."""
+"""Pixels of a cell's side at the finest scale that it works on; the next are twice as large."""
 WIDTHS = (32, 64, 96)
 """Channels at each scale."""
 BLOCKS = (1, 2, 4)
@@ -43,7 +44,7 @@ class Refiner(nn.Module):
         def blocks(width: int, count: int) -> nn.Sequential:
             return nn.Sequential(*(_Residual(width, operations) for _ in range(count)))
 
-        pairs = list(zip(WIDTHS, WIDTHS[1:], strict=False))
+        pairs = list(pairwise(WIDTHS))
         self.enter = operations.Conv2d(7 * CELL**2, WIDTHS[0], 3, padding=1)
         self.down = nn.ModuleList(blocks(w, n) for w, n in zip(WIDTHS[:-1], BLOCKS, strict=False))
         self.shrink = nn.ModuleList(operations.Conv2d(a, b, 2, stride=2) for a, b in pairs)

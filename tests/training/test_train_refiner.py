@@ -69,7 +69,7 @@ def test_settings_out_of_range_are_named(change, message):
 
 
 def test_whole_clips_are_refused():
-    with pytest.raises(ValueError, match="data.frames: expected 1, got 5"):
+    with pytest.raises(ValueError, match=r"data\.frames: expected 1, got 5"):
         train_refiner.RefinerSettings(DataSettings(frames=5), RunSettings())
 
 
