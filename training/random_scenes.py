@@ -1,0 +1,363 @@
+"""Random rooms and landscapes with people, animals, trees, houses and furniture."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from meshes import Mesh
+from scene_renderer import SHADOWS, Camera, Item, Scene, moved, rotation, scaled
+from scene_textures import Textures
+
+OWN = -2.0
+"""Texture: the mesh's own."""
+Colour = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Props:
+    """What scenes are made of."""
+
+    meshes: list[Mesh]
+    textures: Textures
+
+
+@dataclass
+class Builder:
+    """Puts things into a scene; all randomness is `rng`'s."""
+
+    props: Props
+    rng: np.random.Generator
+    scene: Scene
+
+    def uniform(self, low: float, high: float) -> float:
+        """Draw from [low, high)."""
+        return float(self.rng.uniform(low, high))
+
+    def log_uniform(self, low: float, high: float) -> float:
+        """Draw with equal chances for equal ratios."""
+        return math.exp(self.uniform(math.log(low), math.log(high)))
+
+    def layer(self, *groups: str) -> float:
+        """Return a texture of one of the groups, or none."""
+        known = [g for g in groups if self.props.textures.groups.get(g)]
+        if not known:
+            return -1.0
+        return float(self.rng.choice(self.props.textures.groups[str(self.rng.choice(known))]))
+
+    def colour(self, low: float = 0.1, high: float = 1.0) -> Colour:
+        """Draw a colour that is not too gaudy."""
+        grey = self.uniform(low, high)
+        spread = self.rng.exponential(0.07)
+        r, g, b = np.clip(grey + self.rng.normal(0, spread, 3), 0.02, 1.3)
+        return float(r), float(g), float(b)
+
+    def add(self, mesh: str, matrix: np.ndarray, **style) -> None:
+        """Append an item."""
+        self.scene.items.append(Item(mesh, matrix, **style))
+
+    def surface(self, *groups: str, repeat: float = 1.0, plain: float = 0.3) -> dict:
+        """Return a texture, or a plain colour, tinted, with its repeat and offset."""
+        is_plain = self.rng.random() < plain
+        return {
+            "layer": -1.0 if is_plain else self.layer(*groups),
+            "tint": self.colour() if is_plain else self.colour(0.6, 1.3),
+            "repeat": (repeat, repeat * self.uniform(0.6, 1.5)),
+            "offset": (self.uniform(0, 1), self.uniform(0, 1)),
+        }
+
+    def shadow(self, x: float, z: float, radius: float) -> None:
+        """Darken the ground around (x, z)."""
+        if len(self.scene.shadows) < SHADOWS:
+            self.scene.shadows.append((x, z, max(0.05, radius)))
+
+    # Things that stand at (x, z) on the height y.
+
+    def furniture(self, x: float, z: float, y: float = 0.0, most: float = 4.0) -> None:
+        """Put a mesh of a library, in its true size within a third, turned at random."""
+        fitting = [m for m in self.props.meshes if max(m.size) < most]
+        if not fitting:
+            return self.crate(x, z, y, self.uniform(0.3, 0.9))
+        mesh = fitting[int(self.rng.integers(len(fitting)))]
+        size = self.uniform(0.75, 1.35)
+        if max(mesh.size) < 0.4 and y == 0:  # a trinket: onto a pedestal
+            y = self.uniform(0.4, 1.0)
+            self.crate(x, z, 0.0, y, wide=self.uniform(0.3, 0.8))
+        matrix = moved(x, y, z) @ rotation(1, self.uniform(0, 6.3)) @ scaled(size, size, size)
+        own = self.rng.random() < 0.7
+        style = {"layer": OWN} if own else self.surface("photo", "detail", "pattern")
+        self.add(mesh.name, matrix, **style)
+        self.shadow(x, z, 0.5 * size * max(mesh.size[0], mesh.size[2]))
+        return None
+
+    def crate(self, x: float, z: float, y: float, high: float, wide: float | None = None) -> None:
+        """Put a box."""
+        w = wide or high * self.uniform(0.5, 1.6)
+        d = w * self.uniform(0.5, 1.5)
+        turn = rotation(1, self.uniform(0, 6.3))
+        style = self.surface("photo", "detail", "pattern")
+        self.add("box", moved(x, y, z) @ turn @ scaled(w, high, d), **style)
+        self.shadow(x, z, 0.6 * w)
+
+    def limb(self, base: np.ndarray, at: tuple, size: tuple, tilt: float = 0.0, **style) -> None:
+        """Put an ellipsoid that hangs down from `at`, swung by `tilt`."""
+        hang = rotation(0, tilt) @ moved(0, -size[1] / 2, 0)
+        self.add("ball", base @ moved(*at) @ hang @ scaled(*size), **style)
+
+    def person(self, x: float, z: float, y: float = 0.0) -> None:
+        """Put a human figure of ellipsoids, standing or walking."""
+        size = self.uniform(0.85, 1.1) * (1.0 if self.rng.random() < 0.85 else 0.65)
+        base = moved(x, y, z) @ rotation(1, self.uniform(0, 6.3)) @ scaled(size, size, size)
+        skin = {"tint": tuple(np.array((0.95, 0.72, 0.58)) * self.uniform(0.3, 1.05))}
+        shirt = self.surface("detail", "pattern", "photo", plain=0.4)
+        trousers = self.surface("detail", "pattern", plain=0.6)
+        hair = {"tint": self.colour(0.02, 0.5), "layer": self.layer("detail")}
+        swing = self.uniform(-0.5, 0.5)
+        width = self.uniform(0.36, 0.5)
+        for side in (-1, 1):
+            self.limb(base, (side * 0.1, 0.92, 0), (0.19, 0.95, 0.2), side * swing, **trousers)
+            lift = self.uniform(-0.6, 0.6) if self.rng.random() < 0.8 else self.uniform(-2, 2)
+            arm = (side * (width / 2 + 0.03), 1.45, 0)
+            self.limb(base, arm, (0.12, 0.66, 0.13), lift, **shirt)
+        self.limb(base, (0, 1.52, 0), (width, 0.72, 0.27), **shirt)
+        self.limb(base, (0, 1.56, 0), (0.12, 0.16, 0.12), **skin)
+        self.limb(base, (0, 1.76, 0.0), (0.16, 0.25, 0.2), **skin)
+        self.limb(base, (0, 1.79, -0.025), (0.19, self.uniform(0.12, 0.3), 0.2), **hair)
+        self.shadow(x, z, 0.35)
+
+    def animal(self, x: float, z: float) -> None:
+        """Put a four-legged figure of ellipsoids."""
+        size = self.log_uniform(0.3, 1.8)
+        base = moved(x, 0, z) @ rotation(1, self.uniform(0, 6.3)) @ scaled(size, size, size)
+        fur = self.surface("detail", "photo", plain=0.4)
+        legs = self.uniform(0.3, 0.6)
+        for front in (-1, 1):
+            for side in (-1, 1):
+                at = (0.13 * side, legs + 0.1, 0.35 * front)
+                self.limb(base, at, (0.12, legs + 0.12, 0.12), self.uniform(-0.3, 0.3), **fur)
+        self.limb(base, (0, legs + 0.4, 0), (0.4, 0.45, 1.1), **fur)
+        up = self.uniform(0.1, 0.6)
+        self.limb(base, (0, legs + 0.4 + up, 0.5), (0.18, 0.3 + up, 0.2), 0.5, **fur)
+        self.limb(base, (0, legs + 0.5 + up, 0.65), (0.22, 0.24, 0.38), **fur)
+        self.shadow(x, z, 0.5 * size)
+
+    def tree(self, x: float, z: float, y: float = 0.0) -> None:
+        """Put a trunk with crowns, or a bush, or a fir."""
+        high = self.log_uniform(1.0, 14.0)
+        leaf = {"layer": self.layer("leaves"), "tint": self.colour(0.5, 1.1), "repeat": (2.0, 2.0)}
+        bark = self.surface("detail", "pattern", plain=0.5)
+        thick = high * self.uniform(0.02, 0.07)
+        self.add("cylinder", moved(x, y, z) @ scaled(thick, high * 0.7, thick), **bark)
+        is_fir = self.rng.random() < 0.25
+        for i in range(int(self.rng.integers(3, 7))):
+            wide = high * (self.uniform(0.2, 0.5) if not is_fir else 0.5 - 0.08 * i)
+            side = 0.0 if is_fir else 0.18 * high
+            at = (
+                x + self.uniform(-side, side),
+                y + high * (self.uniform(0.55, 0.95) if not is_fir else 0.3 + 0.14 * i),
+                z + self.uniform(-side, side),
+            )
+            size = scaled(wide, wide * self.uniform(0.6, 1.1), wide)
+            self.add("ball", moved(*at) @ size, **leaf)
+        self.shadow(x, z, 0.25 * high)
+
+    def house(self, x: float, z: float) -> None:
+        """Put a block with windows."""
+        w, h, d = self.uniform(5, 16), self.log_uniform(3, 30), self.uniform(5, 16)
+        style = self.surface("pattern", "photo", repeat=self.uniform(1, 4), plain=0.15)
+        turn = rotation(1, self.uniform(-0.3, 0.3))
+        self.add("box", moved(x, 0, z) @ turn @ scaled(w, h, d), **style)
+
+    def pole(self, x: float, z: float) -> None:
+        """Put a post, sometimes with a board."""
+        high, thick = self.uniform(1, 6), self.uniform(0.04, 0.2)
+        style = self.surface("detail", plain=0.7)
+        self.add("cylinder", moved(x, 0, z) @ scaled(thick, high, thick), **style)
+        if self.rng.random() < 0.4:
+            size = scaled(self.uniform(0.3, 1.5), self.uniform(0.3, 1), 0.04)
+            style = self.surface("photo", "pattern")
+            turn = rotation(1, self.uniform(-0.7, 0.7))
+            self.add("box", moved(x, high - 0.5, z) @ turn @ size, **style)
+
+    def cutout(self, x: float, z: float, yaw: float) -> None:
+        """Put a photograph cut along a random outline, upright."""
+        size = self.log_uniform(0.4, 2.5)
+        turn = rotation(1, yaw + self.uniform(-0.4, 0.4))
+        matrix = moved(x, -0.1 * size, z) @ turn @ scaled(size * self.uniform(0.5, 1.5), size, 1)
+        self.add("quad", matrix, layer=self.layer("cutout"), tint=self.colour(0.7, 1.2))
+        self.shadow(x, z, 0.4 * size)
+
+
+def random_scene(props: Props, rng: np.random.Generator) -> Scene:
+    """Draw a room, a landscape or a view from above."""
+    kind = rng.random()
+    scene = Scene(Camera())
+    builder = Builder(props, rng, scene)
+    if kind < 0.42:
+        room(builder)
+    elif kind < 0.92:
+        landscape(builder)
+    else:
+        from_above(builder)
+    return scene
+
+
+def before_camera(build: Builder, near: float, far: float) -> tuple[float, float]:
+    """Draw a place (x, z) in the picture's width, nearer ones as often as farther ones."""
+    camera = build.scene.camera
+    distance = build.log_uniform(near, far)
+    side = math.tan(camera.fov / 2) * distance * build.uniform(-1.05, 1.05)
+    s, c = math.sin(camera.yaw), math.cos(camera.yaw)
+    x = camera.position[0] - s * distance + c * side
+    z = camera.position[2] - c * distance - s * side
+    return x, z
+
+
+def room(build: Builder) -> None:
+    """Furnish a room and look into it."""
+    u = build.uniform
+    w, h, d = u(2.5, 10), u(2.2, 4), u(3, 14)
+    scene, rng = build.scene, build.rng
+    yaw = float(rng.normal(0, 0.5))
+    scene.camera = Camera(
+        (u(-0.3, 0.3) * w, min(u(0.4, 2.0), h - 0.3), (0.5 - u(0.03, 0.2)) * d),
+        yaw,
+        float(rng.normal(-0.08, 0.15)),
+        float(rng.normal(0, 0.04)),
+        math.radians(u(30, 80)),
+    )
+    scene.ambient, scene.sun_power = u(0.25, 0.7), u(0, 0.4)
+    scene.sun = (u(-1, 1), u(0.2, 1), u(-0.5, 1))
+    scene.lamp, scene.lamp_power = (u(-0.4, 0.4) * w, h - 0.2, u(-0.4, 0.4) * d), u(0.2, 1.2)
+    style = build.surface("pattern", "detail", repeat=u(1, 5), plain=0.2)
+    build.add("ground0", scaled(w, 1, d), **style)
+    ceiling = build.surface("detail", repeat=2, plain=0.8)
+    build.add("ground0", moved(0, h, 0) @ scaled(w, 1, d), **ceiling)
+    wall = build.surface("pattern", "detail", "photo", repeat=u(1, 4), plain=0.5)
+    for turn, long, away in ((0, w, d / 2), (1, d, w / 2), (2, w, d / 2), (3, d, w / 2)):
+        base = rotation(1, turn * math.pi / 2) @ moved(0, 0, -away)
+        build.add("quad", base @ scaled(long, h, 1), **wall)
+        for _ in range(int(rng.integers(0, 4))):
+            _on_wall(build, base, long, h)
+    for _ in range(int(rng.integers(3, 16))):
+        x, z = before_camera(build, 0.7, 1.2 * d)
+        x, z = np.clip(x, -w / 2 + 0.4, w / 2 - 0.4), np.clip(z, -d / 2 + 0.4, d / 2)
+        camera_x, _, camera_z = scene.camera.position
+        if math.hypot(x - camera_x, z - camera_z) > 1.1:
+            build.furniture(float(x), float(z), most=3.0)
+    for _ in range(int(rng.integers(0, 4))):
+        x, z = before_camera(build, 1.1, 0.8 * d)
+        if abs(x) < w / 2 and abs(z) < d / 2:
+            build.person(x, z)
+
+
+def _on_wall(build: Builder, base: np.ndarray, long: float, h: float) -> None:
+    """Hang a picture, or open a window onto something far."""
+    u = build.uniform
+    wide, high = u(0.3, min(2.5, 0.6 * long)), u(0.3, 1.4)
+    matrix = base @ moved(u(-0.4, 0.4) * long, u(0.3, 0.5) * h, 0.02) @ scaled(wide, high, 1)
+    if build.rng.random() < 0.3:
+        build.add("quad", matrix @ moved(0, 0, -0.01), tint=build.colour(0.5), lit=0.0, nearness=0.03)
+        style = {"layer": build.layer("sky", "ridge"), "lit": 0.0, "nearness": 0.05}
+    else:
+        style = {"layer": build.layer("photo", "detail", "pattern")}
+    build.add("quad", matrix, **style)
+
+
+def landscape(build: Builder) -> None:
+    """Look over a ground with things on it to a far horizon."""
+    u, rng, scene = build.uniform, build.rng, build.scene
+    high = build.log_uniform(0.4, 6.0) if rng.random() < 0.5 else u(1.3, 1.9)
+    scene.camera = Camera(
+        (0.0, high, 0.0),
+        u(-math.pi, math.pi),
+        float(rng.normal(-0.05, 0.12)),
+        float(rng.normal(0, 0.04)),
+        math.radians(u(22, 75)),
+    )
+    _daylight(build)
+    far_away(build)
+    grounds = int(rng.integers(8)) if rng.random() < 0.5 else 0
+    style = build.surface("detail", "pattern", "photo", repeat=u(30, 250), plain=0.15)
+    build.add(f"ground{grounds}", scaled(800, u(2, 40), 800), **style)
+    if rng.random() < 0.5:  # a road, a river, a path
+        turn = rotation(1, scene.camera.yaw + u(-0.9, 0.9))
+        style = build.surface("detail", "pattern", repeat=u(1, 3), plain=0.6)
+        place = moved(u(-3, 3), 0.02, u(-3, 3))
+        build.add("ground0", place @ turn @ scaled(u(2, 9), 1, 700), **style)
+    things = {
+        "person": rng.integers(0, 9),
+        "animal": rng.integers(0, 4) * (rng.random() < 0.4),
+        "tree": rng.integers(0, 25) * (rng.random() < 0.7),
+        "house": rng.integers(1, 12) * (rng.random() < 0.45),
+        "pole": rng.integers(0, 6) * (rng.random() < 0.4),
+        "furniture": rng.integers(0, 8) * (rng.random() < 0.6),
+        "crate": rng.integers(0, 5) * (rng.random() < 0.4),
+        "cutout": rng.integers(0, 4) * (rng.random() < 0.4),
+    }
+    nearest = {"person": 1.4, "animal": 1.8, "tree": 3.0, "house": 14.0, "pole": 1.5}
+    for name, count in things.items():
+        for _ in range(int(count)):
+            x, z = before_camera(build, nearest.get(name, 2.0), 120 if name == "house" else 50)
+            if name == "crate":
+                build.crate(x, z, 0.0, build.log_uniform(0.2, 3))
+            elif name == "cutout":
+                build.cutout(x, z, scene.camera.yaw)
+            elif name == "furniture":
+                build.furniture(x, z, most=20.0)
+            else:
+                getattr(build, name)(x, z)
+    if rng.random() < 0.15:  # an indoor-like wall or fence at the side
+        x, z = before_camera(build, 4, 20)
+        turn = rotation(1, u(0, 6.3))
+        style = build.surface("pattern", "photo", repeat=u(2, 10))
+        build.add("box", moved(x, 0, z) @ turn @ scaled(u(5, 40), u(1, 5), 0.3), **style)
+
+
+def from_above(build: Builder) -> None:
+    """Look down onto roofs, trees and streets."""
+    u, rng, scene = build.uniform, build.rng, build.scene
+    high = u(15, 70)
+    scene.camera = Camera(
+        (0.0, high, 0.0), u(-3, 3), u(-0.9, -0.15), float(rng.normal(0, 0.05)), u(0.6, 1.2)
+    )
+    _daylight(build)
+    far_away(build)
+    style = build.surface("detail", "pattern", "photo", repeat=u(20, 80), plain=0.1)
+    build.add(f"ground{int(rng.integers(8))}", scaled(1600, u(0, 40), 1600), **style)
+    for _ in range(int(rng.integers(20, 60))):
+        x, z = before_camera(build, 0.5 * high, 8 * high)
+        build.house(x, z)
+    for _ in range(int(rng.integers(0, 60))):
+        x, z = before_camera(build, 0.5 * high, 5 * high)
+        build.tree(x, z)
+
+
+def _daylight(build: Builder) -> None:
+    u, rng, scene = build.uniform, build.rng, build.scene
+    scene.sun, scene.sun_power = (u(-1, 1), u(0.15, 1), u(-1, 1)), u(0.1, 0.9)
+    scene.ambient = u(0.25, 0.7)
+    scene.fog_colour = build.colour(0.5, 0.95)
+    if rng.random() < 0.45:
+        scene.fog = build.log_uniform(0.002, 0.05)
+    if rng.random() < 0.12:  # night
+        scene.ambient, scene.sun_power = u(0.08, 0.25), u(0, 0.2)
+        scene.fog_colour = build.colour(0.02, 0.2)
+        scene.lamp, scene.lamp_power = (u(-4, 4), u(2, 5), u(-4, 4)), u(0.5, 2)
+
+
+def far_away(build: Builder) -> None:
+    """Close the view with a sky, and often with hills before it."""
+    u, rng, scene = build.uniform, build.rng, build.scene
+    x, _, z = scene.camera.position
+    base = moved(x, 0, z) @ rotation(1, scene.camera.yaw)
+    light = min(1.0, scene.ambient + 0.5)
+    sky = base @ moved(0, -250, -1500) @ scaled(3600, u(1200, 2200), 1)
+    tint = (light, light, light)
+    build.add("quad", sky, layer=build.layer("sky"), lit=0.0, nearness=0.0, tint=tint)
+    for _ in range(int(rng.integers(0, 3))):
+        far = u(300, 900)
+        matrix = base @ moved(u(-100, 100), -2, -far) @ scaled(2.6 * far, far * u(0.05, 0.35), 1)
+        style = {"layer": build.layer("ridge"), "tint": build.colour(0.4, 1.0)}
+        build.add("quad", matrix, repeat=(1.0, 1.0), **style)
