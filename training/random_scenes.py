@@ -258,7 +258,9 @@ def _on_wall(build: Builder, base: np.ndarray, long: float, h: float) -> None:
     wide, high = u(0.3, min(2.5, 0.6 * long)), u(0.3, 1.4)
     matrix = base @ moved(u(-0.4, 0.4) * long, u(0.3, 0.5) * h, 0.02) @ scaled(wide, high, 1)
     if build.rng.random() < 0.3:
-        build.add("quad", matrix @ moved(0, 0, -0.01), tint=build.colour(0.5), lit=0.0, nearness=0.03)
+        build.add(
+            "quad", matrix @ moved(0, 0, -0.01), tint=build.colour(0.5), lit=0.0, nearness=0.03
+        )
         style = {"layer": build.layer("sky", "ridge"), "lit": 0.0, "nearness": 0.05}
     else:
         style = {"layer": build.layer("photo", "detail", "pattern")}

@@ -17,9 +17,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 from depth_shards import SHARD_VIEWS, DepthView, DepthWriter
-from files import DataError
 from fetch_media import TABLE, Media
-from meshes import Mesh, MeshFiles
+from files import DataError
+from meshes import MeshFiles
 from random_scenes import Props, random_scene
 from scene_renderer import SceneRenderer
 from scene_textures import build_textures

@@ -1,4 +1,4 @@
-"""Textures of rendered scenes: parts of photographs, patterns, foliage, skies; `[S, S, 4]` uint8."""
+"""Textures of rendered scenes: photographs, patterns, foliage, skies; `[S, S, 4]` uint8."""
 
 from __future__ import annotations
 
