@@ -91,6 +91,32 @@ class Builder:
         self.shadow(x, z, 0.5 * size * max(mesh.size[0], mesh.size[2]))
         return None
 
+    def trinket(self, x: float, z: float, y: float) -> None:
+        """Put a small thing: a mesh at a small size, a ball, a box, a bottle or a thin stick."""
+        size = self.log_uniform(0.06, 0.5)
+        kind = self.rng.random()
+        style = self.surface("photo", "detail", "pattern", plain=0.4)
+        turn = moved(x, y, z) @ rotation(1, self.uniform(0, 6.3))
+        if kind < 0.55 and self.props.meshes:
+            mesh = self.props.meshes[int(self.rng.integers(len(self.props.meshes)))]
+            factor = size / max(mesh.size)
+            own = {"layer": OWN} if self.rng.random() < 0.6 else style
+            self.add(mesh.name, turn @ scaled(factor, factor, factor), **own)
+        elif kind < 0.65:
+            self.add("ball", turn @ moved(0, size / 2, 0) @ scaled(size, size, size), **style)
+        elif kind < 0.8:
+            thick = size * self.uniform(0.05, 0.6)
+            self.add("cylinder", turn @ scaled(thick, size, thick), **style)
+        elif kind < 0.9:
+            leaf = {"layer": self.layer("leaves"), "tint": self.colour(0.5, 1.1)}
+            for _ in range(int(self.rng.integers(3, 12))):  # a plant's blades
+                blade = rotation(1, self.uniform(0, 6.3)) @ rotation(0, self.uniform(-0.9, 0.9))
+                flat = scaled(0.15 * size, size, 0.02 * size)
+                self.add("ball", turn @ blade @ moved(0, size / 2, 0) @ flat, **leaf)
+        else:
+            box = scaled(size * self.uniform(0.2, 1), size, size * self.uniform(0.1, 1))
+            self.add("box", turn @ box, **style)
+
     def crate(self, x: float, z: float, y: float, high: float, wide: float | None = None) -> None:
         """Put a box."""
         w = wide or high * self.uniform(0.5, 1.6)
@@ -189,17 +215,13 @@ class Builder:
         self.shadow(x, z, 0.4 * size)
 
 
-def random_scene(props: Props, rng: np.random.Generator) -> Scene:
-    """Draw a room, a landscape or a view from above."""
-    kind = rng.random()
+def random_scene(props: Props, rng: np.random.Generator, kind: str | None = None) -> Scene:
+    """Draw a scene of one of `KINDS`; None = a room, a landscape or a view from above."""
+    share = rng.random()
+    if kind is None:
+        kind = "room" if share < 0.42 else "landscape" if share < 0.92 else "above"
     scene = Scene(Camera())
-    builder = Builder(props, rng, scene)
-    if kind < 0.42:
-        room(builder)
-    elif kind < 0.92:
-        landscape(builder)
-    else:
-        from_above(builder)
+    KINDS[kind](Builder(props, rng, scene))
     return scene
 
 
@@ -363,3 +385,54 @@ def far_away(build: Builder) -> None:
         matrix = base @ moved(u(-100, 100), -2, -far) @ scaled(2.6 * far, far * u(0.05, 0.35), 1)
         style = {"layer": build.layer("ridge"), "tint": build.colour(0.4, 1.0)}
         build.add("quad", matrix, repeat=(1.0, 1.0), **style)
+
+
+def close_up(build: Builder) -> None:
+    """Look at people's upper halves, or at things on a table, before something blurred."""
+    u, rng, scene = build.uniform, build.rng, build.scene
+    is_portrait = rng.random() < 0.5
+    scene.aperture = build.log_uniform(2, 40) if rng.random() < 0.6 else 0.0
+    table = 0.0 if is_portrait else u(0.4, 0.9)
+    high = u(1.3, 1.8) if is_portrait else table + u(0.1, 0.8)
+    pitch = u(-0.1, 0.08) if is_portrait else -u(0.0, 0.5)
+    scene.camera = Camera((0.0, high, 0.0), 0.0, pitch, float(rng.normal(0, 0.05)), u(0.4, 1.0))
+    _daylight(build)
+    scene.fog = 0.0
+    _behind(build)
+    if not is_portrait:
+        deep = u(0.8, 3.0)
+        style = build.surface("pattern", "detail", "photo", repeat=u(0.5, 3), plain=0.3)
+        middle = moved(u(-0.3, 0.3), table - 0.05, -deep / 2 - u(0.0, 0.3))
+        build.add("box", middle @ scaled(u(1, 4), 0.05, deep), **style)
+    for _ in range(int(rng.integers(1, 4) if is_portrait else rng.integers(4, 25))):
+        x, z = before_camera(build, 0.75, 4.0 if is_portrait else 2.5)
+        if is_portrait:
+            build.person(x, z)
+        else:
+            build.trinket(x, z, table)
+    for _ in range(int(rng.integers(0, 6))):
+        x, z = before_camera(build, 3.0, 12.0)
+        getattr(build, str(rng.choice(["person", "tree", "furniture", "animal"])))(x, z)
+
+
+def _behind(build: Builder) -> None:
+    """Close the view with a wall not far away, or with a ground and a sky."""
+    u, rng = build.uniform, build.rng
+    ground = build.surface("detail", "pattern", repeat=u(4, 40), plain=0.3)
+    if rng.random() < 0.6:
+        away = build.log_uniform(1.8, 10)
+        build.add("ground0", scaled(40, 1, 40), **ground)
+        wall = build.surface("pattern", "detail", "photo", repeat=u(1, 6), plain=0.3)
+        build.add(
+            "quad", rotation(1, u(-0.5, 0.5)) @ moved(0, -1, -away) @ scaled(30, 9, 1), **wall
+        )
+        for _ in range(int(rng.integers(0, 5))):
+            place = moved(u(-0.6, 0.6) * away, u(0.2, 1.6), -0.97 * away)
+            size = scaled(u(0.3, 1.5), u(0.3, 1.2), 0.03)
+            build.add("box", place @ size, layer=build.layer("photo", "detail", "pattern"))
+    else:
+        far_away(build)
+        build.add("ground0", scaled(400, 1, 400), **ground)
+
+
+KINDS = {"room": room, "landscape": landscape, "above": from_above, "close": close_up}

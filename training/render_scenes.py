@@ -1,7 +1,7 @@
 """Render random scenes with exact inverse depth, the small depth network's training data.
 
     python training/render_scenes.py OUT --meshes FILE.sh3f... --photos FOLDER [--views 12000]
-        [--seed 0] [--size 384x224]
+        [--seed 0] [--size 384x224] [--kind close]
 
 OUT gets shards of pictures and 16-bit inverse depth. The same call goes on where a run has stopped;
 each view depends on the seed and its number alone. Evaluation takes another seed.
@@ -20,7 +20,7 @@ from depth_shards import SHARD_VIEWS, DepthView, DepthWriter
 from fetch_media import TABLE, Media
 from files import DataError
 from meshes import MeshFiles
-from random_scenes import Props, random_scene
+from random_scenes import KINDS, Props, random_scene
 from scene_renderer import SceneRenderer
 from scene_textures import build_textures
 from settings import load_settings
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         props = load_props(options.meshes, options.photos, options.seed)
-        render(props, options.out, options.views, options.seed, options.size)
+        render(props, options.out, options.views, options.seed, options.size, options.kind)
     except (DataError, ValueError, OSError) as error:
         print(f"render_scenes: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -63,7 +63,14 @@ def load_props(libraries: Sequence[Path], photos: Path, seed: int) -> Props:
     return Props(meshes, textures)
 
 
-def render(props: Props, folder: Path, views: int, seed: int, size: tuple[int, int]) -> None:
+def render(
+    props: Props,
+    folder: Path,
+    views: int,
+    seed: int,
+    size: tuple[int, int],
+    kind: str | None = None,
+) -> None:
     """Write the views that `folder` does not have yet.
 
     Raises:
@@ -72,15 +79,18 @@ def render(props: Props, folder: Path, views: int, seed: int, size: tuple[int, i
     writer = DepthWriter(folder)
     renderer = SceneRenderer(props.meshes, props.textures, (2 * size[0], 2 * size[1]))
     for i in tqdm(range(writer.shards * SHARD_VIEWS, views)):
-        writer.add(render_view(props, renderer, [seed, i]))
+        writer.add(render_view(props, renderer, [seed, i], kind))
     writer.flush()
 
 
-def render_view(props: Props, renderer: SceneRenderer, seed: list[int]) -> DepthView:
+def render_view(
+    props: Props, renderer: SceneRenderer, seed: list[int], kind: str | None = None
+) -> DepthView:
     """Draw scenes until one has both near and far parts; return its picture at half size."""
     rng = np.random.default_rng(seed)
     while True:
-        picture, inverse = renderer.render(random_scene(props, rng))
+        scene = random_scene(props, rng, kind)
+        picture, inverse = renderer.render(scene)
         far, near = np.quantile(inverse[::8, ::8], (0.1, 0.9))
         if near > LEAST_RATIO * far:
             break
@@ -89,7 +99,27 @@ def render_view(props: Props, renderer: SceneRenderer, seed: list[int]) -> Depth
     # Exposed as a camera does: pictures of dark scenes are not dark.
     gain = rng.uniform(60, 150) / max(8.0, float(small.mean()))
     small = 255 * (1 - np.exp(-small * gain / 255 * 1.3)) if gain > 1 else small * gain
-    return DepthView(small.clip(0, 255).astype(np.uint8), inverse[::2, ::2])
+    inverse = inverse[::2, ::2]
+    if scene.aperture:
+        small = defocus(small, inverse, scene.aperture * w / 384, rng)
+    return DepthView(small.clip(0, 255).astype(np.uint8), inverse)
+
+
+def defocus(
+    picture: np.ndarray, inverse_depth: np.ndarray, aperture: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Blur `[h, w, 3]` where it is far from a focus on one of the nearer things."""
+    focus = np.quantile(inverse_depth, rng.uniform(0.5, 0.95))
+    radius = (aperture * np.abs(inverse_depth - focus)).astype(np.float32)
+    # A border's blur is that of its surroundings, not one that ends at the pixel.
+    radius = cv2.GaussianBlur(radius, (0, 0), 1.5)[..., None].clip(0, 7.9)
+    levels = [picture, *(cv2.GaussianBlur(picture, (0, 0), sigma) for sigma in (1, 2, 4, 8))]
+    steps = (0.0, 1.0, 2.0, 4.0, 8.0)
+    result = picture
+    for before, after, low, high in zip(levels, levels[1:], steps, steps[1:], strict=False):
+        share = ((radius - low) / (high - low)).clip(0, 1)
+        result = np.where(radius > low, before + (after - before) * share, result)
+    return result
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -105,6 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--photos", type=Path, required=True, help="folder of photographs, *.jpg")
     add("--views", type=int, default=12000)
     add("--seed", type=int, default=0)
+    add("--kind", choices=sorted(KINDS), help="of scene (default: all but close)")
     add("--size", type=_size, default=(384, 224), metavar="WIDTHxHEIGHT")
     return parser
 

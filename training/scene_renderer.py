@@ -111,6 +111,8 @@ class Scene:
     fog_colour: tuple[float, float, float] = (0.8, 0.8, 0.8)
     shadows: list[tuple[float, float, float]] = field(default_factory=list)
     """x, z and radius."""
+    aperture: float = 0.0
+    """Blur of what is out of focus: pixels (of 384) for a difference in inverse depth of 1/m."""
 
 
 class SceneRenderer:
