@@ -394,7 +394,7 @@ def close_up(build: Builder) -> None:
     scene.aperture = build.log_uniform(2, 40) if rng.random() < 0.6 else 0.0
     table = 0.0 if is_portrait else u(0.4, 0.9)
     high = u(1.3, 1.8) if is_portrait else table + u(0.1, 0.8)
-    pitch = u(-0.1, 0.08) if is_portrait else -u(0.0, 0.5)
+    pitch = u(-0.1, 0.08) if is_portrait else u(0.0, 0.25) - math.atan2(high - table, 0.9)
     scene.camera = Camera((0.0, high, 0.0), 0.0, pitch, float(rng.normal(0, 0.05)), u(0.4, 1.0))
     _daylight(build)
     scene.fog = 0.0
