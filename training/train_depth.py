@@ -44,11 +44,13 @@ class DepthSettings:
     size: int = MiniDepthConfig.size
     trunk_lr: float = 0.3
     """Of the trunk, as a part of the decoder's."""
+    frozen: int = 3
+    """First layers of the trunk that stay as they are: the most general, and a fifth of the time."""
     slopes: float = 0.5
     range: float = 0.5
 
     def __post_init__(self) -> None:
-        for name in ("trunk_lr", "slopes", "range"):
+        for name in ("trunk_lr", "frozen", "slopes", "range"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
 
@@ -62,7 +64,8 @@ def train(settings: DepthSettings, folder: Path) -> Path:
     run = settings.run
     accelerator = make_accelerator(run)
     torch.manual_seed(run.seed)
-    network = build_network(settings).train()
+    network = build_network(settings)
+    set_training(network, settings.frozen)
     network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     dataset = DepthDataset(settings.data, seed=run.seed)
     held_out = DepthDataset(settings.data, seed=run.seed, held_out=True)
@@ -83,7 +86,7 @@ def train(settings: DepthSettings, folder: Path) -> Path:
         run,
         [Player("depth", network, loss, optimizer(network, run, settings.trunk_lr))],
         dataset,
-        sample=lambda: preview(network, held_out),
+        sample=lambda: preview(network, held_out, settings.frozen),
         workers=settings.data.workers,
         accelerator=accelerator,
     )
@@ -108,15 +111,23 @@ def build_network(settings: DepthSettings) -> MiniDepthNetwork:
         if missing:
             raise ValueError(f"{settings.trunk}: expected MobileNetV2's weights, no {missing[0]}")
         network.load_state_dict({name: weights[name] for name in own}, strict=False)
+    elif settings.frozen:
+        raise ValueError("frozen: expected 0 without trunk and start, whose weights are to be kept")
     return network
+
+
+def set_training(network: MiniDepthNetwork, frozen: int) -> None:
+    """Let all but the first layers of the trunk learn; their batch norms keep what they have."""
+    network.train()
+    network.features[:frozen].eval().requires_grad_(False)
 
 
 def optimizer(network: MiniDepthNetwork, run: RunSettings, trunk_lr: float) -> torch.optim.AdamW:
     """Return AdamW with a lower rate for the trunk; vectors do not decay."""
     groups = []
+    trained = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
     for in_trunk, factor in ((True, trunk_lr), (False, 1.0)):
-        named = network.named_parameters()
-        own = [p for name, p in named if name.startswith("features.") == in_trunk]
+        own = [p for name, p in trained if name.startswith("features.") == in_trunk]
         for decays in (True, False):
             groups.append(
                 {
@@ -130,10 +141,9 @@ def optimizer(network: MiniDepthNetwork, run: RunSettings, trunk_lr: float) -> t
 
 @torch.no_grad()
 def preview(
-    network: MiniDepthNetwork, dataset: DepthDataset, count: int = 24
+    network: MiniDepthNetwork, dataset: DepthDataset, frozen: int, count: int = 24
 ) -> tuple[Tensor, dict[str, float]]:
     """Show held-out pictures, their true and their estimated inverse depth; return the scores."""
-    was_training = network.training
     network.eval()
     rows, scores = [], []
     device = network.mean.device
@@ -143,7 +153,7 @@ def preview(
         truth = sample["inverse_depth"]
         scores.append(depth_scores(estimate, truth))
         rows.append([sample["picture"], _grey(truth), _grey(estimate)])
-    network.train(was_training)
+    set_training(network, frozen)
     means = {
         name: sum(getattr(score, name) for score in scores) / len(scores)
         for name in ("abs_rel", "delta", "ordinal")

@@ -1,6 +1,7 @@
 """The depth recipe: losses, scores, data and a short run."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -190,6 +191,7 @@ def settings(views, **run) -> DepthSettings:
         run=RunSettings(**{"checkpoint_every": 2, **changed}),
         widths=(8, 8, 8, 8, 8),
         size=32,
+        frozen=0,
     )
 
 
@@ -217,6 +219,22 @@ class TestRecipe:
         # Adam's first step is the rate itself.
         ratio = moved["features.17.conv.2.weight"] / moved["head.weight"]
         assert ratio == pytest.approx(made.trunk_lr, rel=0.4)
+
+    def test_frozen_layers_stay(self, views, tmp_path):
+        start = build_network(settings(views))
+        torch.save(start.state_dict(), tmp_path / "trunk.pth")
+        made = replace(settings(views), trunk=str(tmp_path / "trunk.pth"), frozen=2)
+        for steps in (2, 4):
+            shorter = replace(made, run=replace(made.run, steps=steps))
+            after = load_file(train(shorter, tmp_path / "run"))
+        for name, weight in start.state_dict().items():
+            if name.startswith("features.") and name in after and weight.ndim == 1:
+                stays = name.startswith(("features.0.", "features.1."))
+                assert torch.equal(after[name], weight) == stays, name
+
+    def test_freezing_random_weights_is_refused(self, views):
+        with pytest.raises(ValueError, match="frozen: expected 0"):
+            build_network(replace(settings(views), frozen=1))
 
     def test_every_weight_is_trained_once(self, views):
         network = build_network(settings(views))
