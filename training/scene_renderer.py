@@ -7,7 +7,9 @@ draws (Debian: libegl1), about 30 ms a view of 768x448.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from files import DataError
@@ -127,13 +129,13 @@ class SceneRenderer:
             import moderngl
 
             context = moderngl.create_standalone_context(backend="egl", require=330)
-        except Exception as error:  # of the driver's, of many kinds
+        except Exception as error:  # glcontext raises nothing more special
             raise DataError(
                 f"rendering: expected moderngl and EGL (Debian: libegl1), got {error}"
             ) from error
         self.context, self.size = context, size
         context.enable(moderngl.DEPTH_TEST)
-        self.program = context.program(vertex_shader=_VERTEX, fragment_shader=_FRAGMENT)
+        self.program: Any = context.program(vertex_shader=_VERTEX, fragment_shader=_FRAGMENT)
         self.ranges: dict[str, tuple[int, int]] = {}
         parts, first = [], 0
         for name, vertices in [*((m.name, m.vertices) for m in meshes), *primitives().items()]:
@@ -253,7 +255,7 @@ def _vertices(xyz: np.ndarray, uv: np.ndarray) -> np.ndarray:
     return vertices
 
 
-def _patch(shape, cells: int) -> np.ndarray:
+def _patch(shape: Callable[[np.ndarray], np.ndarray], cells: int) -> np.ndarray:
     """Return a grid of triangles; `shape` maps uv `[..., 2]` to points `[..., 3]`."""
     steps = np.linspace(0, 1, cells + 1)
     uv = np.stack(np.meshgrid(steps, steps, indexing="xy"), axis=-1)
@@ -266,7 +268,7 @@ def _upright(uv: np.ndarray) -> np.ndarray:
     return np.stack([uv[:, 0] - 0.5, uv[:, 1], np.zeros(len(uv))], axis=1)
 
 
-def _hills(number: int):
+def _hills(number: int) -> Callable[[np.ndarray], np.ndarray]:
     rng = np.random.default_rng([number, 5])
     waves = [(rng.normal(0, 2 + 3 * k, 2), rng.random() * 6.3, 0.5**k) for k in range(4)]
 

@@ -45,7 +45,7 @@ class DepthSettings:
     trunk_lr: float = 0.3
     """Of the trunk, as a part of the decoder's."""
     frozen: int = 3
-    """First layers of the trunk that stay as they are: the most general, and a fifth of the time."""
+    """First layers of the trunk that stay as they are: a fifth of the time, and most general."""
     slopes: float = 0.5
     range: float = 0.5
 
@@ -119,7 +119,8 @@ def build_network(settings: DepthSettings) -> MiniDepthNetwork:
 def set_training(network: MiniDepthNetwork, frozen: int) -> None:
     """Let all but the first layers of the trunk learn; their batch norms keep what they have."""
     network.train()
-    network.features[:frozen].eval().requires_grad_(False)
+    for layer in list(network.features)[:frozen]:
+        layer.eval().requires_grad_(False)
 
 
 def optimizer(network: MiniDepthNetwork, run: RunSettings, trunk_lr: float) -> torch.optim.AdamW:

@@ -90,6 +90,9 @@ class Merge(nn.Module):
 class MiniDepthNetwork(nn.Module):
     """A picture in [0, 1] to inverse depth at half its size, about 0 (far) to 1 (near)."""
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: MiniDepthConfig | None = None):
         super().__init__()
         self.config = config = config or MiniDepthConfig()
