@@ -67,7 +67,8 @@ class MeshFiles:
             if place in names:
                 materials |= self._materials(archive, names, place)
         vertices = read_obj(text, materials)
-        size = tuple(float(entry[key]) / 100 for key in ("width", "height", "depth"))
+        w, h, d = (float(entry[key]) / 100 for key in ("width", "height", "depth"))
+        size = (w, h, d)
         if not len(vertices) or min(size) <= 0:
             return None
         return Mesh(posixpath.basename(path), stand(vertices, size), size)

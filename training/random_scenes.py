@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from meshes import Mesh
@@ -135,10 +136,12 @@ class Builder:
         """Put a human figure of ellipsoids, standing or walking."""
         size = self.uniform(0.85, 1.1) * (1.0 if self.rng.random() < 0.85 else 0.65)
         base = moved(x, y, z) @ rotation(1, self.uniform(0, 6.3)) @ scaled(size, size, size)
-        skin = {"tint": tuple(np.array((0.95, 0.72, 0.58)) * self.uniform(0.3, 1.05))}
+        skin: dict[str, Any] = {
+            "tint": tuple(np.array((0.95, 0.72, 0.58)) * self.uniform(0.3, 1.05))
+        }
         shirt = self.surface("detail", "pattern", "photo", plain=0.4)
         trousers = self.surface("detail", "pattern", plain=0.6)
-        hair = {"tint": self.colour(0.02, 0.5), "layer": self.layer("detail")}
+        hair: dict[str, Any] = {"tint": self.colour(0.02, 0.5), "layer": self.layer("detail")}
         swing = self.uniform(-0.5, 0.5)
         width = self.uniform(0.36, 0.5)
         for side in (-1, 1):

@@ -128,7 +128,8 @@ class SceneRenderer:
         try:
             import moderngl
 
-            context = moderngl.create_standalone_context(backend="egl", require=330)
+            wanted: dict[str, Any] = {"backend": "egl"}
+            context = moderngl.create_standalone_context(require=330, **wanted)
         except Exception as error:  # glcontext raises nothing more special
             raise DataError(
                 f"rendering: expected moderngl and EGL (Debian: libegl1), got {error}"

@@ -28,6 +28,7 @@ from dreamstereo_core.depth.mini_network import (
     load_mini_network,
     save_mini_depth,
 )
+from dreamstereo_core.models.vae_base import channels_innermost
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class DepthSettings:
     """Of the trunk, as a part of the decoder's."""
     frozen: int = 3
     """First layers of the trunk that stay as they are: a fifth of the time, and most general."""
-    slopes: float = 0.5
+    slopes: float = 0.2
     range: float = 0.5
 
     def __post_init__(self) -> None:
@@ -66,7 +67,7 @@ def train(settings: DepthSettings, folder: Path) -> Path:
     torch.manual_seed(run.seed)
     network = build_network(settings)
     set_training(network, settings.frozen)
-    network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    channels_innermost(network)
     dataset = DepthDataset(settings.data, seed=run.seed)
     held_out = DepthDataset(settings.data, seed=run.seed, held_out=True)
 

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ..checks import check_frames
 from ..models.checkpoint_file import SAFETENSORS, WEIGHTS, CheckpointError, open_checkpoint
+from ..models.vae_base import channels_innermost
 from ..types import Video
 from .estimator import DepthError, DepthEstimator, choose_device
 from .mini_network import KIND, STRIDE, MiniDepthNetwork, fold_batch_norms, load_mini_network
@@ -27,9 +28,9 @@ class MiniDepth(DepthEstimator):
 
     def __init__(self, network: MiniDepthNetwork, device: str | torch.device = "auto"):
         self.size = network.config.size
-        self.network = fold_batch_norms(network.eval().requires_grad_(False))
-        # Channels innermost is half as long on a CPU.
-        self.network.to(choose_device(device), memory_format=torch.channels_last)  # pyright: ignore
+        fold_batch_norms(network.eval().requires_grad_(False))
+        channels_innermost(network)  # half as long on a CPU
+        self.network = network.to(choose_device(device))
 
     @torch.inference_mode()
     def predict(
