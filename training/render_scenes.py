@@ -20,7 +20,8 @@ from depth_shards import SHARD_VIEWS, DepthView, DepthWriter
 from fetch_media import TABLE, Media
 from files import DataError
 from meshes import MeshFiles
-from random_scenes import KINDS, Props, random_scene
+from random_scenes import KINDS, random_scene
+from scene_props import Props
 from scene_renderer import SceneRenderer
 from scene_textures import build_textures
 from settings import load_settings

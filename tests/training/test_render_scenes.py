@@ -8,8 +8,9 @@ import pytest
 from depth_shards import list_views
 from files import DataError
 from meshes import MeshFiles, read_obj, stand
-from random_scenes import KINDS, Builder, Props, random_scene
+from random_scenes import KINDS, random_scene
 from render_scenes import defocus, main, render, render_view
+from scene_props import Builder, Props
 from scene_renderer import (
     Camera,
     Item,
