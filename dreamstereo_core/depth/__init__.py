@@ -94,10 +94,8 @@ def load_depth(
         spec = "cues" if mini_path() is None else "mini"
     if spec == "cues":
         return EmbeddedDepth()
-    if spec == "mini":
-        return load_mini_depth(device=device)
-    if for_video and is_mini_depth(spec):
-        return load_mini_depth(spec, device=device)
+    if spec == "mini" or is_mini_depth(spec):
+        return load_mini_depth(None if spec == "mini" else spec, device=device)
     if for_video:
         return load_video_depth(spec, device=device, dtype=dtype, allow_download=allow_download)
     if not is_model and (isinstance(spec, Path) or not _HUB_ID.fullmatch(spec)):
