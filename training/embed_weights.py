@@ -22,7 +22,7 @@ from dreamstereo_core.models.checkpoint_file import (
 )
 
 METADATA = {"license": "Apache-2.0", "model_card": "dreamstereo_core/weights/README.md"}
-KINDS = ("refiner", "vae")
+KINDS = ("depth", "refiner", "vae")
 
 
 def embed(source: Path, folder: Path = WEIGHTS) -> Path:
@@ -36,11 +36,13 @@ def embed(source: Path, folder: Path = WEIGHTS) -> Path:
     file = open_checkpoint(source)
     if file.kind not in KINDS or file.config is None:
         raise CheckpointError(
-            f"{source}: expected a DreamStereo {' or '.join(KINDS)}, "
+            f"{source}: expected a DreamStereo file ({', '.join(KINDS)}), "
             f"got {file.kind or 'another file'}"
         )
-    weights = {name: file.read(name).to(torch.float16) for name in file.shapes}
+    weights = {name: file.read(name) for name in file.shapes}
     for name, weight in weights.items():
+        if weight.ndim > 1:  # vectors are small, and statistics may not fit
+            weights[name] = weight = weight.to(torch.float16)
         if not weight.isfinite().all():
             raise CheckpointError(f"{source}: {name}: expected weights that half precision holds")
     kept = {k: v for k, v in file.metadata.items() if k not in (KIND_KEY, CONFIG_KEY, "format")}

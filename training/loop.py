@@ -220,7 +220,7 @@ class Trainer:
     ) -> None:
         module = self.prepared[player.name]
         for group in player.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_factor", 1.0)
         player.optimizer.zero_grad(set_to_none=True)
         for i, batch in enumerate(micro):
             last = i == len(micro) - 1

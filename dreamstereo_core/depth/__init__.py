@@ -7,8 +7,10 @@ from pathlib import Path
 
 import torch
 
+from ..models.checkpoint_file import WEIGHTS
 from .embedded import EmbeddedDepth
 from .estimator import DepthError, DepthEstimator
+from .mini import MiniDepth, is_mini_depth, load_mini_depth, mini_path
 from .normalize import ShotNormalizer, ShotScale, normalize
 from .supplied import SuppliedDepth
 from .transformers_depth import (
@@ -32,6 +34,7 @@ __all__ = [
     "DepthError",
     "DepthEstimator",
     "EmbeddedDepth",
+    "MiniDepth",
     "ShotNormalizer",
     "ShotScale",
     "SuppliedDepth",
@@ -39,11 +42,13 @@ __all__ = [
     "VideoDepthAnything",
     "describe_models",
     "load_depth",
+    "load_mini_depth",
     "load_video_depth",
     "normalize",
     "upsample_inverse_depth",
 ]
 
+_NAMES = ("auto", "embedded", "mini", "cues")
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -60,9 +65,10 @@ def load_depth(
 
     Args:
         spec: "auto" (Depth-Anything-V2-Small where it is in the local cache or may be downloaded,
-            else the embedded one), "embedded", "video-depth-anything" or its weight file (.pth or
-            .safetensors), a transformers model (hub id or local folder), or a depth file: video,
-            image, folder of images or printf pattern.
+            else the embedded one), "embedded" ("mini" where its weights are there, else "cues"),
+            "mini" (the small network), "cues" (without weights), "video-depth-anything" or a weight
+            file of it or of "mini" (.pth or .safetensors), a transformers model (hub id or local
+            folder), or a depth file: video, image, folder of images or printf pattern.
         device: of a model; "auto" takes CUDA, then MPS, then the CPU.
         dtype: of a model; None is float16 on CUDA, else float32.
         allow_download: fetch a hub model that is not in the local cache.
@@ -75,7 +81,7 @@ def load_depth(
         ValueError: `invert` was given for something else than a depth file.
     """
     path = Path(spec)
-    named = str(spec) in ("auto", "embedded")
+    named = str(spec) in _NAMES
     is_model = path.is_dir() and (path / "config.json").exists()
     for_video = is_video_model(spec)
     if not (named or is_model or for_video) and (path.exists() or "%" in path.name):
@@ -85,7 +91,11 @@ def load_depth(
     if spec == "auto":
         spec = DEFAULT_MODEL if allow_download or is_cached() else "embedded"
     if spec == "embedded":
+        spec = "cues" if mini_path() is None else "mini"
+    if spec == "cues":
         return EmbeddedDepth()
+    if spec == "mini" or is_mini_depth(spec):
+        return load_mini_depth(None if spec == "mini" else spec, device=device)
     if for_video:
         return load_video_depth(spec, device=device, dtype=dtype, allow_download=allow_download)
     if not is_model and (isinstance(spec, Path) or not _HUB_ID.fullmatch(spec)):
@@ -97,7 +107,9 @@ def describe_models() -> dict[str, str]:
     """Return the named estimators and whether each is ready, in words."""
     state = "found" if is_cached() else f"not found in {where_missing_goes(DEFAULT_MODEL)}"
     return {
-        "embedded": "ready, needs no weights",
+        "embedded": f"ready, the same as {'cues' if mini_path() is None else 'mini'}",
+        "mini": "found" if mini_path() is not None else f"not found in {WEIGHTS}",
+        "cues": "ready, needs no weights",
         DEFAULT_MODEL: state,
         VIDEO_MODEL: describe_video_model(),
     }

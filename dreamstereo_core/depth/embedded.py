@@ -1,7 +1,7 @@
 """A depth estimator without weights: cues that a painter uses, motion, and smoothing.
 
-It is a heuristic, not a measurement: it gives a stable and plausible relief offline, at once, and
-a small trained network is to take its place. What it knows is
+It is a heuristic, not a measurement: it gives a stable and plausible relief offline, at once. What
+it knows is
 - the ground plane: lower in the picture is nearer, from a soft horizon down;
 - figure and ground: what the picture's upper borders cannot reach without crossing an edge stands
   in front (the geodesic saliency of Wei et al., ECCV 2012);
@@ -47,7 +47,7 @@ class EmbeddedState:
 class EmbeddedDepth(DepthEstimator):
     """Inverse depth from pictorial cues and motion, at most 256 px wide or high."""
 
-    name = "embedded"
+    name = "cues"
     normalized = False
 
     def predict(

@@ -296,9 +296,11 @@ class TestTransformers:
 class TestLoadDepth:
     def test_auto_without_weights_is_the_embedded_one(self, monkeypatch):
         monkeypatch.setattr("dreamstereo_core.depth.is_cached", lambda: False)
-        assert load_depth().name == "embedded"
+        monkeypatch.setattr("dreamstereo_core.depth.mini_path", lambda: None)
+        assert load_depth().name == load_depth("embedded").name == "cues"
         state = describe_models()
-        assert set(state) == {"embedded", DEFAULT_MODEL, VIDEO_MODEL}
+        assert set(state) == {"embedded", "mini", "cues", DEFAULT_MODEL, VIDEO_MODEL}
+        assert "cues" in state["embedded"] and "not found" in state["mini"]
         assert "not found" in state[DEFAULT_MODEL]
 
     @pytest.mark.parametrize("spec", ["no/such/thing.mp4", "nothing", "./depth.mkv"])

@@ -28,7 +28,8 @@ def test_they_are_in_the_package_in_half_precision_with_their_config():
         file = open_checkpoint(path)
         assert file.kind and file.config
         assert file.metadata["license"] == "Apache-2.0"
-        assert {file.read(name).dtype for name in file.shapes} == {torch.float16}
+        weights = [file.read(name) for name in file.shapes]
+        assert {x.dtype for x in weights if x.ndim > 1} == {torch.float16}
     assert (WEIGHTS / "README.md").is_file()
 
 

@@ -86,10 +86,16 @@ def test_networks_are_embedded_in_half_precision(models, tmp_path, capsys):
         file, before = open_checkpoint(target), open_checkpoint(source)
         assert (file.kind, file.config) == (before.kind, before.config)
         assert file.metadata["license"] == "Apache-2.0"
-        assert {file.read(key).dtype for key in file.shapes} == {torch.float16}
-    refiner.leave.bias.data[0] = 1e6
+        weights = [file.read(key) for key in file.shapes]
+        assert {x.dtype for x in weights if x.ndim > 1} == {torch.float16}
+    refiner.leave.weight.data[0] = 1e6
     save_refiner(refiner, tmp_path / "model.safetensors")
-    with pytest.raises(ValueError, match=r"leave.bias: expected weights that half precision holds"):
+    with pytest.raises(
+        ValueError, match=r"leave.weight: expected weights that half precision holds"
+    ):
         embed_weights.embed(tmp_path / "model.safetensors", tmp_path / "weights")
     assert embed_weights.main([str(models / "transformer.safetensors")]) == 1
-    assert "expected a DreamStereo refiner or vae, got transformer" in capsys.readouterr().err
+    assert (
+        "expected a DreamStereo file (depth, refiner, vae), got transformer"
+        in capsys.readouterr().err
+    )

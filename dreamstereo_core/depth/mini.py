@@ -1,0 +1,92 @@
+"""The embedded depth network as an estimator: each frame by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..checks import check_frames
+from ..models.checkpoint_file import SAFETENSORS, WEIGHTS, CheckpointError, open_checkpoint
+from ..models.vae_base import channels_innermost
+from ..types import Video
+from .estimator import DepthError, DepthEstimator, choose_device
+from .mini_network import KIND, STRIDE, MiniDepthNetwork, fold_batch_norms, load_mini_network
+
+FILE = "mini_depth.safetensors"
+_BATCH = 4  # frames at once: more are no faster on a CPU and take more memory
+
+
+class MiniDepth(DepthEstimator):
+    """Inverse depth by the small network, at about 384 px; half of that comes out."""
+
+    name = "mini"
+    normalized = False
+
+    def __init__(self, network: MiniDepthNetwork, device: str | torch.device = "auto"):
+        self.size = network.config.size
+        fold_batch_norms(network.eval().requires_grad_(False))
+        channels_innermost(network)  # half as long on a CPU
+        self.network = network.to(choose_device(device))
+
+    @torch.inference_mode()
+    def predict(
+        self, video: Video, state: Any = None, *, new_shot: bool = False
+    ) -> tuple[Tensor, None]:
+        """Return raw inverse depth ``[T, 1, h / 2, w / 2]`` at the working size, and no state.
+
+        Raises:
+            TypeError: `video` is no floating point tensor.
+            ValueError: `video` has another shape.
+        """
+        check_frames("video", video, channels=3)
+        size = working_size(video.shape[2], video.shape[3], self.size)
+        depths = []
+        for frames in video.split(_BATCH):
+            frames = frames.to(self.network.mean.device, torch.float32)
+            small = F.interpolate(frames, size, mode="bilinear", antialias=True)
+            small = small.contiguous(memory_format=torch.channels_last)
+            depths.append(self.network(small).to(video.device).contiguous())
+        return torch.cat(depths), None
+
+
+def working_size(height: int, width: int, longest: int) -> tuple[int, int]:
+    """Return height and width, multiples of 32, of about the aspect; the longer is `longest`."""
+    scale = longest / max(height, width)
+    h, w = (max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (height, width))
+    return h, w
+
+
+def mini_path() -> Path | None:
+    """Return the embedded weights' file, if it is there."""
+    path = WEIGHTS / FILE
+    return path if path.is_file() else None
+
+
+def is_mini_depth(path: str | Path) -> bool:
+    """Return whether a file says of itself that it is a small depth network."""
+    path = Path(path)
+    if path.suffix not in SAFETENSORS or not path.is_file():
+        return False
+    try:
+        return open_checkpoint(path).kind == KIND
+    except CheckpointError:
+        return False  # the loader of the other kind names what is wrong
+
+
+def load_mini_depth(
+    path: str | Path | None = None, *, device: str | torch.device = "auto"
+) -> MiniDepth:
+    """Load the small network; None = the embedded weights.
+
+    Raises:
+        DepthError: the file is not there, or is not a small depth network.
+    """
+    path = WEIGHTS / FILE if path is None else path
+    try:
+        return MiniDepth(load_mini_network(path), device)
+    except (FileNotFoundError, CheckpointError) as error:
+        raise DepthError(f"mini: {error}") from error

@@ -1,0 +1,277 @@
+"""The depth recipe: losses, scores, data and a short run."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from depth_dataset import DepthDataset, DepthDataSettings
+from depth_losses import depth_losses, fixed_range, gradient_error, normalised, trimmed_error
+from depth_scores import depth_scores, fit_scale_shift, ordinal_accuracy
+from depth_shards import DepthView, DepthWriter, list_views
+from evaluate_depth_accuracy import evaluate, held_out_scenes, main
+from files import DataError
+from loop import RunSettings
+from safetensors.torch import load_file
+from train_depth import DepthSettings, build_network, optimizer, train
+
+from dreamstereo_core.depth import load_depth
+
+nan = math.nan
+
+
+def view(number: int, height: int = 40, width: int = 64) -> DepthView:
+    """A bright ball before a ramp."""
+    rng = np.random.default_rng(number)
+    y, x = np.mgrid[0:height, 0:width]
+    inverse = (0.1 + 0.5 * y / height).astype(np.float32)
+    ball = np.hypot(x - rng.integers(width), y - rng.integers(height)) < 9
+    inverse[ball] = 0.9
+    picture = np.where(ball[..., None], 220, 60 + 80 * (y % 8 < 4)[..., None]).astype(np.uint8)
+    return DepthView(np.broadcast_to(picture, (height, width, 3)).copy(), inverse)
+
+
+@pytest.fixture(scope="module")
+def views(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("views")
+    writer = DepthWriter(folder)
+    for i in range(6):
+        writer.add(view(i))
+    writer.flush()
+    return folder
+
+
+class TestLosses:
+    def test_normalised_by_hand(self):
+        x = torch.tensor([1.0, 2.0, 6.0, nan]).view(1, 1, 2, 2)
+        # Median 2; deviations 1, 0, 4, mean 5/3.
+        expected = torch.tensor([-0.6, 0.0, 2.4, 0.0]).view(1, 1, 2, 2)
+        torch.testing.assert_close(normalised(x.nan_to_num(9.0), x.isfinite()), expected)
+
+    def test_trimmed_error_by_hand(self):
+        a, b = torch.zeros(1, 1, 1, 6), torch.tensor([1.0, 2, 3, 4, 100, 7]).view(1, 1, 1, 6)
+        valid = torch.tensor([True] * 5 + [False]).view(1, 1, 1, 6)
+        assert trimmed_error(a, b, valid).tolist() == [2.5]
+
+    def test_gradient_error_against_loops(self):
+        torch.manual_seed(0)
+        a, b = torch.rand(2, 2, 1, 9, 12).unbind(0)
+        valid = torch.rand(2, 1, 9, 12) > 0.2
+        expected = torch.zeros(2)
+        for n in range(2):
+            for step in (1, 2, 4, 8):
+                d, m = ((x[n, 0, ::step, ::step]) for x in (a - b, valid))
+                for down, right in ((0, 1), (1, 0)):
+                    total, count = 0.0, 0
+                    for i in range(d.shape[0] - down):
+                        for j in range(d.shape[1] - right):
+                            if m[i, j] and m[i + down, j + right]:
+                                total += float((d[i + down, j + right] - d[i, j]).abs())
+                                count += 1
+                    expected[n] += total / max(1, count)
+        torch.testing.assert_close(gradient_error(a, b, valid), expected)
+
+    def test_scale_and_shift_do_not_matter_to_shape_and_slopes(self):
+        torch.manual_seed(0)
+        truth = torch.rand(2, 1, 16, 16)
+        weight, options = torch.ones(2), {"slopes": 1.0, "range_": 0.0}
+        losses = depth_losses(fixed_range(truth, truth > -1) * 3 + 5, truth, weight, **options)
+        assert losses["loss"] < 1e-4 < losses["range"]
+        assert depth_losses(torch.rand(2, 1, 16, 16), truth, weight, **options)["loss"] > 0.1
+
+    def test_unknown_pixels_and_weights_do_not_count(self):
+        torch.manual_seed(0)
+        truth, guess = torch.rand(2, 2, 1, 8, 8).unbind(0)
+        truth[0, 0, :4] = nan
+        options = {"slopes": 0.5, "range_": 0.5}
+        first = depth_losses(guess, truth, torch.tensor([1.0, 0.0]), **options)["loss"]
+        other = guess.clone()
+        other[0, 0, :4], other[1] = 7.0, 3.0
+        assert depth_losses(other, truth, torch.tensor([1.0, 0.0]), **options)["loss"] == first
+
+    def test_all_unknown_or_constant_is_finite(self):
+        guess = torch.full((2, 1, 8, 8), 0.3, requires_grad=True)
+        truth = torch.stack([torch.full((1, 8, 8), nan), torch.full((1, 8, 8), 2.0)])
+        loss = depth_losses(guess, truth, torch.ones(2), slopes=0.5, range_=0.5)["loss"]
+        loss.backward()
+        assert loss.isfinite() and guess.grad is not None and guess.grad.isfinite().all()
+
+
+class TestScores:
+    def test_fit_by_hand(self):
+        scale, shift = fit_scale_shift(torch.tensor([0.0, 1.0, 2.0]), torch.tensor([1.0, 3.0, 5.0]))
+        assert (scale, shift) == pytest.approx((2.0, 1.0))
+
+    def test_an_affine_guess_is_perfect(self):
+        truth = torch.rand(1, 1, 20, 20) + 0.1
+        scores = depth_scores(3 * truth + 7, truth)
+        assert scores.abs_rel == pytest.approx(0, abs=1e-6)
+        assert (scores.delta, scores.ordinal) == (1.0, 1.0)
+
+    def test_a_constant_guess_by_hand(self):
+        truth = torch.tensor([1.0, 3.0, nan, 0.0]).view(1, 1, 2, 2)
+        scores = depth_scores(torch.full((1, 1, 2, 2), 0.5), truth)
+        # The fit is 2 everywhere: depths 1/2 for 1 and 1/3.
+        assert scores.abs_rel == pytest.approx((0.5 + 0.5) / 2)
+        assert scores.delta == 0
+        assert scores.ordinal == 0.5  # ties count half
+
+    def test_what_is_fitted_behind_the_viewer_counts_as_far(self):
+        truth = torch.tensor([1.0, 1.0, 1.0, 0.1]).view(1, 1, 2, 2)
+        guess = torch.tensor([1.0, 1.0, -9.0, 1.0]).view(1, 1, 2, 2)
+        assert math.isfinite(depth_scores(guess, truth).abs_rel)
+
+    def test_ordinal_by_hand(self):
+        truth = torch.tensor([1.0, 1.05, 2.0])  # only pairs with the last one differ enough
+        right = ordinal_accuracy(torch.tensor([5.0, 1.0, 9.0]), truth, pairs=500, seed=0)
+        wrong = ordinal_accuracy(torch.tensor([5.0, 9.0, 1.0]), truth, pairs=500, seed=0)
+        assert (right, wrong) == (1.0, 0.0)
+
+    @pytest.mark.parametrize("guess", [torch.ones(1, 1, 2, 3), torch.full((1, 1, 2, 2), nan)])
+    def test_bad_predictions_are_named(self, guess):
+        with pytest.raises(ValueError, match="prediction"):
+            depth_scores(guess, torch.ones(1, 1, 2, 2))
+
+
+class TestData:
+    def test_shards_keep_depth_and_gaps(self, tmp_path):
+        made = view(3)
+        made.inverse_depth[:5] = nan
+        made.inverse_depth[5, 5] = 0.0
+        writer = DepthWriter(tmp_path)
+        writer.add(DepthView(made.picture, made.inverse_depth, 0.25))
+        writer.flush()
+        entry = list_views(tmp_path)[0]
+        read = entry.read()
+        largest = np.nanmax(made.inverse_depth)
+        np.testing.assert_allclose(read.inverse_depth, made.inverse_depth / largest, atol=2e-5)
+        assert entry.weight == 0.25 and read.inverse_depth[5, 5] == 0.0
+        assert np.abs(read.picture.astype(int) - made.picture).mean() < 4
+
+    def test_samples_depend_on_seed_and_number_alone(self, views):
+        settings = DepthDataSettings(views=(str(views),), height=32, width=64)
+        data = DepthDataset(settings, seed=1)
+        first = [data[i] for i in range(8)]
+        for i in (5, 0, 7):
+            again = DepthDataset(settings, seed=1)[i]
+            assert all(torch.equal(again[k], first[i][k]) for k in again)
+        other = DepthDataset(settings, seed=2)
+        assert not torch.equal(other[0]["picture"], first[0]["picture"])
+        assert first[0]["picture"].shape == (3, 32, 64)
+        assert first[0]["inverse_depth"].shape == (1, 16, 32)
+
+    def test_picture_and_depth_stay_together(self, views):
+        settings = DepthDataSettings(views=(str(views),), height=32, width=64, changes=False)
+        data = DepthDataset(settings)
+        for i in range(12):
+            sample = data[i]
+            near = sample["inverse_depth"] > 0.95
+            bright = torch.nn.functional.avg_pool2d(sample["picture"].mean(0, True), 2) > 0.72
+            assert (near == bright).float().mean() > 0.93
+
+    def test_held_out_views_are_others(self, views):
+        settings = DepthDataSettings(views=(str(views),), height=32, width=64)
+        held_out = {(e.path, e.index) for e in DepthDataset(settings, held_out=True).entries}
+        trained = {(e.path, e.index) for e in DepthDataset(settings).entries}
+        assert held_out and not held_out & trained
+
+    def test_bad_folders_are_named(self, tmp_path):
+        with pytest.raises(DataError, match="expected shards"):
+            list_views(tmp_path)
+        (tmp_path / "views-00000.safetensors").write_bytes(b"no")
+        with pytest.raises(DataError, match="expected a shard"):
+            list_views(tmp_path)
+
+
+def settings(views, **run) -> DepthSettings:
+    changed = {"steps": 4, "batch": 2, "warmup": 1, "log_every": 1, "sample_every": 4, **run}
+    return DepthSettings(
+        data=DepthDataSettings(views=(str(views),), height=32, width=32),
+        run=RunSettings(**{"checkpoint_every": 2, **changed}),
+        widths=(8, 8, 8, 8, 8),
+        size=32,
+        frozen=0,
+    )
+
+
+class TestRecipe:
+    def test_resumed_is_uninterrupted(self, views, tmp_path):
+        whole = train(settings(views), tmp_path / "whole")
+        for name in ("a", "b"):  # the second call goes on
+            part = train(settings(views, steps=4), tmp_path / "parts")
+            if name == "a":
+                for file in (tmp_path / "parts" / "checkpoints").glob("*4*"):
+                    file.unlink()
+        a, b = load_file(whole), load_file(part)
+        assert all(torch.equal(a[k], b[k]) for k in a)
+        assert load_depth(whole, device="cpu").name == "mini"
+
+    def test_the_trunk_moves_slower(self, views, tmp_path):
+        made = settings(views, steps=1, ema=0.0, weight_decay=0.0)
+        torch.manual_seed(0)
+        before = build_network(made).state_dict()
+        after = load_file(train(made, tmp_path))
+        moved = {
+            name: (after[name].float() - before[name]).abs().max()
+            for name in ("features.17.conv.2.weight", "head.weight")
+        }
+        # Adam's first step is the rate itself.
+        ratio = moved["features.17.conv.2.weight"] / moved["head.weight"]
+        assert ratio == pytest.approx(made.trunk_lr, rel=0.4)
+
+    def test_frozen_layers_stay(self, views, tmp_path):
+        start = build_network(settings(views))
+        torch.save(start.state_dict(), tmp_path / "trunk.pth")
+        made = replace(settings(views), trunk=str(tmp_path / "trunk.pth"), frozen=2)
+        for steps in (2, 4):
+            shorter = replace(made, run=replace(made.run, steps=steps))
+            after = load_file(train(shorter, tmp_path / "run"))
+        moved = set()
+        for name, weight in start.state_dict().items():
+            if name in after and weight.ndim == 1 and not torch.equal(after[name], weight):
+                moved.add(".".join(name.split(".")[:2]))
+        assert {"features.2", "features.3", "features.5"} <= moved
+        assert not {"features.0", "features.1"} & moved
+
+    def test_freezing_random_weights_is_refused(self, views):
+        with pytest.raises(ValueError, match="frozen: expected 0"):
+            build_network(replace(settings(views), frozen=1))
+
+    def test_every_weight_is_trained_once(self, views):
+        network = build_network(settings(views))
+        groups = optimizer(network, RunSettings(), 0.3).param_groups
+        trained = [id(p) for group in groups for p in group["params"]]
+        assert sorted(trained) == sorted(id(p) for p in network.parameters())
+
+    def test_a_trunk_of_another_network_is_named(self, views, tmp_path):
+        torch.save({"features.0.0.weight": torch.zeros(1)}, tmp_path / "x.pth")
+        made = DepthSettings(
+            DepthDataSettings((str(views),)), RunSettings(), trunk=str(tmp_path / "x.pth")
+        )
+        with pytest.raises(ValueError, match="expected MobileNetV2's weights"):
+            build_network(made)
+
+
+class TestEvaluation:
+    def test_a_ramp_is_scored_and_printed(self, views, capsys):
+        assert main(["--scenes", str(views), "--depth", "gradient", "cues"]) == 0
+        text = capsys.readouterr().out
+        assert "| rendered (6) | gradient |" in text and "| rendered (6) | cues |" in text
+
+    def test_the_truth_itself_is_perfect(self, views):
+        class Perfect:
+            name, normalized = "perfect", False
+
+            def __init__(self):
+                self.truths = [s.inverse_depth for s in held_out_scenes((), views)]
+
+            def predict(self, video, state=None, *, new_shot=False):
+                return 2 * self.truths.pop(0) + 1, None
+
+        table = evaluate(held_out_scenes((), views), {"perfect": Perfect()})
+        assert all(s.abs_rel < 1e-3 for s in table["rendered", "perfect"])
+
+    def test_a_missing_folder_is_one_line(self, tmp_path, capsys):
+        assert main(["--stereo", str(tmp_path / "none"), "--depth", "gradient"]) == 1
+        assert capsys.readouterr().err.count("\n") == 1

@@ -1,0 +1,111 @@
+"""Real pictures with the weight-free estimator's depth, a weak teacher for the depth network.
+
+    python training/weak_views.py OUT --photos FOLDER --videos FOLDER_OR_FILE... [--weight 0.25]
+
+It knows little (lower is nearer, figures stand out, what moves is near), but on real photographs
+and films, which rendered scenes are not. Its samples count less than true ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from clips import find_sources
+from depth_shards import DepthView, DepthWriter
+from fetch_media import TABLE, Media
+from files import DataError
+from settings import load_settings
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from dreamstereo_core import VideoError, read_frames
+from dreamstereo_core.depth import EmbeddedDepth
+
+SIZE = (224, 384)
+RUN = 4
+"""Frames of a film seen together: motion is one of the teacher's cues."""
+
+
+def photo_clips(folder: Path, crops: int, rng: np.random.Generator) -> Iterator[Tensor]:
+    """Yield crops `[1, 3, 224, 384]` of the photographs that the evaluation leaves for training."""
+    held_out = load_settings(Media, TABLE).held_out
+    for path in sorted(folder.glob("*.jpg")):
+        image = None if path.name in held_out else cv2.imread(str(path))
+        if image is None:
+            continue
+        picture = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1)[None].float() / 255
+        yield from (crop(picture, rng) for _ in range(crops))
+
+
+def film_clips(sources: list[Path], runs: int, rng: np.random.Generator) -> Iterator[Tensor]:
+    """Yield runs `[RUN, 3, 224, 384]` from all over each film."""
+    for path in sources:
+        try:
+            total = sum(1 for _ in read_frames(path))
+            starts = sorted(rng.integers(0, max(1, total - RUN), runs).tolist())
+            for start in starts if total >= RUN else ():
+                frames = [frame.pixels for frame in islice(read_frames(path, start), RUN)]
+                if len(frames) == RUN:
+                    yield crop(torch.stack(frames), rng)
+        except VideoError as error:
+            print(f"left out: {error}", file=sys.stderr)
+
+
+def crop(frames: Tensor, rng: np.random.Generator) -> Tensor:
+    """Cut the frame's aspect out of `[T, 3, H, W]`, as large as it goes or a little smaller."""
+    h, w = frames.shape[-2:]
+    scale = min(h / SIZE[0], w / SIZE[1]) * rng.uniform(0.75, 1.0)
+    ch, cw = max(1, int(SIZE[0] * scale)), max(1, int(SIZE[1] * scale))
+    y, x = int(rng.integers(h - ch + 1)), int(rng.integers(w - cw + 1))
+    part = frames[..., y : y + ch, x : x + cw]
+    return F.interpolate(part, SIZE, mode="bilinear", antialias=True).clamp(0, 1)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the views; return the exit code."""
+    options = _parser().parse_args(arguments)
+    rng = np.random.default_rng(options.seed)
+    teacher = EmbeddedDepth()
+    try:
+        writer = DepthWriter(options.out, "weak")
+        if writer.shards:
+            raise DataError(f"{options.out}: expected a folder without weak views")
+        sources = find_sources(options.videos, []) if options.videos else []
+        photos = photo_clips(options.photos, options.crops, rng) if options.photos else iter(())
+        for clips in (photos, film_clips(sources, options.runs, rng)):
+            for clip in tqdm(clips):
+                raw, _ = teacher.predict(clip, None, new_shot=True)
+                inverse = F.interpolate(raw[-1:], SIZE, mode="bilinear")[0, 0]
+                picture = (clip[-1].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+                inverse = (inverse - inverse.amin()).numpy()
+                writer.add(DepthView(picture, inverse, options.weight))
+        writer.flush()
+    except (DataError, VideoError, ValueError, OSError) as error:
+        print(f"weak_views: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Real pictures with a weak teacher's depth.")
+    add = parser.add_argument
+    add("out", type=Path, help="folder of the shards")
+    add("--photos", type=Path, help="folder of photographs, *.jpg")
+    add("--crops", type=int, default=3, help="of each photograph")
+    add("--videos", type=Path, nargs="+", default=[], help="films or folders of them")
+    add("--runs", type=int, default=6, help="short runs of each film")
+    add("--weight", type=float, default=0.25, help="of a sample, beside 1 for a true one")
+    add("--seed", type=int, default=0)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
