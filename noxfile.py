@@ -78,10 +78,10 @@ def comfyui_tree(session: nox.Session) -> Path:
 
 def need_egl(session: nox.Session) -> None:
     """Install what draws the scenes of the depth training where it is missing and root may."""
-    if not find_library("EGL") and hasattr(os, "geteuid") and os.geteuid() == 0:
-        if shutil.which("apt-get"):
-            session.run("apt-get", "-q", "update", external=True)
-            session.run("apt-get", "-q", "install", "-y", "libegl1", external=True)
+    if find_library("EGL") or not shutil.which("apt-get") or os.geteuid() != 0:
+        return
+    session.run("apt-get", "-q", "update", external=True)
+    session.run("apt-get", "-q", "install", "-y", "libegl1", "libgl1-mesa-dri", external=True)
 
 
 def need_chromium(session: nox.Session) -> None:
