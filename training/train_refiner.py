@@ -22,6 +22,7 @@ from residual import wide_holes
 from torch import Tensor, nn
 
 from dreamstereo_core.models.refiner import Refiner, load_refiner, save_refiner
+from dreamstereo_core.models.vae_base import channels_innermost
 
 SHOWN = 48
 
@@ -62,7 +63,8 @@ def train(settings: RefinerSettings, folder: Path) -> Path:
         refiner.initialize_weights()
     else:
         refiner = load_refiner(settings.start)
-    refiner.to(memory_format=torch.channels_last).requires_grad_(True).train()
+    channels_innermost(refiner)
+    refiner.requires_grad_(True).train()
     perceptual = perceptual_or_none(settings.perceptual, accelerator.device)
     dataset = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(settings.data, seed=run.seed, held_out=True)

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from ..types import OcclusionMask, Video
 from .checkpoint_file import CheckpointError, open_checkpoint, save_checkpoint
+from .vae_base import channels_innermost
 
 CELL = 4
 """Pixels of a cell's side at the finest scale that it works on; the next are twice as large."""
@@ -135,11 +136,7 @@ def load_refiner(
             f"{file.path}: expected a refiner of widths {WIDTHS} and blocks {BLOCKS}, "
             f"got {file.config}"
         )
-    weights = {
-        name: file.read(name).to(torch.float32, memory_format=torch.channels_last)
-        if len(shape) == 4
-        else file.read(name).float()
-        for name, shape in expected.items()
-    }
+    weights = {name: file.read(name).float() for name in expected}
     refiner.load_state_dict(weights, assign=True)
+    channels_innermost(refiner)
     return refiner.to(device).eval().requires_grad_(False)
