@@ -45,7 +45,7 @@ def align(values: Tensor, wanted: Tensor, weight: Tensor, noise_ratio: Tensor) -
             ones', both relative to their spreads.
     """
     weight = weight + 1e-6
-    robust = weight
+    robust = weight * _inliers(values, wanted)
     for _ in range(_ROUNDS):
         share = robust / robust.sum()
         center, target = (share * values).sum(), (share * wanted).sum()
@@ -59,6 +59,19 @@ def align(values: Tensor, wanted: Tensor, weight: Tensor, noise_ratio: Tensor) -
         scale = scale / slope.clamp(min=_LEAST_CORRELATION)
         error = (scale * x - y).abs()
         residual = 1.48 * error.median()
-        robust = weight / (1 + (error / (_OUTLIER * residual + 1e-3 * yy.sqrt() + 1e-30)).square())
+        floor = 1e-3 * yy.sqrt() + torch.finfo(x.dtype).tiny
+        robust = weight / (1 + (error / (_OUTLIER * residual + floor)).square())
     figures = (scale, center, target, xx.sqrt(), yy.sqrt(), correlation, residual)
     return Alignment(*torch.stack(figures).tolist())
+
+
+def _inliers(values: Tensor, wanted: Tensor) -> Tensor:
+    """Return 1 for points near the line by medians, else 0: least squares would run to the far ones.
+
+    Where more than half of the points are one value, there is no such line, and all are 1.
+    """
+    x, y = values - values.median(), wanted - wanted.median()
+    x_spread, y_spread = x.abs().median(), y.abs().median()
+    error = (x * (y_spread / x_spread) - y).abs()
+    near = error <= _OUTLIER * 1.48 * error.median()
+    return torch.where((x_spread > 0) & (y_spread > 0), near.to(x.dtype), 1.0)

@@ -109,7 +109,8 @@ class SteadyDepth(DepthEstimator):
         flow = optical_flow(frames, before, width=_SIZE)
         trust = agreement(frames, before, flow)
         steady = []
-        for one in zip(raw.float().split(1), *(x.split(1) for x in (frames, flow, trust))):
+        parts = (x.split(1) for x in (raw.float(), frames, flow, trust))
+        for one in zip(*parts, strict=True):
             memory = _start(*one[:2]) if memory is None else _continue(*one, memory)
             steady.append(memory.depth)
         assert memory is not None  # a chunk has frames
@@ -146,7 +147,7 @@ def agreement(frames: Video, before: Video, flow: Tensor) -> Tensor:
     h, w = flow.shape[2:]
     x = torch.arange(w, device=flow.device) + flow[:, :1]
     y = torch.arange(h, device=flow.device)[:, None] + flow[:, 1:]
-    inside = (x >= -0.5) & (x <= w - 0.5) & (y >= -0.5) & (y <= h - 0.5)
+    inside = (x >= -1) & (x <= w) & (y >= -1) & (y <= h)  # a pixel off is the flow's own error
     return inside / (1 + (surprise / _SURPRISE).square())
 
 
