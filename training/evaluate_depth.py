@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         estimators = load_estimators(options.depth, raw=options.raw)
         results = {
-            path.name: evaluate(path, estimators, options.frames, options.drift)
+            path.name: evaluate(path, estimators, options.frames, options.drift, options.width)
             for path in find_sources(options.videos, [])
         }
     except (VideoError, DepthError, DataError, ValueError, OSError, ImportError) as error:
@@ -92,10 +92,14 @@ def load_estimators(names: Iterable[str], *, raw: bool = True) -> dict[str, Dept
 
 
 def evaluate(
-    path: Path, estimators: dict[str, DepthEstimator], frames: int | None, drift: int
+    path: Path,
+    estimators: dict[str, DepthEstimator],
+    frames: int | None = None,
+    drift: int = 0,
+    width: int = WIDTH,
 ) -> dict[str, Figures]:
     """Return the figures of each estimator on a video's first frames."""
-    pictures = [_small(f.pixels[None])[0] for f in islice(read_frames(path), frames)]
+    pictures = [_small(f.pixels[None], width)[0] for f in islice(read_frames(path), frames)]
     results = {}
     for name, estimator in tqdm(estimators.items(), desc=path.name, disable=None):
         results[name] = stability(stream_depth(estimator, pictures))
@@ -196,9 +200,9 @@ def _cell(figures: Figures, raw: Figures, key: str) -> str:
     return f"{value:.3f}{left}"
 
 
-def _small(frame: Tensor) -> Tensor:
-    height = max(1, round(WIDTH * frame.shape[2] / frame.shape[3]))
-    return F.interpolate(frame, (height, WIDTH), mode="area")
+def _small(frame: Tensor, width: int) -> Tensor:
+    height = max(1, round(width * frame.shape[2] / frame.shape[3]))
+    return F.interpolate(frame, (height, width), mode="area")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -210,6 +214,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--frames", type=int, default=100, help="of each video")
     add("--drift", type=int, default=0, metavar="N",
         help="frames after which the scale is compared; 0: not")  # fmt: skip
+    add("--width", type=int, default=WIDTH, help="of the frames, in pixels")
     add("--no-raw", dest="raw", action="store_false", help="only the steadied ones")
     add("--json", type=Path, help="write the figures here, too")
     return parser

@@ -66,9 +66,10 @@ def align(values: Tensor, wanted: Tensor, weight: Tensor, noise_ratio: Tensor) -
 
 
 def _inliers(values: Tensor, wanted: Tensor) -> Tensor:
-    """Return 1 for points near the line by medians, else 0: least squares would run to the far ones.
+    """Return 1 for points near the line by medians, else 0.
 
-    Where more than half of the points are one value, there is no such line, and all are 1.
+    Least squares alone would run to those that are far out. Where more than half of the points are
+    one value, there is no such line, and all are 1.
     """
     x, y = values - values.median(), wanted - wanted.median()
     x_spread, y_spread = x.abs().median(), y.abs().median()

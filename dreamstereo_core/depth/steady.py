@@ -28,9 +28,10 @@ from ..flow import box_mean, optical_flow, resize_flow, warp
 from ..types import Video
 from .align import align
 from .estimator import DepthError, DepthEstimator
-from .guided import shrink
+from .guided import guided_filter, shrink
 
 _SIZE = 256  # px, the longer side at which flow and colours are looked at
+_RADIUS, _EPSILON = 7, 1e-3  # of the flow's smoothing: px, and variance of the picture
 _NEW = 0.08  # share of a new frame, at least
 _LONGEST = 500  # frames that the reference is a mean of, at most
 _SURE = 10  # frames after which the reference counts half of what it ever does in the fit
@@ -106,7 +107,7 @@ class SteadyDepth(DepthEstimator):
         memory = None if state is None or new_shot else state.memory
         frames = shrink(video.float(), _SIZE)
         before = torch.cat((frames[:1] if memory is None else memory.frame, frames[:-1]))
-        flow = optical_flow(frames, before, width=_SIZE)
+        flow = _even(optical_flow(frames, before, width=_SIZE), frames)
         trust = agreement(frames, before, flow)
         steady = []
         parts = (x.split(1) for x in (raw.float(), frames, flow, trust))
@@ -143,12 +144,18 @@ def agreement(frames: Video, before: Video, flow: Tensor) -> Tensor:
     flash = difference.flatten(2).median(dim=2).values
     surprise = box_mean((difference - flash[..., None, None]).abs().mean(1, keepdim=True), 3)
     grain = surprise.flatten(1).median(dim=1).values.clamp(max=_GRAIN).view(-1, 1, 1, 1)
-    surprise = (surprise - 2 * grain).clamp(min=0)
+    surprise = box_mean((surprise - 2 * grain).clamp(min=0), 3)
     h, w = flow.shape[2:]
     x = torch.arange(w, device=flow.device) + flow[:, :1]
     y = torch.arange(h, device=flow.device)[:, None] + flow[:, 1:]
     inside = (x >= -1) & (x <= w) & (y >= -1) & (y <= h)  # a pixel off is the flow's own error
     return inside / (1 + (surprise / _SURPRISE).square())
+
+
+def _even(flow: Tensor, frames: Video) -> Tensor:
+    """Smooth a flow up to the picture's edges: where nothing is to be seen it is a patchwork."""
+    guided = (guided_filter(x, frames, radius=_RADIUS, epsilon=_EPSILON) for x in flow.split(1, 1))
+    return torch.cat(tuple(guided), dim=1)
 
 
 def _start(raw: Tensor, frame: Video) -> Memory:
