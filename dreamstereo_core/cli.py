@@ -128,6 +128,8 @@ def _add_input(parser: argparse.ArgumentParser, output: str) -> None:
     parser.add_argument("--depth", default="auto", metavar="auto|embedded|MODEL|PATH",
                         help="estimator, or a depth video or image sequence")  # fmt: skip
     parser.add_argument("--invert-depth", action="store_true", help="supplied depth: black is near")
+    parser.add_argument("--no-steady", dest="steady", action="store_false",
+                        help="leave a MODEL's depth as it is, frame by frame")  # fmt: skip
     parser.add_argument("--download", action="store_true", help="allow a MODEL to be downloaded")
     _add_checkpoint(parser.add_argument_group("a CHECKPOINT's options"))
 
@@ -198,6 +200,7 @@ def _models(options: argparse.Namespace) -> dict:
         allow_download=options.download,
         invert=options.invert_depth,
         start=getattr(options, "frames", (0, None))[0],
+        steady=options.steady,
     )
     inpainter = load_inpainter(
         options.fill,

@@ -12,6 +12,7 @@ from .embedded import EmbeddedDepth
 from .estimator import DepthError, DepthEstimator
 from .mini import MiniDepth, is_mini_depth, load_mini_depth, mini_path
 from .normalize import ShotNormalizer, ShotScale, normalize
+from .steady import SteadyDepth
 from .supplied import SuppliedDepth
 from .transformers_depth import (
     DEFAULT_MODEL,
@@ -37,6 +38,7 @@ __all__ = [
     "MiniDepth",
     "ShotNormalizer",
     "ShotScale",
+    "SteadyDepth",
     "SuppliedDepth",
     "TransformersDepth",
     "VideoDepthAnything",
@@ -60,6 +62,7 @@ def load_depth(
     allow_download: bool = False,
     invert: bool = False,
     start: int = 0,
+    steady: bool = True,
 ) -> DepthEstimator:
     """Return the estimator that `spec` names.
 
@@ -74,6 +77,7 @@ def load_depth(
         allow_download: fetch a hub model that is not in the local cache.
         invert: a depth file has 0 = near.
         start: a depth file's frame that belongs to the video's first one; models need none.
+        steady: keep the depth of a per-frame model steady along a shot, see `SteadyDepth`.
 
     Raises:
         DepthError: the model or file is not there, or cannot be used.
@@ -100,7 +104,8 @@ def load_depth(
         return load_video_depth(spec, device=device, dtype=dtype, allow_download=allow_download)
     if not is_model and (isinstance(spec, Path) or not _HUB_ID.fullmatch(spec)):
         raise DepthError(f"{spec}: no such file or folder, and no model's id (owner/name)")
-    return TransformersDepth(spec, device=device, dtype=dtype, allow_download=allow_download)
+    depth = TransformersDepth(spec, device=device, dtype=dtype, allow_download=allow_download)
+    return SteadyDepth(depth) if steady else depth
 
 
 def describe_models() -> dict[str, str]:

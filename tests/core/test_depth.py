@@ -13,6 +13,7 @@ from dreamstereo_core.depth import (
     VIDEO_MODEL,
     DepthError,
     EmbeddedDepth,
+    SteadyDepth,
     SuppliedDepth,
     TransformersDepth,
     describe_models,
@@ -209,8 +210,9 @@ class TestTransformers:
     def test_a_local_model_gives_the_networks_own_values(self, tiny_model):
         from transformers import AutoModelForDepthEstimation
 
-        depth = load_depth(tiny_model, device="cpu")
+        depth = load_depth(tiny_model, device="cpu", steady=False)
         assert isinstance(depth, TransformersDepth)
+        assert isinstance(load_depth(tiny_model, device="cpu"), SteadyDepth)
         video = torch.full((5, 3, 28, 42), 0.5)
         raw, state = depth.predict(video)
         assert (state, raw.shape) == (None, (5, 1, 28, 42))

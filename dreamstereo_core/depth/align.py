@@ -1,0 +1,78 @@
+"""Scale and shift between two depths of the same scene, by robust least squares."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_ROUNDS = 5  # of re-weighting
+_OUTLIER = 2.4  # standard deviations at which a point counts half
+_LEAST_CORRELATION = 0.8  # a scale is not believed to be larger than with that one
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """``aligned = (values - center) * scale + target``, and how good that is."""
+
+    scale: float
+    center: float
+    """Mean of the values that agree."""
+    target: float
+    """Mean of the wanted ones there."""
+    spread: float
+    """Standard deviation of the values there."""
+    wanted_spread: float
+    """The same of the wanted ones."""
+    correlation: float
+    residual: float
+    """Robust standard deviation of ``aligned - wanted``."""
+
+
+def align(values: Tensor, wanted: Tensor, weight: Tensor, noise_ratio: Tensor) -> Alignment:
+    """Fit `values` ``[N]`` to `wanted` ``[N]`` with iteratively re-weighted least squares.
+
+    Both are noisy, so this is Deming's regression: common least squares would take the values'
+    noise for a smaller scale, a little in each frame. Points off the line lose weight as in
+    Cauchy's M-estimator.
+
+    Args:
+        values: finite.
+        wanted: finite.
+        weight: of each point, at least 0; if all are 0, all count the same.
+        noise_ratio: at least 1, per point: variance of the values' noise over that of the wanted
+            ones', both relative to their spreads.
+    """
+    weight = weight + 1e-6
+    robust = weight * _inliers(values, wanted)
+    for _ in range(_ROUNDS):
+        share = robust / robust.sum()
+        center, target = (share * values).sum(), (share * wanted).sum()
+        x, y = values - center, wanted - target
+        xx, yy, xy = (share * x * x).sum(), (share * y * y).sum(), (share * x * y).sum()
+        correlation = xy / (xx.sqrt() * yy.sqrt()).clamp(min=torch.finfo(x.dtype).tiny)
+        excess = (share * noise_ratio).sum() - 1
+        root = (excess.square() + 4 * (excess + 1) * correlation.square()).sqrt()
+        slope = 2 * (excess + 1) * correlation / (excess + root).clamp(min=1e-6)
+        scale = (yy / xx.clamp(min=torch.finfo(x.dtype).tiny)).sqrt()
+        scale = scale / slope.clamp(min=_LEAST_CORRELATION)
+        error = (scale * x - y).abs()
+        residual = 1.48 * error.median()
+        floor = 1e-3 * yy.sqrt() + torch.finfo(x.dtype).tiny
+        robust = weight / (1 + (error / (_OUTLIER * residual + floor)).square())
+    figures = (scale, center, target, xx.sqrt(), yy.sqrt(), correlation, residual)
+    return Alignment(*torch.stack(figures).tolist())
+
+
+def _inliers(values: Tensor, wanted: Tensor) -> Tensor:
+    """Return 1 for points near the line by medians, else 0.
+
+    Least squares alone would run to those that are far out. Where more than half of the points are
+    one value, there is no such line, and all are 1.
+    """
+    x, y = values - values.median(), wanted - wanted.median()
+    x_spread, y_spread = x.abs().median(), y.abs().median()
+    error = (x * (y_spread / x_spread) - y).abs()
+    near = error <= _OUTLIER * 1.48 * error.median()
+    return torch.where((x_spread > 0) & (y_spread > 0), near.to(x.dtype), 1.0)

@@ -1,0 +1,224 @@
+"""Measure how steady depth is over time, with and without `SteadyDepth`.
+
+    python training/evaluate_depth.py --videos FOLDER --depth embedded noisy
+    python training/evaluate_depth.py --videos street.avi --depth noisy --frames 100 --drift 1000
+
+Measured is the inverse depth in [0, 1] that a conversion would use, at 256 pixels of width, in
+percent of its range: the temporal alignment error (TAE) along OpenCV's DIS flow, the flicker where
+the picture stands still, and how much the scale has changed after many frames of the same second,
+there and back. "noisy" is a stand-in for a per-frame model: each frame has a scale, a shift and
+noise of its own; "noisy:NAME" does that to another estimator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+
+import torch
+from clips import find_sources
+from depth_stability import (
+    NoisyDepth,
+    PictureDepth,
+    alignment_error,
+    flicker,
+    flow_and_trust,
+    relative_scale,
+    still_region,
+    there_and_back,
+)
+from files import DataError
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from dreamstereo_core import VideoError, load_depth, read_frames
+from dreamstereo_core.depth import (
+    DepthError,
+    DepthEstimator,
+    ShotNormalizer,
+    SteadyDepth,
+    normalize,
+)
+from dreamstereo_core.scenes import ShotDetector
+from dreamstereo_core.segments import split_film
+
+WIDTH = 256
+STILL_SHARE = 0.1
+"""Of the picture, that must stand still for its flicker to count."""
+_CHUNK = 8
+_LOOPED = 25  # frames that go there and back
+
+Figures = dict[str, float]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; return 0, or 1 with one line that says what is wrong."""
+    options = _parser().parse_args(arguments)
+    try:
+        estimators = load_estimators(options.depth, raw=options.raw)
+        results = {
+            path.name: evaluate(path, estimators, options.frames, options.drift, options.width)
+            for path in find_sources(options.videos, [])
+        }
+    except (VideoError, DepthError, DataError, ValueError, OSError, ImportError) as error:
+        print(f"evaluate_depth: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    print(table(results))
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
+    return 0
+
+
+def load_estimators(names: Iterable[str], *, raw: bool = True) -> dict[str, DepthEstimator]:
+    """Return each estimator as it is where `raw`, and steadied where that is possible."""
+    estimators: dict[str, DepthEstimator] = {}
+    for name in names:
+        kind, _, inner = name.partition(":")
+        if kind == "noisy":
+            estimator = NoisyDepth(load_depth(inner, steady=False) if inner else PictureDepth())
+        else:
+            estimator = load_depth(name, steady=False)
+        if raw:
+            estimators[name] = estimator
+        if not estimator.normalized:
+            estimators[f"{name}, steady"] = SteadyDepth(estimator)
+    return estimators
+
+
+def evaluate(
+    path: Path,
+    estimators: dict[str, DepthEstimator],
+    frames: int | None = None,
+    drift: int = 0,
+    width: int = WIDTH,
+) -> dict[str, Figures]:
+    """Return the figures of each estimator on a video's first frames."""
+    pictures = [_small(f.pixels[None], width)[0] for f in islice(read_frames(path), frames)]
+    results = {}
+    for name, estimator in tqdm(estimators.items(), desc=path.name, disable=None):
+        results[name] = stability(stream_depth(estimator, pictures))
+        if drift:
+            looped = there_and_back(pictures[:_LOOPED], drift)
+            results[name]["drift"] = drift_of(
+                (depth for _, depth, _ in stream_depth(estimator, looped)),
+                2 * min(_LOOPED, len(pictures)) - 2,
+            )
+    return results
+
+
+def stream_depth(
+    estimator: DepthEstimator, frames: Iterable[Tensor]
+) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """Yield frame `[1, 3, h, w]`, inverse depth `[1, 1, h, w]`, and whether a shot starts."""
+    normalizer, state = ShotNormalizer(), None
+    coming: deque[tuple[Tensor, bool]] = deque()
+    waiting: deque[tuple[Tensor, Tensor, bool]] = deque()
+
+    def release(scales: Iterable) -> Iterator[tuple[Tensor, Tensor, bool]]:
+        for scale in scales:
+            frame, raw, new_shot = waiting.popleft()
+            depth = raw if estimator.normalized else normalize(raw, scale.low, scale.high)
+            size = frame.shape[2:]
+            yield frame, F.interpolate(depth, size, mode="bilinear", antialias=True), new_shot
+
+    def take(raws: Tensor) -> Iterator[tuple[Tensor, Tensor, bool]]:
+        for raw in raws:
+            frame, new_shot = coming.popleft()
+            waiting.append((frame, raw[None], new_shot))
+            yield from release(normalizer.push(raw, new_shot=new_shot))
+
+    for part in split_film(frames, ShotDetector(), None, _CHUNK):
+        if part.new_shot:
+            yield from take(estimator.flush(state))
+        coming.extend((f[None], part.new_shot and i == 0) for i, f in enumerate(part.video))
+        raws, state = estimator.predict(part.video, state, new_shot=part.new_shot)
+        yield from take(raws)
+    yield from take(estimator.flush(state))
+    yield from release(normalizer.flush())
+
+
+def stability(depths: Iterable[tuple[Tensor, Tensor, bool]]) -> Figures:
+    """Return TAE and flicker in percent of the depth's range, as means over pairs of frames."""
+    sums: dict[str, list[float]] = defaultdict(list)
+    before = None
+    for frame, depth, new_shot in depths:
+        if before is not None and not new_shot:
+            flow, trust = flow_and_trust(frame, before[0])
+            sums["tae"].append(alignment_error(depth, before[1], flow, trust))
+            still = still_region(frame, before[0])
+            if still.float().mean() > STILL_SHARE:
+                sums["flicker"].append(flicker(depth, before[1], still))
+        before = frame, depth
+    means = {name: torch.tensor(values) for name, values in sums.items()}
+    return {
+        name: 100 * float(means[name].nanmean()) if name in means else float("nan")
+        for name in ("tae", "flicker")
+    }
+
+
+def drift_of(depths: Iterable[Tensor], period: int) -> float:
+    """Return by how many percent the scale of the last period differs from the first one's.
+
+    The first period and the last whole one show the same pictures, so their mean depths differ by
+    the scale, and by what noise is left.
+    """
+    first: list[Tensor] = []
+    cycle: list[Tensor] = []
+    last: list[Tensor] = []
+    for depth in depths:
+        cycle.append(depth)
+        if len(cycle) == period:
+            first, last, cycle = first or cycle, cycle, []
+    if not first:
+        raise ValueError(f"drift: expected at least {period} frames, got {len(cycle)}")
+    means = [torch.cat(depths).mean(0) for depths in (last, first)]
+    return 100 * abs(relative_scale(*means) - 1)
+
+
+def table(results: dict[str, dict[str, Figures]]) -> str:
+    """Return a Markdown table; in brackets what is left of the estimator's own figure."""
+    lines = ["| video | depth | TAE % | still flicker % | drift % |", "|---|---|---|---|---|"]
+    for video, rows in results.items():
+        for name, figures in rows.items():
+            raw = rows.get(name.removesuffix(", steady"), {}) if name.endswith("steady") else {}
+            cells = [_cell(figures, raw, key) for key in ("tae", "flicker", "drift")]
+            lines.append(f"| {video} | {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(figures: Figures, raw: Figures, key: str) -> str:
+    value, own = figures.get(key, float("nan")), raw.get(key, float("nan"))
+    if value != value:
+        return ""
+    left = f" ({value / own:.2f})" if key != "drift" and own > 0 else ""
+    return f"{value:.3f}{left}"
+
+
+def _small(frame: Tensor, width: int) -> Tensor:
+    height = max(1, round(width * frame.shape[2] / frame.shape[3]))
+    return F.interpolate(frame, (height, width), mode="area")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Measure how steady depth is over time.")
+    add = parser.add_argument
+    add("--videos", type=Path, nargs="+", required=True, help="files or folders")
+    add("--depth", nargs="+", default=["embedded", "noisy"],
+        help="embedded, noisy, noisy:NAME, or as for the command")  # fmt: skip
+    add("--frames", type=int, default=100, help="of each video")
+    add("--drift", type=int, default=0, metavar="N",
+        help="frames after which the scale is compared; 0: not")  # fmt: skip
+    add("--width", type=int, default=WIDTH, help="of the frames, in pixels")
+    add("--no-raw", dest="raw", action="store_false", help="only the steadied ones")
+    add("--json", type=Path, help="write the figures here, too")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
