@@ -99,7 +99,8 @@ def load_depth(
     if spec == "cues":
         return EmbeddedDepth()
     if spec == "mini" or is_mini_depth(spec):
-        return load_mini_depth(None if spec == "mini" else spec, device=device)
+        depth = load_mini_depth(None if spec == "mini" else spec, device=device)
+        return SteadyDepth(depth) if steady else depth
     if for_video:
         return load_video_depth(spec, device=device, dtype=dtype, allow_download=allow_download)
     if not is_model and (isinstance(spec, Path) or not _HUB_ID.fullmatch(spec)):
