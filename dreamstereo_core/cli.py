@@ -128,6 +128,8 @@ def _add_input(parser: argparse.ArgumentParser, output: str) -> None:
     parser.add_argument("--depth", default="auto", metavar="auto|embedded|MODEL|PATH",
                         help="estimator, or a depth video or image sequence")  # fmt: skip
     parser.add_argument("--invert-depth", action="store_true", help="supplied depth: black is near")
+    parser.add_argument("--metric-depth", action="store_true",
+                        help="supplied depth: distances, large is far (EXR: metres)")  # fmt: skip
     parser.add_argument("--download", action="store_true", help="allow a MODEL to be downloaded")
     _add_checkpoint(parser.add_argument_group("a CHECKPOINT's options"))
 
@@ -197,6 +199,7 @@ def _models(options: argparse.Namespace) -> dict:
         options.depth,
         allow_download=options.download,
         invert=options.invert_depth,
+        metric=options.metric_depth,
         start=getattr(options, "frames", (0, None))[0],
     )
     inpainter = load_inpainter(

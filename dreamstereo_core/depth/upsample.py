@@ -10,11 +10,13 @@ from ..checks import check_frames
 from ..types import InverseDepth, Video
 from .guided import guided_coefficients
 
-_RADIUS = 4  # px at low resolution: how far a depth edge may be off the picture's
+_RADIUS = 2  # px at low resolution: how far a depth edge may be off the picture's
 _EPSILON = 1e-3  # variance of the picture below which it guides nothing
 _STEEPNESS = 4.0  # how much shorter a ramp across a depth edge becomes
 _STEP = (0.1, 0.3)  # range of the surroundings: from which on, and up to which, it counts as edge
 _REACH = 3  # px at low resolution, over which a ramp may stretch
+_ALONG = 6  # px up and down, over which a leaning thin thing's depth is looked for
+_EVEN = (4, 1)  # px down and across, over which that depth is averaged
 
 
 def upsample_inverse_depth(inverse_depth: Tensor, video: Video) -> InverseDepth:
@@ -51,15 +53,27 @@ def _upsample(depth: Tensor, frame: Tensor) -> Tensor:
     slope, offset = guided_coefficients(
         depth, guide, radius=_RADIUS, epsilon=_EPSILON, keep_unexplained=True
     )
-    window = 2 * _REACH + 1
-    high = F.max_pool2d(depth, window, 1, _REACH)
-    low = -F.max_pool2d(-depth, window, 1, _REACH)
-    planes = torch.cat((slope, offset, low, high), dim=1)
-    planes = F.interpolate(planes, frame.shape[2:], mode="bilinear", align_corners=False)
-    slope, offset, low, high = planes.split((3, 1, 1, 1), dim=1)
-    guided = (slope * frame).sum(1, keepdim=True).add_(offset)
-    middle = (low + high).mul_(0.5)
+    low, high = _extremes(depth, _REACH)
     edge = (high - low).sub_(_STEP[0]).div_(_STEP[1] - _STEP[0]).clamp_(0, 1)
     steepness = edge.mul_(_STEEPNESS - 1).add_(1)
+    # A thin thing falls now on one pixel, now between two: its own depth shows only over some rows.
+    low, high = (_even(plane) for plane in _extremes(depth, _ALONG))
+    planes = torch.cat((slope, offset, low, high, steepness), dim=1)
+    planes = F.interpolate(planes, frame.shape[2:], mode="bilinear", align_corners=False)
+    slope, offset, low, high, steepness = planes.split((3, 1, 1, 1, 1), dim=1)
+    guided = (slope * frame).sum(1, keepdim=True).add_(offset)
+    middle = (low + high).mul_(0.5)
     sharp = guided.sub_(middle).mul_(steepness).add_(middle)
     return torch.minimum(torch.maximum(sharp, low), high)
+
+
+def _extremes(depth: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    """Return the least and the greatest of what lies up to `rows` above or below, and beside."""
+    window, reach = (2 * rows + 1, 2 * _REACH + 1), (rows, _REACH)
+    return -F.max_pool2d(-depth, window, 1, reach), F.max_pool2d(depth, window, 1, reach)
+
+
+def _even(plane: Tensor) -> Tensor:
+    rows, columns = _EVEN
+    padded = F.pad(plane, (columns, columns, rows, rows), mode="replicate")
+    return F.avg_pool2d(padded, (2 * rows + 1, 2 * columns + 1), 1)
