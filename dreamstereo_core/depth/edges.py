@@ -22,8 +22,8 @@ def remove_fly_pixels(inverse_depth: InverseDepth) -> InverseDepth:
     Scaled or compressed depth has such pixels; warped, they hang in the air between the two. A
     slope that goes on beyond the surroundings is a surface and stays.
     """
-    low, high = _extremes(inverse_depth, _RAMP)
-    below, above = _extremes(inverse_depth, 2 * _RAMP)
+    low, high = extremes(inverse_depth, _RAMP)
+    below, above = -greatest(-low, _RAMP, _RAMP), greatest(high, _RAMP, _RAMP)
     extent = high - low
     edge = (extent > _STEP) & (above - below < _SLOPE * extent)
     nearer = torch.where(inverse_depth - low < high - inverse_depth, low, high)
@@ -47,11 +47,13 @@ def deband(inverse_depth: Tensor, step: float) -> Tensor:
     return inverse_depth + change.clamp(-step / 2, step / 2)
 
 
-def _extremes(depth: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    window = 2 * reach + 1
+def extremes(depth: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """Return the least and the greatest around each pixel of ``[T, 1, H, W]``."""
+    return -greatest(-depth, reach, reach), greatest(depth, reach, reach)
 
-    def greatest(values: Tensor) -> Tensor:
-        rows = F.max_pool2d(values, (1, window), 1, (0, reach))
-        return F.max_pool2d(rows, (window, 1), 1, (reach, 0))
 
-    return -greatest(-depth), greatest(depth)
+def greatest(values: Tensor, rows: int, columns: int) -> Tensor:
+    """Return the greatest of so many `rows` above and below and `columns` beside each pixel."""
+    if columns:  # a rectangle is separable
+        values = F.max_pool2d(values, (1, 2 * columns + 1), 1, (0, columns))
+    return F.max_pool2d(values, (2 * rows + 1, 1), 1, (rows, 0))

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from ..types import Video
 from ..video_io import probe, read_frames
-from .edges import deband, remove_fly_pixels
+from .edges import deband
 from .estimator import DepthError, DepthEstimator, invert_meters
 from .float_images import is_float, read_floats
 from .inversion import InversionGuess
@@ -40,10 +40,9 @@ class SuppliedDepth(DepthEstimator):
     The first channel counts. A frame belongs to the video's frame of the same number, the file's
     own rate is ignored. A file that is longer than the video is used as far as the video goes; one
     that is shorter is an error. One image serves every frame. Larger depth than the video is
-    averaged down; smaller depth is returned as it is. The terraces of 8-bit depth become slopes;
-    what lies between two surfaces at an edge goes to the nearer one. EXR and metric depth know no
-    largest value: they get one scale per shot, as an estimator's. A depth that looks inverted is
-    logged as a warning, never changed.
+    averaged down; smaller depth is returned as it is. The terraces of 8-bit depth become slopes.
+    EXR and metric depth know no largest value: they get one scale per shot, as an estimator's. A
+    depth that looks inverted is logged as a warning, never changed.
 
     Args:
         source: depth video, image, folder of images, or printf pattern.
@@ -80,9 +79,7 @@ class SuppliedDepth(DepthEstimator):
     def from_frame(self, index: int) -> SuppliedDepth:
         """Return the same depth for a film that begins at its frame `index`."""
         start = self._start + index
-        return SuppliedDepth(
-            self._source, invert=self._invert, metric=self._metric, start=start
-        )
+        return SuppliedDepth(self._source, invert=self._invert, metric=self._metric, start=start)
 
     def predict(
         self, video: Video, state: _Position | None = None, *, new_shot: bool = False
@@ -132,8 +129,7 @@ class SuppliedDepth(DepthEstimator):
         height, width = video.shape[2:]
         if depth.shape[2] > height or depth.shape[3] > width:
             depth = F.interpolate(depth, (height, width), mode="area")
-        at_full_size = self.normalized and depth.shape[2:] == video.shape[2:]
-        return remove_fly_pixels(depth) if at_full_size else depth
+        return depth
 
 
 class ClipDepth(DepthEstimator):
