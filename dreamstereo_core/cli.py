@@ -130,6 +130,8 @@ def _add_input(parser: argparse.ArgumentParser, output: str) -> None:
     parser.add_argument("--invert-depth", action="store_true", help="supplied depth: black is near")
     parser.add_argument("--no-steady", dest="steady", action="store_false",
                         help="leave a MODEL's depth as it is, frame by frame")  # fmt: skip
+    parser.add_argument("--metric-depth", action="store_true",
+                        help="supplied depth: distances, large is far (EXR: metres)")  # fmt: skip
     parser.add_argument("--download", action="store_true", help="allow a MODEL to be downloaded")
     _add_checkpoint(parser.add_argument_group("a CHECKPOINT's options"))
 
@@ -199,6 +201,7 @@ def _models(options: argparse.Namespace) -> dict:
         options.depth,
         allow_download=options.download,
         invert=options.invert_depth,
+        metric=options.metric_depth,
         start=getattr(options, "frames", (0, None))[0],
         steady=options.steady,
     )

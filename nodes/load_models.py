@@ -52,7 +52,7 @@ class LoadDepth(io.ComfyNode):
                     tooltip=(
                         "Used instead of the choice above: another hub id, a folder with a "
                         "transformers depth model, a depth video, or a depth image sequence "
-                        "(folder or frame_%05d.png)."
+                        "(folder or frame_%05d.png; PNG, EXR ...)."
                     ),
                 ),
                 io.Boolean.Input(
@@ -65,15 +65,26 @@ class LoadDepth(io.ComfyNode):
                     default=False,
                     tooltip="For a depth video or sequence in which dark is near.",
                 ),
+                io.Boolean.Input(
+                    "metric",
+                    default=False,
+                    optional=True,
+                    tooltip=(
+                        "For a depth video or sequence of distances, large = far; EXR: in metres."
+                    ),
+                ),
             ],
             outputs=[Depth.Output(display_name="depth_model", tooltip="The loaded depth model.")],
         )
 
     @classmethod
-    def execute(cls, model: str, custom: str, allow_download: bool, invert: bool) -> io.NodeOutput:
+    def execute(
+        cls, model: str, custom: str, allow_download: bool, invert: bool, metric: bool = False
+    ) -> io.NodeOutput:
         """Load it for the device that ComfyUI computes on."""
         spec = custom.strip() or model
-        return io.NodeOutput(depth_on_device(spec, allow_download=allow_download, invert=invert))
+        options = {"allow_download": allow_download, "invert": invert, "metric": metric}
+        return io.NodeOutput(depth_on_device(spec, **options))
 
 
 class LoadInpainter(io.ComfyNode):
@@ -118,8 +129,10 @@ def inpainter_on_device(name: str) -> EmbeddedInpainter:
 
 
 def depth_on_device(
-    spec: str, *, allow_download: bool = False, invert: bool = False
+    spec: str, *, allow_download: bool = False, invert: bool = False, metric: bool = False
 ) -> DepthEstimator:
     """Load a depth estimator for the device that ComfyUI computes on."""
     device = comfy.model_management.get_torch_device()
-    return load_depth(spec, device=device, allow_download=allow_download, invert=invert)
+    return load_depth(
+        spec, device=device, allow_download=allow_download, invert=invert, metric=metric
+    )

@@ -83,6 +83,15 @@ class StoppableDepth(DepthEstimator):
             parts.append(raw)
         return torch.cat(parts), state
 
+    @property
+    def whole_frames(self) -> bool:
+        """What the estimator takes."""
+        return self.estimator.whole_frames
+
+    def from_frame(self, index: int) -> DepthEstimator:
+        """Begin where the estimator does."""
+        return StoppableDepth(self.estimator.from_frame(index))
+
     def flush(self, state: Any) -> Tensor:
         """End a shot as the estimator does."""
         return self.estimator.flush(state)

@@ -13,7 +13,7 @@ from .estimator import DepthError, DepthEstimator
 from .mini import MiniDepth, is_mini_depth, load_mini_depth, mini_path
 from .normalize import ShotNormalizer, ShotScale, normalize
 from .steady import SteadyDepth
-from .supplied import SuppliedDepth
+from .supplied import ClipDepth, SuppliedDepth
 from .transformers_depth import (
     DEFAULT_MODEL,
     TransformersDepth,
@@ -32,6 +32,7 @@ from .video_depth_checkpoint import (
 __all__ = [
     "DEFAULT_MODEL",
     "VIDEO_MODEL",
+    "ClipDepth",
     "DepthError",
     "DepthEstimator",
     "EmbeddedDepth",
@@ -61,6 +62,7 @@ def load_depth(
     dtype: torch.dtype | None = None,
     allow_download: bool = False,
     invert: bool = False,
+    metric: bool = False,
     start: int = 0,
     steady: bool = True,
 ) -> DepthEstimator:
@@ -76,22 +78,24 @@ def load_depth(
         dtype: of a model; None is float16 on CUDA, else float32.
         allow_download: fetch a hub model that is not in the local cache.
         invert: a depth file has 0 = near.
+        metric: a depth file has distances, large = far; EXR in metres.
         start: a depth file's frame that belongs to the video's first one; models need none.
         steady: keep the depth of a per-frame model steady along a shot, see `SteadyDepth`.
 
     Raises:
         DepthError: the model or file is not there, or cannot be used.
         VideoError: the depth file cannot be read.
-        ValueError: `invert` was given for something else than a depth file.
+        ValueError: `invert` or `metric` was given for something else than a depth file, or both.
     """
     path = Path(spec)
     named = str(spec) in _NAMES
     is_model = path.is_dir() and (path / "config.json").exists()
     for_video = is_video_model(spec)
     if not (named or is_model or for_video) and (path.exists() or "%" in path.name):
-        return SuppliedDepth(spec, invert=invert, start=start)
-    if invert:
-        raise ValueError(f"invert: expected a depth file to go with it, got {spec}")
+        return SuppliedDepth(spec, invert=invert, metric=metric, start=start)
+    if invert or metric:
+        name = "invert" if invert else "metric"
+        raise ValueError(f"{name}: expected a depth file to go with it, got {spec}")
     if spec == "auto":
         spec = DEFAULT_MODEL if allow_download or is_cached() else "embedded"
     if spec == "embedded":

@@ -29,6 +29,15 @@ class DepthEstimator(Protocol):
     normalized: bool
     """True: `predict` returns an InverseDepth already, and no shot scale is applied."""
 
+    @property
+    def whole_frames(self) -> bool:
+        """Whether `predict` takes whole frames; else only what letterbox bars enclose."""
+        return self.normalized
+
+    def from_frame(self, index: int) -> DepthEstimator:
+        """Return the estimator for a film that begins at its frame `index`; models need none."""
+        return self
+
     def predict(
         self, video: Video, state: Any = None, *, new_shot: bool = False
     ) -> tuple[Tensor, Any]:

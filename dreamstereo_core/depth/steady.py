@@ -93,6 +93,15 @@ class SteadyDepth(DepthEstimator):
         self.estimator = estimator
         self.name = estimator.name
 
+    @property
+    def whole_frames(self) -> bool:
+        """As of the wrapped estimator."""
+        return self.estimator.whole_frames
+
+    def from_frame(self, index: int) -> SteadyDepth:
+        """Return the same around the wrapped estimator from that frame on."""
+        return SteadyDepth(self.estimator.from_frame(index))
+
     def predict(
         self, video: Video, state: SteadyState | None = None, *, new_shot: bool = False
     ) -> tuple[Tensor, SteadyState]:

@@ -1,9 +1,10 @@
-"""Depth that somebody else made: a video, an image sequence, or one image for a still camera."""
+"""Depth that somebody else made: a video, an image sequence, one image, or a clip in memory."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -11,67 +12,152 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..types import InverseDepth, Video
-from ..video_io import Frame, probe, read_frames
-from .estimator import DepthError, DepthEstimator
+from ..types import Video
+from ..video_io import probe, read_frames
+from .edges import deband
+from .estimator import DepthError, DepthEstimator, invert_meters
+from .float_images import is_float, read_floats
+from .inversion import InversionGuess
+
+_log = logging.getLogger(__name__)
+_LEVEL = 1 / 255  # between two values of an 8-bit file
+_NEAREST = 1 / 65535  # smallest distance in an integer file, whose unit is unknown
 
 
 @dataclass
 class _Position:
-    """Where in the depth file the stream stands."""
+    """Where in the depth file the stream stands, and what was seen on the way."""
 
-    frames: Iterator[Frame]
-    index: int
+    planes: Iterator[Tensor]
+    index: int = 0
+    """Frames of the film that have their depth."""
+    guess: InversionGuess = field(default_factory=InversionGuess)
 
 
 class SuppliedDepth(DepthEstimator):
-    """Read inverse depth from a file, as the file has it: values / largest value, 1 = near.
+    """Read inverse depth from a file: values / largest value as they are, 1 = near.
 
     The first channel counts. A frame belongs to the video's frame of the same number, the file's
     own rate is ignored. A file that is longer than the video is used as far as the video goes; one
     that is shorter is an error. One image serves every frame. Larger depth than the video is
-    averaged down; smaller depth is returned as it is.
+    averaged down; smaller depth is returned as it is. The terraces of 8-bit depth become slopes.
+    EXR and metric depth know no largest value: they get one scale per shot, as an estimator's. A
+    depth that looks inverted is logged as a warning, never changed.
 
     Args:
         source: depth video, image, folder of images, or printf pattern.
         invert: the file has 0 = near.
+        metric: the file has distances (EXR: metres), large = far.
         start: the depth's frame that belongs to the first frame of the video.
+
+    Raises:
+        VideoError: the file cannot be read.
+        ValueError: both `invert` and `metric` were given.
     """
 
-    normalized = True
-
-    def __init__(self, source: str | Path, *, invert: bool = False, start: int = 0) -> None:
+    def __init__(
+        self, source: str | Path, *, invert: bool = False, metric: bool = False, start: int = 0
+    ) -> None:
+        if invert and metric:
+            raise ValueError("invert: expected metric depth without it, distances are inverted")
         self.name = str(source)
         self._source = source
         self._invert = invert
+        self._metric = metric
         self._start = start
-        self._still = probe(source).is_image
+        info = probe(source)
+        self._still = info.is_image
+        self._float = is_float(source)
+        self._banded = info.bit_depth == 8 and not self._float
+        self.normalized = not (self._float or metric)
+
+    @property
+    def whole_frames(self) -> bool:
+        """A depth file shows what the film shows, bars and all."""
+        return True
+
+    def from_frame(self, index: int) -> SuppliedDepth:
+        """Return the same depth for a film that begins at its frame `index`."""
+        start = self._start + index
+        return SuppliedDepth(self._source, invert=self._invert, metric=self._metric, start=start)
 
     def predict(
         self, video: Video, state: _Position | None = None, *, new_shot: bool = False
-    ) -> tuple[InverseDepth, _Position | None]:
+    ) -> tuple[Tensor, _Position]:
         """Return inverse depth ``[T, 1, h, w]`` of the next T frames and the position after them.
 
         Raises:
             DepthError: the file has fewer frames than the video.
             VideoError: the file cannot be read.
         """
+        state = state or _Position(self._planes())
         if self._still:
-            depth = self._prepare(next(read_frames(self._source)), video)
-            return depth.expand(len(video), -1, -1, -1), state
-        state = state or _Position(read_frames(self._source, self._start), self._start)
-        frames = [self._prepare(frame, video) for frame in islice(state.frames, len(video))]
-        if len(frames) < len(video):
-            raise DepthError(
-                f"{self.name}: expected a depth for each frame of the video, got "
-                f"{state.index + len(frames)} for at least {state.index + len(video)} frames"
-            )
-        return torch.cat(frames), _Position(state.frames, state.index + len(video))
+            plane = self._prepare(next(self._planes()), video)
+            depth = plane.expand(len(video), -1, -1, -1)
+        else:
+            planes = [self._prepare(plane, video) for plane in islice(state.planes, len(video))]
+            if len(planes) < len(video):
+                begin = self._start + state.index
+                raise DepthError(
+                    f"{self.name}: expected a depth for each frame of the video, got "
+                    f"{begin + len(planes)} for at least {begin + len(video)} frames"
+                )
+            depth = torch.cat(planes)
+        for i, frame in enumerate(video.split(1)):
+            if state.guess.wants(state.index + i) and state.guess.look(depth[i : i + 1], frame):
+                _log.warning(
+                    "%s: near and far look exchanged; if they are, invert the depth", self.name
+                )
+        return depth, replace(state, index=state.index + len(video))
 
-    def _prepare(self, frame: Frame, video: Video) -> Tensor:
-        """Return ``[1, 1, h, w]``, no larger than the video."""
-        depth = frame.pixels[None, :1].to(video.device)
+    def _planes(self) -> Iterator[Tensor]:
+        """Read ``[1, h, w]`` from the start on."""
+        start = 0 if self._still else self._start
+        if self._float:
+            return read_floats(self._source, start)
+        return (frame.pixels[:1] for frame in read_frames(self._source, start))
+
+    def _prepare(self, plane: Tensor, video: Video) -> Tensor:
+        """Return ``[1, 1, h, w]``, near = large, no larger than the video."""
+        depth = plane[None].to(video.device)
+        if self._banded:
+            depth = deband(depth, _LEVEL)
+        if self._metric:
+            depth = invert_meters(depth) if self._float else 1 / depth.clamp(min=_NEAREST)
+        elif self._invert:
+            depth = -depth if self._float else 1 - depth
         height, width = video.shape[2:]
         if depth.shape[2] > height or depth.shape[3] > width:
             depth = F.interpolate(depth, (height, width), mode="area")
-        return 1 - depth if self._invert else depth
+        return depth
+
+
+class ClipDepth(DepthEstimator):
+    """The raw inverse depth ``[T, 1, h, w]`` of a clip, in memory; any scale, larger = nearer."""
+
+    name = "clip"
+    normalized = False
+
+    def __init__(self, raw: Tensor) -> None:
+        self._raw = raw
+
+    @property
+    def whole_frames(self) -> bool:
+        """It shows what the clip shows, bars and all."""
+        return True
+
+    def predict(
+        self, video: Video, state: int | None = None, *, new_shot: bool = False
+    ) -> tuple[Tensor, int]:
+        """Return the depth of the next frames and how many have theirs.
+
+        Raises:
+            DepthError: the clip is longer than its depth.
+        """
+        start = state or 0
+        stop = start + len(video)
+        if stop > len(self._raw):
+            raise DepthError(
+                f"clip: expected a depth for each frame, got {len(self._raw)} for at least {stop}"
+            )
+        return self._raw[start:stop], stop

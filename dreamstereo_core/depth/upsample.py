@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from ..checks import check_frames
 from ..types import InverseDepth, Video
+from .edges import extremes, greatest, remove_fly_pixels
 from .guided import guided_coefficients
 
 _RADIUS = 4  # px at low resolution: how far a depth edge may be off the picture's
@@ -15,6 +16,8 @@ _EPSILON = 1e-3  # variance of the picture below which it guides nothing
 _STEEPNESS = 4.0  # how much shorter a ramp across a depth edge becomes
 _STEP = (0.1, 0.3)  # range of the surroundings: from which on, and up to which, it counts as edge
 _REACH = 3  # px at low resolution, over which a ramp may stretch
+_ALONG = 3  # px more up and down, over which a leaning thin thing's depth is looked for
+_EVEN = (4, 1)  # px down and across, over which that depth is averaged
 
 
 def upsample_inverse_depth(inverse_depth: Tensor, video: Video) -> InverseDepth:
@@ -24,7 +27,8 @@ def upsample_inverse_depth(inverse_depth: Tensor, video: Video) -> InverseDepth:
     picture has none, the depth stays as it is); then each
     value moves towards the nearer of its surroundings' least and greatest, which makes a step of a
     ramp (a warp wants clean steps), leaves slopes alone and makes no more of small differences. No
-    value leaves the range of its surroundings. Depth of the video's size comes back as it is.
+    value leaves the range of its surroundings. Depth of the video's size only loses what hangs
+    between two surfaces at an edge; larger depth is averaged down before.
 
     Raises:
         TypeError: an argument is no floating point tensor.
@@ -38,10 +42,10 @@ def upsample_inverse_depth(inverse_depth: Tensor, video: Video) -> InverseDepth:
             f"got {len(inverse_depth)}"
         )
     size, low_size = video.shape[2:], inverse_depth.shape[2:]
-    if low_size == size:
-        return inverse_depth
     if low_size[0] > size[0] or low_size[1] > size[1]:
-        return F.interpolate(inverse_depth, size, mode="area")
+        inverse_depth = F.interpolate(inverse_depth, size, mode="area")
+    if inverse_depth.shape[2:] == size:
+        return remove_fly_pixels(inverse_depth)
     frames = zip(inverse_depth.split(1), video.split(1), strict=True)  # one at a time: memory
     return torch.cat([_upsample(depth, frame) for depth, frame in frames])
 
@@ -51,15 +55,21 @@ def _upsample(depth: Tensor, frame: Tensor) -> Tensor:
     slope, offset = guided_coefficients(
         depth, guide, radius=_RADIUS, epsilon=_EPSILON, keep_unexplained=True
     )
-    window = 2 * _REACH + 1
-    high = F.max_pool2d(depth, window, 1, _REACH)
-    low = -F.max_pool2d(-depth, window, 1, _REACH)
-    planes = torch.cat((slope, offset, low, high), dim=1)
-    planes = F.interpolate(planes, frame.shape[2:], mode="bilinear", align_corners=False)
-    slope, offset, low, high = planes.split((3, 1, 1, 1), dim=1)
-    guided = (slope * frame).sum(1, keepdim=True).add_(offset)
-    middle = (low + high).mul_(0.5)
+    low, high = extremes(depth, _REACH)
     edge = (high - low).sub_(_STEP[0]).div_(_STEP[1] - _STEP[0]).clamp_(0, 1)
     steepness = edge.mul_(_STEEPNESS - 1).add_(1)
+    # A thin thing falls now on one pixel, now between two: its own depth shows only over some rows.
+    low, high = (_even(p) for p in (-greatest(-low, _ALONG, 0), greatest(high, _ALONG, 0)))
+    planes = torch.cat((slope, offset, low, high, steepness), dim=1)
+    planes = F.interpolate(planes, frame.shape[2:], mode="bilinear", align_corners=False)
+    slope, offset, low, high, steepness = planes.split((3, 1, 1, 1, 1), dim=1)
+    guided = (slope * frame).sum(1, keepdim=True).add_(offset)
+    middle = (low + high).mul_(0.5)
     sharp = guided.sub_(middle).mul_(steepness).add_(middle)
     return torch.minimum(torch.maximum(sharp, low), high)
+
+
+def _even(plane: Tensor) -> Tensor:
+    rows, columns = _EVEN
+    padded = F.pad(plane, (columns, columns, rows, rows), mode="replicate")
+    return F.avg_pool2d(padded, (2 * rows + 1, 2 * columns + 1), 1)

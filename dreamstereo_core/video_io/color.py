@@ -66,6 +66,8 @@ def frame_to_rgb(frame: VideoFrame, width: int, height: int) -> Tensor:
         ValueError: the frame's colour matrix is not supported.
     """
     name = frame.format.name
+    if "f32" in name or "f16" in name:
+        raise ValueError(f"expected integer pixels, got floats ({name}); only depth may have them")
     bits = max(8, frame.format.components[0].bits)
     depth = "" if bits == 8 else f"{min(b for b in (10, 12, 16) if b >= bits)}le"
     size = {"width": width, "height": height, "interpolation": _BICUBIC}

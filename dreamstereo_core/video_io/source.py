@@ -17,7 +17,7 @@ from av.error import FFmpegError
 Source: TypeAlias = str | Path | BinaryIO
 """A video or image file, an open binary file, a folder of images, or a pattern (frame_%05d.png)."""
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".exr")
 NUMBER_PATTERN = re.compile(r"%(?:0(\d+))?d")
 
 

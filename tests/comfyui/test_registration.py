@@ -12,6 +12,7 @@ NODES = {
     "DreamStereoLoadInpainter",
     "DreamStereoLoadModel",
     "DreamStereoEstimateDepth",
+    "DreamStereoGeometryDepth",
     "DreamStereoDisparity",
     "DreamStereoWarp",
     "DreamStereoInpaint",

@@ -140,7 +140,10 @@ class TestUpsample:
         assert depth[43:].min() > 0.75
 
     def test_the_videos_own_size_is_left_alone_and_larger_is_averaged(self):
-        video, depth = torch.rand(1, 3, 6, 8), torch.rand(1, 1, 6, 8)
+        video, depth = torch.rand(1, 3, 6, 8), 0.05 * torch.rand(1, 1, 6, 8)
+        depth[..., 3:] += 0.9
+        assert torch.equal(upsample_inverse_depth(depth, video) > 0.5, depth > 0.5)
+        depth = 0.05 * torch.rand(1, 1, 6, 8)
         assert torch.equal(upsample_inverse_depth(depth, video), depth)
         halved = upsample_inverse_depth(depth, video[..., ::2, ::2])
         torch.testing.assert_close(halved, torch.nn.functional.avg_pool2d(depth, 2))

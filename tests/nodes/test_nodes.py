@@ -3,6 +3,7 @@
 import dataclasses
 import io as bytes_io
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import pytest
@@ -119,6 +120,38 @@ class TestDisparity:
     def test_frames_of_another_length_are_refused(self, node_module):
         with pytest.raises(ValueError, match="images: expected 8 frames as inverse_depth, got 3"):
             self.disparity(node_module, self.two_shots(), images=torch.rand(3, 6, 100, 3))
+
+
+class TestGeometryDepth:
+    def test_distances_become_inverse_depth_and_the_sky_is_far(self, node_module):
+        meters = torch.full((2, 8, 12), 30.0)
+        meters[:, 4:], meters[:, :2] = 2.0, 1.0
+        sky = torch.zeros(2, 8, 12)
+        sky[:, :2] = 1
+        geometry = {"depth": meters, "sky": sky, "image": torch.zeros(2, 8, 12, 3), "mode": "mono"}
+        (images,) = node_module("geometry").GeometryDepth.execute(geometry).args
+        assert images.shape == (2, 8, 12, 3)
+        assert (images[:, 4:] == 1).all()
+        assert (images[:, :2] == 0).all()
+
+
+class TestConvertVideo:
+    def test_shots_and_bars_reach_the_conversion(self, node_module, monkeypatch):
+        convert, asked = node_module("convert"), []
+
+        def remember(*paths, options, **keywords):
+            asked.append(options)
+            raise InterruptedError
+
+        monkeypatch.setattr(convert, "convert_file", remember)
+        monkeypatch.setattr(convert, "NodeProgress", lambda node: None)
+        monkeypatch.setattr(convert.ConvertVideo, "hidden", SimpleNamespace(unique_id="1"))
+        video = convert.InputImpl.VideoFromFile("film.mp4")
+        inputs = [video, "full_sbs", 3.0, "auto", 0.5, "right", "embedded", "classic"]
+        for more in ({}, {"shots": "histogram", "bars": False}):
+            with pytest.raises(InterruptedError):
+                convert.ConvertVideo.execute(*inputs, 4, "h264", 18, **more)
+        assert [(o.shots, o.bars) for o in asked] == [("auto", True), ("histogram", False)]
 
 
 class TestPreviewSheet:

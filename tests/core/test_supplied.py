@@ -1,0 +1,236 @@
+"""Supplied depth: floats, distances, bands, fly pixels, what does not fit, what looks inverted."""
+
+from fractions import Fraction
+from typing import cast
+
+import av
+import numpy as np
+import pytest
+import torch
+from av.codec import CodecContext
+from av.video.codeccontext import VideoCodecContext
+
+from dreamstereo_core import ClassicInpainter, ConvertOptions, StereoPipeline, load_depth
+from dreamstereo_core.bars import Bars
+from dreamstereo_core.depth import ClipDepth, DepthError
+from dreamstereo_core.depth.edges import deband, remove_fly_pixels
+from dreamstereo_core.preview import preview_picture
+from dreamstereo_core.video_io import VideoError, read_frames
+
+from .test_bars import boxed, picture
+from .test_depth import write_pngs
+
+H, W = 24, 32
+
+
+def write_exr(path, values, pixel_format="grayf32le"):
+    """Write one EXR from floats ``[h, w]``; of three channels, the first one (red) has them."""
+    height, width = values.shape
+    frame = av.VideoFrame(width, height, pixel_format)
+    for plane in frame.planes:
+        np.frombuffer(plane, np.float32)[:] = 0
+    plane = frame.planes[0 if pixel_format == "grayf32le" else 2]
+    lines = np.frombuffer(plane, np.float32).reshape(height, -1)
+    lines[:, :width] = values
+    encoder = cast(VideoCodecContext, CodecContext.create("exr", "w"))
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, pixel_format
+    encoder.time_base = Fraction(1, 25)
+    path.write_bytes(b"".join(bytes(p) for p in [*encoder.encode(frame), *encoder.encode(None)]))
+    return path
+
+
+def exr_folder(folder, frames, **options):
+    folder.mkdir()
+    for i, values in enumerate(frames):
+        write_exr(folder / f"{i:03d}.exr", values, **options)
+    return folder
+
+
+def wall_and_box(frames=1, near=2.0, far=40.0):
+    """Distances: a box before a wall, both far beyond 1."""
+    meters = np.full((frames, H, W), far, np.float32)
+    meters[:, 8:20, 8:20] = near
+    return meters
+
+
+class TestFloats:
+    @pytest.mark.parametrize("pixel_format", ["grayf32le", "gbrpf32le"])
+    def test_metres_become_inverse_depth_on_one_scale(self, tmp_path, pixel_format):
+        folder = exr_folder(tmp_path / "d", wall_and_box(3), pixel_format=pixel_format)
+        depth = load_depth(folder, metric=True)
+        raw, _ = depth.predict(torch.rand(3, 3, H, W))
+        assert raw.unique().tolist() == pytest.approx([1 / 40, 1 / 2])
+        assert not depth.normalized
+        made = depth.estimate(torch.rand(1, 3, H, W).repeat(3, 1, 1, 1))
+        assert made.unique().tolist() == [0, 1]
+        assert made[0, 0, 12, 12] == 1
+
+    def test_inverse_depth_of_any_scale_and_its_opposite(self, tmp_path):
+        path = write_exr(tmp_path / "d.exr", wall_and_box(near=900, far=-5)[0])
+        video = torch.rand(2, 3, H, W)
+        plain, inverted = (load_depth(path, invert=i).estimate(video) for i in (False, True))
+        assert plain[0, 0, 12, 12] == 1
+        assert torch.equal(inverted, 1 - plain)
+
+    def test_infinitely_far_is_far_and_nan_is_named(self, tmp_path):
+        meters = wall_and_box()[0]
+        meters[:4] = np.inf
+        depth = load_depth(write_exr(tmp_path / "a.exr", meters), metric=True)
+        assert depth.estimate(torch.rand(1, 3, H, W))[0, 0, 0, 0] == 0
+        meters[0] = np.nan
+        depth = load_depth(write_exr(tmp_path / "b.exr", meters), metric=True)
+        with pytest.raises(ValueError, match="expected finite values, got 32"):
+            depth.estimate(torch.rand(1, 3, H, W))
+
+    def test_distances_in_integers(self, tmp_path):
+        millimeters = wall_and_box(2, near=1000, far=20000)
+        depth = load_depth(write_pngs(tmp_path / "d", millimeters, bits=16), metric=True)
+        made = depth.estimate(torch.rand(1, 3, H, W).repeat(2, 1, 1, 1))
+        assert made[0, 0, 12, 12] == 1
+        assert made[0, 0, 0, 0] == 0
+
+    def test_a_float_picture_is_no_film(self, tmp_path):
+        path = write_exr(tmp_path / "d.exr", wall_and_box()[0])
+        with pytest.raises(VideoError, match=r"d\.exr: expected integer pixels, got floats"):
+            next(read_frames(path))
+
+    def test_metric_and_invert_exclude_one_another_and_want_a_file(self, tmp_path):
+        path = write_exr(tmp_path / "d.exr", wall_and_box()[0])
+        with pytest.raises(ValueError, match="invert: expected metric depth without it"):
+            load_depth(path, invert=True, metric=True)
+        with pytest.raises(ValueError, match="metric: expected a depth file"):
+            load_depth("embedded", metric=True)
+
+
+class TestLength:
+    def test_what_is_longer_is_used_as_far_as_the_film_goes(self, tmp_path):
+        folder = write_pngs(tmp_path / "d", np.full((7, H, W), 51))
+        assert load_depth(folder).estimate(torch.rand(3, 3, H, W)).shape[0] == 3
+
+    @pytest.mark.parametrize("kind", ["png", "exr"])
+    def test_what_is_shorter_is_an_error_with_both_counts(self, tmp_path, kind):
+        write = write_pngs if kind == "png" else exr_folder
+        depth = load_depth(write(tmp_path / "d", wall_and_box(4)), start=1)
+        pipeline = StereoPipeline(depth, ClassicInpainter(reach=(1, 2)))
+        with pytest.raises(DepthError, match=r"d: expected .* got 4 for at least 6"):
+            list(pipeline.convert(torch.rand(1, 3, H, W).repeat(5, 1, 1, 1)))
+
+    @pytest.mark.parametrize("size", [(12, 16), (48, 64), (30, 31)])
+    def test_another_size(self, tmp_path, size):
+        values = np.zeros((1, *size))
+        values[:, :, size[1] // 2 :] = 255
+        video = torch.full((1, 3, H, W), 0.5)
+        depth = load_depth(write_pngs(tmp_path / "d", values)).estimate(video)
+        assert depth.shape == (1, 1, H, W)
+        assert depth[..., : W // 2 - 3].max() < 0.05
+        assert depth[..., W // 2 + 3 :].min() > 0.95
+
+    def test_a_clip_in_memory_that_is_too_short(self):
+        with pytest.raises(DepthError, match="got 2 for at least 3"):
+            ClipDepth(torch.rand(2, 1, 4, 4)).predict(torch.rand(3, 3, 4, 4))
+
+
+@pytest.mark.parametrize("bars", [Bars(12, 12, 0, 0), Bars(0, 0, 20, 20)])
+@pytest.mark.parametrize("kind", ["png", "exr"])
+def test_bars_are_cropped_from_a_supplied_depth(tmp_path, bars, kind):
+    film = boxed(picture(3), bars)
+    inner = (picture(3).mean(1) * 60000).round().numpy()
+    whole = bars.pad(torch.from_numpy(inner)[:, None], 0)[:, 0].numpy()
+    made = []
+    for name, video, depth in (("whole", film, whole), ("inner", picture(3), inner)):
+        options = {"bits": 16} if kind == "png" else {}
+        write = write_pngs if kind == "png" else exr_folder
+        source = load_depth(write(tmp_path / name, depth, **options))
+        pipeline = StereoPipeline(source, ClassicInpainter(reach=(1, 2)))
+        made.append(torch.cat([chunk.inverse_depth for chunk in pipeline.convert(video)]))
+    assert torch.equal(bars.crop(made[0]), made[1])
+
+
+class TestBands:
+    def terraces(self, step=1 / 255, slope=1 / 2550):
+        exact = 0.2 + slope * torch.arange(640.0).expand(1, 1, 60, 640)
+        return exact, (exact / step).round() * step
+
+    def test_terraces_become_a_slope(self):
+        exact, banded = self.terraces()
+        smooth = deband(banded, 1 / 255)
+        inside = [x[..., 20:-20] for x in (exact, banded, smooth)]
+        jumps = [(x[..., 1:] - x[..., :-1]).max().item() for x in inside]
+        assert jumps[1] > 9 * jumps[0]
+        assert jumps[2] < 2.5 * jumps[0]
+        assert (smooth - banded).abs().max() <= 0.5 / 255 + 1e-6
+
+    def test_an_edge_stays(self):
+        wall = torch.full((1, 1, 60, 640), 0.2)
+        wall[..., 300:] = 0.6
+        torch.testing.assert_close(deband(wall, 1 / 255), wall, atol=2e-3, rtol=0)
+
+    def test_eight_bits_are_debanded_and_sixteen_are_not(self, tmp_path):
+        levels = np.round(np.linspace(50, 60, 400))[None, None].repeat(20, 1)
+        eight = load_depth(write_pngs(tmp_path / "a", levels))
+        sixteen = load_depth(write_pngs(tmp_path / "b", levels * 257, bits=16))
+        a, b = (depth.predict(torch.rand(1, 3, 20, 400))[0] for depth in (eight, sixteen))
+        assert len(b.unique()) == 11
+        assert len(a[0, 0, 10].unique()) > 150
+
+
+class TestFlyPixels:
+    def test_they_go_to_the_nearer_surface(self):
+        depth = torch.full((1, 1, 9, 30), 0.2)
+        depth[..., 12:] = 0.8
+        clean = depth.clone()
+        depth[..., 11], depth[..., 12] = 0.35, 0.6
+        assert torch.equal(remove_fly_pixels(depth), clean)
+
+    def test_a_steep_slope_is_a_surface(self):
+        slope = torch.linspace(0, 1, 24).expand(1, 1, 9, 24)
+        assert torch.equal(remove_fly_pixels(slope)[..., 4:-4], slope[..., 4:-4])
+
+    def test_a_thin_pole_keeps_its_width(self):
+        depth = torch.full((1, 1, 9, 30), 0.2)
+        depth[..., 12:15] = 0.8
+        assert torch.equal(remove_fly_pixels(depth), depth)
+
+
+class TestInversion:
+    def film(self, tmp_path, near_is):
+        """A box on a floor; its depth in a file with `near_is` 0 or 255."""
+        y = torch.linspace(0, 1, 48).view(-1, 1).expand(48, 80)
+        depth = 0.1 + 0.6 * y
+        depth[16:40, 30:50] = 0.9
+        video = (0.3 + 0.4 * y).expand(1, 3, 48, 80).clone()
+        video[..., 16:40, 30:50] = torch.tensor([0.9, 0.1, 0.1]).view(3, 1, 1)
+        values = (depth if near_is else 1 - depth).numpy() * 65535
+        folder = write_pngs(tmp_path / "d", values[None].repeat(50, 0), bits=16)
+        return folder, video.expand(50, -1, -1, -1)
+
+    @pytest.mark.parametrize(("near_is", "warnings"), [(0, 1), (255, 0)])
+    def test_it_is_only_ever_a_warning(self, tmp_path, caplog, near_is, warnings):
+        folder, video = self.film(tmp_path, near_is)
+        depth, state, parts = load_depth(folder), None, []
+        for part in video.split(10):
+            raw, state = depth.predict(part, state)
+            parts.append(raw)
+        assert [record.message for record in caplog.records] == [
+            f"{folder}: near and far look exchanged; if they are, invert the depth"
+        ] * warnings
+        assert (parts[0][0, 0, 0, 0] > 0.5) == (near_is == 0)  # the file's own values
+
+    def test_a_few_frames_say_nothing(self, tmp_path, caplog):
+        folder, video = self.film(tmp_path, 0)
+        load_depth(folder).predict(video[:12])
+        assert caplog.records == []
+
+
+def test_a_preview_shows_each_sample_with_its_own_depth(tmp_path):
+    film = (np.random.default_rng(0).random((1, H, W)) * 200 + 20).repeat(8, 0)
+    depth = np.arange(8)[:, None, None] * 30 + np.zeros((8, H, W))
+    sheet = preview_picture(
+        write_pngs(tmp_path / "film", film),
+        depth=load_depth(write_pngs(tmp_path / "depth", depth)),
+        inpainter=ClassicInpainter(reach=(1, 2)),
+        options=ConvertOptions(),
+        count=4,
+    )
+    columns = sheet[0, 0, 360:720].view(360, 4, 480).mean(dim=(0, 2))
+    assert (columns * 255).tolist() == pytest.approx([30, 90, 150, 210], abs=1)
