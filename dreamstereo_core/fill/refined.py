@@ -6,19 +6,27 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
+from ..flow import optical_flow, resize_flow, warp
 from ..models.refiner import Refiner
 from ..types import Video
 from .classic import ClassicInpainter
-from .frames import NARROW, first_filled
+from .frames import NARROW, HoledFrame, first_filled
 from .inpainter import Inpainter, MaskedFrame
+
+KEPT = 0.8
+"""Share of the past in what is added to a frame, where the fill has only moved."""
+LIKE = 0.05
+"""Colour difference along the flow at which that falls to 1/e."""
 
 
 @dataclass
 class RefinedInpainter(Inpainter):
     """Fill by another inpainter, and refine what it put into holes that are not narrow.
 
-    Frames are refined one by one: what moves and holds still over time is the first fill's.
+    The network sees single frames. What it adds is averaged over time along the fill's own motion,
+    so that it does not flicker.
     """
 
     refiner: Refiner
@@ -28,16 +36,40 @@ class RefinedInpainter(Inpainter):
     name: str = "mini"
 
     @torch.no_grad()
-    def _refine(self, filled: Video, wide: Video) -> Video:
-        if not wide.any():
-            return filled
-        weight = self.refiner.enter.weight
-        video, mask = filled.to(weight), wide.to(weight)
-        return self.refiner(video, video, mask).clamp(0, 1).to(filled)
-
     def stream(
         self, frames: Iterable[MaskedFrame], *, num_steps: int = 1, dilation: int = 5, seed: int = 0
     ) -> Iterator[Video]:
         """Fill one shot; the options are of no use here."""
+        past: tuple[HoledFrame, Tensor] | None = None
         for frame in first_filled(frames, self.first_fill, self.narrow):
-            yield self._refine(frame.video, frame.wide)
+            if not frame.wide.any():
+                past = None
+                yield frame.video
+                continue
+            added = self._added(frame)
+            if past is not None:
+                added = average(added, frame, *past)
+            past = frame, added
+            yield (frame.video + added).clamp(0, 1)
+
+    def _added(self, frame: HoledFrame) -> Tensor:
+        weight = self.refiner.enter.weight
+        video, mask = frame.video.to(weight), frame.wide.to(weight)
+        return (self.refiner(video, video, mask) - video).to(frame.video)
+
+
+def average(added: Tensor, frame: HoledFrame, before: HoledFrame, before_added: Tensor) -> Tensor:
+    """Return what is to be added to `frame`, the past's along the fill's motion mixed in.
+
+    Args:
+        added: what the network adds to the frame, `[1, 3, H, W]`, 0 outside of wide holes.
+        frame: with its holes filled.
+        before: the frame before, likewise.
+        before_added: what was added to that.
+    """
+    flow = resize_flow(optical_flow(frame.video, before.video), frame.video.shape[-2:])
+    past = warp(torch.cat([before_added, before.wide, before.video], dim=1), flow)
+    past_added, was_hole, past_video = past.split((3, 1, 3), dim=1)
+    difference = (past_video - frame.video).abs().mean(1, keepdim=True)
+    kept = KEPT * was_hole * frame.wide * torch.exp(-difference / LIKE)
+    return torch.lerp(added, past_added, kept)
