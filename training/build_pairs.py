@@ -112,7 +112,7 @@ class PairBuilder:
 
     def __init__(self, options: PairOptions, depths: Path | None = None):
         self.options, self.depths = options, depths
-        name = "embedded" if options.depth in OWN_DEPTHS else options.depth
+        name = "cues" if options.depth in OWN_DEPTHS else options.depth
         self.depth = load_depth(name, allow_download=True)
         self.report = Report()
 

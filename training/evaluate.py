@@ -274,7 +274,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--num-steps", type=int, default=1, help="denoising steps")
     add("--dilation", type=_dilation, nargs="+", default=[5], help='odd numbers, or "dense"')
     add("--reconstruct", nargs="+", metavar="VAE", help="measure autoencoders instead of fills")
-    add("--depth", default="embedded", help="depth estimator of the clips")
+    add("--depth", default="cues", help="depth estimator of the clips")
     add("--max-disparity", type=float, nargs="+", default=[PAPER_PERCENT], help="%% of the width")
     add("--size", type=_size, default=(854, 480), metavar="WxH", help="of clips and composites")
     add("--frames", type=int, default=17, help="frames a clip")

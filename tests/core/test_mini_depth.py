@@ -6,7 +6,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from dreamstereo_core.depth import DepthError, EmbeddedDepth, MiniDepth, load_depth
+from dreamstereo_core.depth import (
+    DepthError,
+    EmbeddedDepth,
+    MiniDepth,
+    SteadyDepth,
+    load_depth,
+)
 from dreamstereo_core.depth.mini import working_size
 from dreamstereo_core.depth.mini_network import (
     MiniDepthConfig,
@@ -43,7 +49,7 @@ def file(network, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def depth(file):
-    return load_depth(file, device="cpu")
+    return load_depth(file, device="cpu", steady=False)
 
 
 def test_full_size_fits_into_fifteen_megabytes(tmp_path):
@@ -111,7 +117,8 @@ class TestLoadDepth:
         monkeypatch.setattr("dreamstereo_core.depth.mini.WEIGHTS", file.parent)
         monkeypatch.setattr("dreamstereo_core.depth.is_cached", lambda: False)
         for spec in ("mini", "embedded", "auto"):
-            assert isinstance(load_depth(spec, device="cpu"), MiniDepth)
+            steady = load_depth(spec, device="cpu")
+            assert isinstance(steady, SteadyDepth) and isinstance(steady.estimator, MiniDepth)
         assert isinstance(load_depth("cues"), EmbeddedDepth)
 
     def test_without_weights(self, tmp_path, monkeypatch):

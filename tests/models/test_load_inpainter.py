@@ -123,7 +123,7 @@ def test_the_left_eye_is_filled_as_the_mirrored_right_one(models):
         options = ConvertOptions(
             max_disparity=20, convergence=0.5, max_front=None, max_behind=None, eye=eye
         )
-        pipeline = StereoPipeline(load_depth("embedded"), load(models), options)
+        pipeline = StereoPipeline(load_depth("cues"), load(models), options)
         chunks = pipeline.convert([frame.flip(-1) if mirrored else frame for frame in frames])
         eyes[eye] = torch.cat([getattr(chunk, eye) for chunk in chunks])
     assert (eyes["right"] - eyes["left"].flip(-1)).abs().mean() < 2e-3

@@ -111,7 +111,7 @@ def load_clip(height: int, width: int, frames: int) -> Clip:
     start, stop = SHOT
     if not 1 <= frames <= stop - start:
         raise ValueError(f"frames: expected 1 to {stop - start}, got {frames}")
-    estimator = load_depth("embedded")
+    estimator = load_depth("cues")
     state, raw, pictures = None, [], []
     for frame in read_frames(DEMO, start, start + frames):
         picture = frame.pixels[None]
