@@ -1,7 +1,7 @@
 """Measure depth estimators against true depth: stereo pairs, and rendered scenes held out.
 
     python training/evaluate_depth_accuracy.py --stereo media/eval/motorcycle media/eval/aloe
-        --scenes depth_held_out --depth mini cues gradient
+        --matched media/eval/oak-d --scenes depth_held_out --depth mini cues gradient
 
 A pair's disparity is its inverse depth but for scale and shift, which are fitted in every picture.
 "gradient" is a plain vertical ramp, near at the bottom; every other name is `load_depth`'s.
@@ -20,6 +20,7 @@ from depth_scores import DepthScores, depth_scores
 from depth_shards import list_views
 from evaluation_clips import read_stereo_pair
 from files import DataError
+from stereo_matching import matched_pairs
 from torch import Tensor
 
 from dreamstereo_core import VideoError, load_depth
@@ -41,17 +42,22 @@ class TrueScene:
 
 
 def held_out_scenes(
-    stereo: Sequence[Path] = (), scenes: Path | None = None, most: int = 150
+    stereo: Sequence[Path] = (),
+    scenes: Path | None = None,
+    most: int = 150,
+    *,
+    matched: Path | None = None,
 ) -> Iterator[TrueScene]:
-    """Yield the left views of stereo pairs, then rendered scenes.
+    """Yield the left views of stereo pairs, of matched ones, then rendered scenes.
 
     Args:
         stereo: folders of one pair each; see `evaluation_clips.stereo_clips` for the names.
         scenes: folder of render_scenes.py, of another seed than the training's.
         most: of the rendered scenes.
+        matched: folder of rectified pairs without known depth, see `matched_pairs`.
 
     Raises:
-        DataError: `scenes` has none, or is damaged.
+        DataError: `scenes` or `matched` has none, or is damaged.
         ValueError: a pair's file is missing.
         VideoError: a picture cannot be read.
     """
@@ -61,6 +67,8 @@ def held_out_scenes(
         left, _, disparity = read_stereo_pair(folder)
         unknown = ~disparity.isfinite() | (disparity <= 0)
         yield TrueScene(folder.name, left, disparity.masked_fill(unknown, torch.nan))
+    for _, left, disparity in matched_pairs(matched) if matched is not None else ():
+        yield TrueScene("matched", left, disparity)
     for entry in list_views(scenes)[:most] if scenes is not None else ():
         view = entry.read()
         picture = torch.from_numpy(view.picture).permute(2, 0, 1)[None].float() / 255
@@ -99,7 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         estimators = {
             name: None if name == GRADIENT else load_depth(name) for name in options.depth
         }
-        scenes = held_out_scenes(options.stereo, options.scenes, options.most)
+        scenes = held_out_scenes(
+            options.stereo, options.scenes, options.most, matched=options.matched
+        )
         table = evaluate(scenes, estimators)
     except (VideoError, DataError, DepthError, ValueError, OSError) as error:
         print(f"evaluate_depth_accuracy: {' '.join(str(error).split())}", file=sys.stderr)
@@ -117,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Measure depth estimators against true depth.")
     add = parser.add_argument
     add("--stereo", type=Path, nargs="+", default=[], help="folders of stereo pairs")
+    add("--matched", type=Path, help="folder of rectified pairs whose depth is not known")
     add("--scenes", type=Path, help="folder of rendered scenes")
     add("--most", type=int, default=150, help="of the rendered scenes")
     add("--depth", nargs="+", default=["mini", "cues", GRADIENT], help="estimators")
