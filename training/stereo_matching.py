@@ -55,6 +55,6 @@ def match(left: np.ndarray, right: np.ndarray) -> Tensor:
     forth = matcher(0).compute(grey[0], grey[1]).astype(np.float32) / 16
     back = -matcher(-REACH).compute(grey[1], grey[0]).astype(np.float32) / 16
     x = np.arange(forth.shape[1])[None] - np.round(forth).astype(int)
-    there = np.take_along_axis(back, x.clip(0), axis=1)
+    there = np.take_along_axis(back, x.clip(0, x.shape[1] - 1), axis=1)
     sure = (forth > 0.5) & (x >= 0) & (np.abs(there - forth) < _AGREEMENT)
     return torch.from_numpy(np.where(sure, forth, np.nan))[None, None]
