@@ -28,7 +28,8 @@ def dis_flow(a: Tensor, b: Tensor) -> Tensor:
     """Return OpenCV's DIS flow from `a` to `b`, `[1, 2, h, w]`: another one than the core uses."""
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [(x[0].mean(0).clamp(0, 1) * 255).round().byte().numpy() for x in (a, b)]
-    return torch.from_numpy(np.ascontiguousarray(dis.calc(*grey, None).transpose(2, 0, 1)))[None]
+    flow: Any = dis.calc(grey[0], grey[1], None)  # pyright: ignore[reportCallIssue, reportArgumentType]
+    return torch.from_numpy(np.ascontiguousarray(flow.transpose(2, 0, 1)))[None]
 
 
 def flow_and_trust(now: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:

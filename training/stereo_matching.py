@@ -48,7 +48,7 @@ def match(left: np.ndarray, right: np.ndarray) -> Tensor:
 
     def matcher(least: int) -> cv2.StereoSGBM:
         cost = _WINDOW**2
-        return cv2.StereoSGBM_create(
+        return cv2.StereoSGBM.create(
             least, REACH, _WINDOW, 8 * cost, 32 * cost, 1, 63, 12, 120, 2, cv2.STEREO_SGBM_MODE_HH
         )
 

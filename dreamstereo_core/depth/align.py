@@ -46,6 +46,7 @@ def align(values: Tensor, wanted: Tensor, weight: Tensor, noise_ratio: Tensor) -
     """
     weight = weight + 1e-6
     robust = weight * _inliers(values, wanted)
+    figures: tuple[Tensor, ...] = ()
     for _ in range(_ROUNDS):
         share = robust / robust.sum()
         center, target = (share * values).sum(), (share * wanted).sum()
@@ -61,7 +62,7 @@ def align(values: Tensor, wanted: Tensor, weight: Tensor, noise_ratio: Tensor) -
         residual = 1.48 * error.median()
         floor = 1e-3 * yy.sqrt() + torch.finfo(x.dtype).tiny
         robust = weight / (1 + (error / (_OUTLIER * residual + floor)).square())
-    figures = (scale, center, target, xx.sqrt(), yy.sqrt(), correlation, residual)
+        figures = (scale, center, target, xx.sqrt(), yy.sqrt(), correlation, residual)
     return Alignment(*torch.stack(figures).tolist())
 
 

@@ -120,8 +120,11 @@ class SteadyDepth(DepthEstimator):
         trust = agreement(frames, before, flow)
         steady = []
         parts = (x.split(1) for x in (raw.float(), frames, flow, trust))
-        for one in zip(*parts, strict=True):
-            memory = _start(*one[:2]) if memory is None else _continue(*one, memory)
+        for one, frame, moved, sure in zip(*parts, strict=True):
+            if memory is None:
+                memory = _start(one, frame)
+            else:
+                memory = _continue(one, frame, moved, sure, memory)
             steady.append(memory.depth)
         assert memory is not None  # a chunk has frames
         return torch.cat(steady), SteadyState(inner, memory, seen + len(video))
