@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import chain, islice
 
 import torch
 from torch import Tensor
 
+from .background import in_background
 from .bars import BarDetector, Bars
 from .blend import DEFAULT_FEATHER, blend
 from .checks import check_choice, check_range
@@ -147,9 +149,19 @@ class StereoPipeline:
             TypeError: a frame is no floating point tensor.
             ValueError: a frame's shape differs from the first one's, or a depth is not finite.
         """
-        start = 0
+        iterator = iter(frames)
+        head = next(iterator, None)
+        if head is None:
+            return
         eased = EasedConvergence(self.options.convergence, frame_rate)
-        deep = self._estimate(self._parts(frames), eased)
+        estimated = self._estimate(self._parts(head, iterator), eased)
+        # Depth on one core, warp and fill on another.
+        with closing(in_background(estimated, self._chunk_frames(head))) as deep:
+            yield from self._convert(deep, frame_rate)
+
+    def _convert(self, deep: Iterator[_DeepFrame], frame_rate: float) -> Iterator[StereoVideo]:
+        """Convert shot by shot."""
+        start = 0
         first = next(deep, None)
         while first is not None:
             following: list[_DeepFrame] = []  # the next shot's first frame, once this one has ended
@@ -170,18 +182,14 @@ class StereoPipeline:
         chosen = self.options.foreground_dilation
         return round(frame.shape[-1] / 640) if chosen is None else chosen
 
-    def _parts(self, frames: Iterable[Tensor]) -> Iterator[Part]:
-        iterator = iter(frames)
-        first = next(iterator, None)
-        if first is None:
-            return iter(())
+    def _parts(self, first: Tensor, frames: Iterator[Tensor]) -> Iterator[Part]:
         detector = load_shot_detector(self.options.shots)
         bars = BarDetector() if self.options.bars else None
-        return split_film(chain([first], iterator), detector, bars, self._chunk_frames(first))
+        return split_film(chain([first], frames), detector, bars, self._chunk_frames(first))
 
     def _estimate(
         self, parts: Iterable[Part], convergence: EasedConvergence
-    ) -> Iterator[_DeepFrame]:
+    ) -> Generator[_DeepFrame, None, None]:
         """Give each frame its inverse depth, on one scale per shot."""
         normalizer = ShotNormalizer()
         state = None

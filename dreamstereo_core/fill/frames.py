@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -52,7 +52,7 @@ def narrow_filled(frames: Iterable[MaskedFrame], narrow: int) -> Iterator[HoledF
 
 def first_filled(
     frames: Iterable[MaskedFrame], inpainter: Inpainter, narrow: int
-) -> Iterator[HoledFrame]:
+) -> Generator[HoledFrame, None, None]:
     """Fill all holes by another inpainter; only the wide ones are holes to the network."""
     waiting: deque[MaskedFrame] = deque()
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
+from ..background import in_background
 from ..flow import optical_flow, resize_flow, warp
 from ..models.refiner import Refiner
 from ..types import Video
@@ -15,6 +17,8 @@ from .classic import ClassicInpainter
 from .frames import NARROW, HoledFrame, first_filled
 from .inpainter import Inpainter, MaskedFrame
 
+AHEAD = 2
+"""Frames that are filled at first while one is refined."""
 KEPT = 0.8
 """Share of the past in what is added to a frame, where the fill has only moved."""
 LIKE = 0.05
@@ -41,16 +45,18 @@ class RefinedInpainter(Inpainter):
     ) -> Iterator[Video]:
         """Fill one shot; the options are of no use here."""
         past: tuple[HoledFrame, Tensor] | None = None
-        for frame in first_filled(frames, self.first_fill, self.narrow):
-            if not frame.wide.any():
-                past = None
-                yield frame.video
-                continue
-            added = self._added(frame)
-            if past is not None:
-                added = average(added, frame, *past)
-            past = frame, added
-            yield (frame.video + added).clamp(0, 1)
+        first = first_filled(frames, self.first_fill, self.narrow)
+        with closing(in_background(first, AHEAD)) as filled:
+            for frame in filled:
+                if not frame.wide.any():
+                    past = None
+                    yield frame.video
+                    continue
+                added = self._added(frame)
+                if past is not None:
+                    added = average(added, frame, *past)
+                past = frame, added
+                yield (frame.video + added).clamp(0, 1)
 
     def _added(self, frame: HoledFrame) -> Tensor:
         weight = self.refiner.enter.weight
