@@ -17,7 +17,7 @@ from evaluation_scores import Scorer, mean_scores
 from perceptual import Perceptual
 from safetensors.torch import save_file
 
-from dreamstereo_core import Inpainter, gapw_warp, load_vae, probe
+from dreamstereo_core import ClassicInpainter, Inpainter, gapw_warp, load_vae, probe
 from dreamstereo_core.models.checkpoint import save_transformer
 from dreamstereo_core.models.config import TINY
 from dreamstereo_core.models.transformer import Transformer
@@ -172,7 +172,8 @@ class Counting(Inpainter):
 
 
 def test_sparse_is_compared_with_dense(media, monkeypatch, capsys):
-    monkeypatch.setattr(evaluate, "load_inpainter", lambda spec, vae, **options: Counting())
+    fills = {"classic": ClassicInpainter(), "some/model.safetensors": Counting()}
+    monkeypatch.setattr(evaluate, "load_inpainter", lambda spec, *_, **options: fills[spec])
     options = ["--photos", media / "photos", "--fill", "classic", "some/model.safetensors"]
     options += ["--dilation", 1, 3, "dense", "--perceptual-frames", 0]
     options += ["--size", "320x128", "--composites", 1]
