@@ -27,7 +27,6 @@ from losses import (
     verdict,
     weighted_mse,
 )
-from perceptual import Perceptual
 from recipe import main_of, perceptual_or_none
 from residual import check_start, corrected, refined, wide_holes
 from torch import Tensor, nn
@@ -147,7 +146,7 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
         total = total + settings.pixels * losses["pixels"]
         if perceptual is not None:
             shown = (as_frames(x[:, :, stride // 2 :: stride]) for x in (filled, video, mask))
-            losses["perceptual"] = inside(perceptual, *shown)
+            losses["perceptual"] = perceptual.inside(*shown)
             total = total + settings.perceptual * losses["perceptual"]
         if settings.adversarial and trainer.state.step >= settings.adversarial_start:
             losses["adversarial"] = -verdict(judge, torch.cat([filled, mask], dim=1)).mean()
@@ -197,12 +196,6 @@ def one_step(
     timestep = torch.ones(len(start), device=start.device)
     predicted = start - module(start, missing, masked_latent, timestep, tokens).float()
     return predicted if tokens is None else blend_latents(predicted, start, tokens)
-
-
-def inside(perceptual: Perceptual, filled: Tensor, video: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean distance in the holes `[N, 1, H, W]` of pictures `[N, 3, H, W]`."""
-    distance = perceptual.spatial(filled, video).float()
-    return (distance * mask).sum() / mask.sum().clamp(min=1)
 
 
 def judge_loss(module: nn.Module, batch: Batch) -> Losses:

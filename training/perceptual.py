@@ -120,6 +120,15 @@ class Perceptual(nn.Module):
         _check_pictures(a, b)
         return self.distance_map(self.features(a), self.features(b), a.shape[-2:])
 
+    def inside(self, a: Tensor, b: Tensor, mask: Tensor) -> Tensor:
+        """Return the mean distance in the holes `[N, 1, H, W]` of `a` and `b`, `[N, 3, H, W]`.
+
+        Raises:
+            ValueError: as `forward`.
+        """
+        distance = self.spatial(a, b).float()
+        return (distance * mask).sum() / mask.sum().clamp(min=1)
+
     def features(self, pictures: Tensor) -> list[Tensor]:
         """Return what is compared of `[N, 3, H, W]`: unit vectors `[N, C, h, w]` of each stage.
 

@@ -169,10 +169,5 @@ def _grey(inverse_depth: Tensor) -> Tensor:
     return ((values - low) / max(high - low, 1e-6)).clamp(0, 1).expand(3, -1, -1)
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the recipe as the command line says; return the exit code."""
-    return main_of(DepthSettings, train, __doc__, arguments)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main_of(DepthSettings, train, __doc__))

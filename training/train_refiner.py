@@ -78,8 +78,7 @@ def train(settings: RefinerSettings, folder: Path) -> Path:
         losses = {"error": error.mean()}
         total = losses["error"]
         if perceptual is not None:
-            distance = perceptual.spatial(refined, truth).float()
-            losses["perceptual"] = (distance * mask).sum() / mask.sum().clamp(min=1)
+            losses["perceptual"] = perceptual.inside(refined, truth, mask)
             total = total + settings.perceptual * losses["perceptual"]
         return {"loss": total, **losses}
 

@@ -104,12 +104,12 @@ def load_depth(
         return EmbeddedDepth()
     if spec == "mini" or is_mini_depth(spec):
         depth = load_mini_depth(None if spec == "mini" else spec, device=device)
-        return SteadyDepth(depth) if steady else depth
-    if for_video:
+    elif for_video:
         return load_video_depth(spec, device=device, dtype=dtype, allow_download=allow_download)
-    if not is_model and (isinstance(spec, Path) or not _HUB_ID.fullmatch(spec)):
+    elif not is_model and (isinstance(spec, Path) or not _HUB_ID.fullmatch(spec)):
         raise DepthError(f"{spec}: no such file or folder, and no model's id (owner/name)")
-    depth = TransformersDepth(spec, device=device, dtype=dtype, allow_download=allow_download)
+    else:
+        depth = TransformersDepth(spec, device=device, dtype=dtype, allow_download=allow_download)
     return SteadyDepth(depth) if steady else depth
 
 

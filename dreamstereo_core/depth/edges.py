@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from ..flow import box_mean
+from ..masks import dilate, erode
 from ..types import InverseDepth
 
 _RAMP = 2  # px: half the width of the ramps that are no surface
@@ -22,8 +22,8 @@ def remove_fly_pixels(inverse_depth: InverseDepth) -> InverseDepth:
     Scaled or compressed depth has such pixels; warped, they hang in the air between the two. A
     slope that goes on beyond the surroundings is a surface and stays.
     """
-    low, high = extremes(inverse_depth, _RAMP)
-    below, above = -greatest(-low, _RAMP, _RAMP), greatest(high, _RAMP, _RAMP)
+    low, high = erode(inverse_depth, _RAMP), dilate(inverse_depth, _RAMP)
+    below, above = erode(low, _RAMP), dilate(high, _RAMP)
     extent = high - low
     edge = (extent > _STEP) & (above - below < _SLOPE * extent)
     nearer = torch.where(inverse_depth - low < high - inverse_depth, low, high)
@@ -45,15 +45,3 @@ def deband(inverse_depth: Tensor, step: float) -> Tensor:
     slope, offset = box_mean(torch.cat((kept, (1 - kept) * mean), dim=1), size).split(1, dim=1)
     change = slope * inverse_depth + offset - inverse_depth
     return inverse_depth + change.clamp(-step / 2, step / 2)
-
-
-def extremes(depth: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """Return the least and the greatest around each pixel of ``[T, 1, H, W]``."""
-    return -greatest(-depth, reach, reach), greatest(depth, reach, reach)
-
-
-def greatest(values: Tensor, rows: int, columns: int) -> Tensor:
-    """Return the greatest of so many `rows` above and below and `columns` beside each pixel."""
-    if columns:  # a rectangle is separable
-        values = F.max_pool2d(values, (1, 2 * columns + 1), 1, (0, columns))
-    return F.max_pool2d(values, (2 * rows + 1, 1), 1, (rows, 0))

@@ -7,8 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..checks import check_frames
+from ..masks import dilate, erode
 from ..types import InverseDepth, Video
-from .edges import extremes, greatest, remove_fly_pixels
+from .edges import remove_fly_pixels
 from .guided import guided_coefficients
 
 _RADIUS = 4  # px at low resolution: how far a depth edge may be off the picture's
@@ -55,11 +56,11 @@ def _upsample(depth: Tensor, frame: Tensor) -> Tensor:
     slope, offset = guided_coefficients(
         depth, guide, radius=_RADIUS, epsilon=_EPSILON, keep_unexplained=True
     )
-    low, high = extremes(depth, _REACH)
+    low, high = erode(depth, _REACH), dilate(depth, _REACH)
     edge = (high - low).sub_(_STEP[0]).div_(_STEP[1] - _STEP[0]).clamp_(0, 1)
     steepness = edge.mul_(_STEEPNESS - 1).add_(1)
     # A thin thing falls now on one pixel, now between two: its own depth shows only over some rows.
-    low, high = (_even(p) for p in (-greatest(-low, _ALONG, 0), greatest(high, _ALONG, 0)))
+    low, high = (_even(p) for p in (-_tallest(-low), _tallest(high)))
     planes = torch.cat((slope, offset, low, high, steepness), dim=1)
     planes = F.interpolate(planes, frame.shape[2:], mode="bilinear", align_corners=False)
     slope, offset, low, high, steepness = planes.split((3, 1, 1, 1, 1), dim=1)
@@ -67,6 +68,10 @@ def _upsample(depth: Tensor, frame: Tensor) -> Tensor:
     middle = (low + high).mul_(0.5)
     sharp = guided.sub_(middle).mul_(steepness).add_(middle)
     return torch.minimum(torch.maximum(sharp, low), high)
+
+
+def _tallest(plane: Tensor) -> Tensor:
+    return F.max_pool2d(plane, (2 * _ALONG + 1, 1), 1, (_ALONG, 0))
 
 
 def _even(plane: Tensor) -> Tensor:
