@@ -91,19 +91,17 @@ def denoise(
     schedule: Sequence[float],
     conditionings: Sequence[Conditioning],
     tokens: TokenIndex | None = None,
-    background: Latent | None = None,
 ) -> Latent:
     """Inpaint latents by Euler's method; tokens that are not kept come out as they went in.
 
     Args:
         transformer: an inpainting one.
-        noise: `[B, 16, T', H', W']` float32, or what else the flow starts at.
+        noise: `[B, 16, T', H', W']` float32.
         missing: `[B, 4, T', H', W']`, 1 = inpaint, of `missing_channels`.
         masked_latent: `[B, 16, T', H', W']`, the encoded masked video.
         schedule: of `sigmas`.
         conditionings: of `prepare_steps`, for the same schedule.
         tokens: `[B, K]` kept tokens; None = all.
-        background: what the others come out as, where that is not `masked_latent`.
 
     Returns:
         `[B, 16, T', H', W']` float32 (the inner B of Eq. 15).
@@ -117,7 +115,7 @@ def denoise(
         latent = latent + (following - sigma) * transformer(x, conditioning, tokens)
     if tokens is None:
         return latent
-    return blend_latents(latent, masked_latent if background is None else background, tokens)
+    return blend_latents(latent, masked_latent, tokens)
 
 
 def cross_fade(before: Latent, after: Latent) -> Latent:

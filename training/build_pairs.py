@@ -6,7 +6,7 @@
 
 Each clip is taken for the right eye; its disparity, with a random strength, opens the holes of a
 second projection in it. Composites of two photos have exact disparities. Beside its holes a clip's
-first fill is kept, which residual transformers add to. The folder that is written holds shards and
+first fill is kept, which `mini` learns to make better. The folder that is written holds shards and
 a contact sheet; an interrupted run goes on where it was.
 """
 
@@ -33,10 +33,10 @@ from clips import (
 )
 from composites import layered_composite
 from files import DataError
+from first_fill import first_fill
 from photo_clip import photo_clip
 from pictures import contact_sheet, paint_mask, write_png
 from relief import parallax_depth, segment_planes
-from residual import first_fill
 from shards import Pair, ShardWriter, list_pairs
 from torch.nn import functional as F
 from tqdm import tqdm

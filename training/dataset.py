@@ -98,7 +98,7 @@ class PairDataset(Dataset):
         """
         if self.settings.masks != "pairs":
             raise ValueError(
-                "masks: expected pairs for a residual transformer, whose first fills are of those "
+                "masks: expected pairs where first fills are made better, which are of those "
                 f"holes, got {self.settings.masks}"
             )
         for entry in self.entries:

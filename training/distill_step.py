@@ -10,16 +10,15 @@ adversarial losses, make it choose. `model.safetensors` is what `load_transforme
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from codec import as_frames, decode_normalised
 from dataset import DataSettings, PairDataset
-from flow import FlowModel, encode_batch, give_start, preview, start_of
+from flow import FlowModel, encode_batch, give_start, noise_of, preview
 from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
 from losses import (
-    LEAST_ERROR,
     PatchDiscriminator3D,
     hole_weight,
     judge_both,
@@ -28,17 +27,11 @@ from losses import (
     weighted_mse,
 )
 from recipe import main_of, perceptual_or_none
-from residual import check_start, corrected, refined, wide_holes
 from torch import Tensor, nn
 
 from dreamstereo_core.fill import load_context
 from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
-from dreamstereo_core.models.conditioning import to_latent_mask
-from dreamstereo_core.models.config import TRANSFORMERS
 from dreamstereo_core.models.lora import load_lora, merge_loras
-from dreamstereo_core.models.refiner import Refiner
-from dreamstereo_core.models.sparse import blend_latents, select_tokens
-from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae_checkpoint import load_vae
 
 
@@ -49,7 +42,7 @@ class DistillStepSettings:
     data: DataSettings
     run: RunSettings
     transformer: str
-    """An inpainting transformer, or a base with `lora`; a preset's name: a new residual one."""
+    """An inpainting transformer, or a base with `lora`."""
     vae: str
     """A file or a name."""
     lora: str | None = None
@@ -61,8 +54,6 @@ class DistillStepSettings:
     perceptual: float = 0.5
     perceptual_stride: int = 1
     """Of the frames that the perceptual distance looks at: it costs more than the transformer."""
-    refiner: bool = False
-    """Give a residual transformer a refiner, to be trained with it."""
     adversarial: float = 0.1
     adversarial_start: int = 100
     """Step from which the transformer plays against the discriminator."""
@@ -91,37 +82,23 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
     run = settings.run
     accelerator = make_accelerator(run)
     torch.manual_seed(run.seed)
-    if settings.transformer in TRANSFORMERS:
-        transformer = Transformer(replace(TRANSFORMERS[settings.transformer], residual=True))
-        transformer.initialize_weights()
-    else:
-        transformer = load_transformer(settings.transformer, dtype=torch.float32)
+    transformer = load_transformer(settings.transformer, dtype=torch.float32)
     if settings.lora:
         merge_loras(transformer, [(load_lora(settings.lora, transformer), 1.0)])
     if not transformer.config.is_inpainting:
         raise ValueError(f"transformer: expected an inpainting model, got {settings.transformer}")
     context = None if settings.context is None else load_context(settings.context)
-    residual = transformer.config.residual
-    if settings.refiner and transformer.refiner is None:
-        transformer.config = replace(transformer.config, refiner=True)
-        transformer.refiner = Refiner()
-        transformer.refiner.initialize_weights()
-    check_start(transformer.config, settings.continued)
     model = FlowModel(transformer.requires_grad_(True).train(), context, settings.checkpointing)
     vae = load_vae(settings.vae, device=accelerator.device, dtype=torch.float32)
     judge = PatchDiscriminator3D(settings.width, channels=4)
     perceptual = perceptual_or_none(settings.perceptual, accelerator.device)
     dataset = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
-    if residual:
-        dataset.require_fills()
-        held_out.require_fills()
-
     stride = settings.perceptual_stride
 
     def loss(module: nn.Module, batch: Batch) -> Losses:
-        encode_batch(vae, batch, residual=residual, target=settings.x0 > 0)
-        predicted = one_step(module, batch, settings, run.seed, sparse=residual)
+        encode_batch(vae, batch)
+        predicted = one_step(module, batch, settings, run.seed)
         total, losses = predicted.new_zeros(()), {}
         if settings.x0:
             weight = hole_weight(batch["missing"], settings.known_weight)
@@ -129,20 +106,12 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
             total = settings.x0 * losses["x0"]
         video, mask = batch["video"], batch["mask"]
         decoded = decode_normalised(vae, predicted, checkpointing=settings.checkpointing).float()
-        known = video
-        if residual:
-            known = batch["fill"]
-            decoded, mask = corrected(known, decoded), wide_holes(mask)
-            decoded = refined(transformer.refiner, decoded, known, mask)
         # Inference keeps what is known: holes are judged, in their surroundings.
-        filled = torch.where(mask > 0, decoded, known)
+        filled = torch.where(mask > 0, decoded, video)
         batch["real"] = torch.cat([video, mask], dim=1)
         batch["fake"] = torch.cat([filled.detach(), mask], dim=1)
         weight = mask.clamp(min=settings.known_weight)
-        error = mean_error(decoded, video, weight)
-        if residual:  # by how much it is better: clips that the first fill does well count too
-            error = error / (mean_error(known, video, weight) + LEAST_ERROR)
-        losses["pixels"] = error.mean()
+        losses["pixels"] = mean_error(decoded, video, weight).mean()
         total = total + settings.pixels * losses["pixels"]
         if perceptual is not None:
             shown = (as_frames(x[:, :, stride // 2 :: stride]) for x in (filled, video, mask))
@@ -164,7 +133,7 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
         run,
         players,
         dataset,
-        sample=lambda: preview(model, vae, held_out, residual=residual),
+        sample=lambda: preview(model, vae, held_out),
         workers=settings.data.workers,
         accelerator=accelerator,
     )
@@ -172,30 +141,15 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
     return trainer.export(lambda path: save_transformer(path, transformer))
 
 
-def one_step(
-    module: nn.Module,
-    batch: Batch,
-    settings: DistillStepSettings,
-    seed: int,
-    *,
-    sparse: bool = False,
-) -> Tensor:
-    """Return the latents of one Euler step from each sample's own start.
-
-    Where it is `sparse`, on the tokens around holes alone, as at inference.
-    """
+def one_step(module: nn.Module, batch: Batch, settings: DistillStepSettings, seed: int) -> Tensor:
+    """Return the latents of one Euler step from each sample's own noise."""
     masked_latent, missing = batch["masked_latent"].float(), batch["missing"].float()
     if settings.continued:
         latent = batch["latent"].float()
         masked_latent, missing = give_start(latent, masked_latent, missing, settings.continued)
-    start, tokens = start_of(batch, seed), None
-    if sparse:
-        tokens = select_tokens(to_latent_mask(missing))
-    if tokens is not None and tokens.shape[1] == 0:
-        tokens = None  # no hole at all
-    timestep = torch.ones(len(start), device=start.device)
-    predicted = start - module(start, missing, masked_latent, timestep, tokens).float()
-    return predicted if tokens is None else blend_latents(predicted, start, tokens)
+    noise = noise_of(batch, seed)
+    timestep = torch.ones(len(noise), device=noise.device)
+    return noise - module(noise, missing, masked_latent, timestep, None).float()
 
 
 def judge_loss(module: nn.Module, batch: Batch) -> Losses:

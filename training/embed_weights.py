@@ -1,6 +1,6 @@
 """Put trained networks into the package, in half precision, as `mini`.
 
-python training/embed_weights.py runs/mini_refiner/model.safetensors runs/mini_vae/model.safetensors
+python training/embed_weights.py runs/mini/model.safetensors runs/mini_vae/model.safetensors
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dreamstereo_core.models.checkpoint_file import (
 )
 
 METADATA = {"license": "Apache-2.0", "model_card": "dreamstereo_core/weights/README.md"}
-KINDS = ("depth", "refiner", "vae")
+KINDS = ("depth", "inpainter", "vae")
 
 
 def embed(source: Path, folder: Path = WEIGHTS) -> Path:

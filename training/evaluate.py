@@ -33,8 +33,10 @@ from tqdm import tqdm
 from dreamstereo_core import ClassicInpainter, Inpainter, VideoError, blend, load_depth
 from dreamstereo_core.cli import lora_argument
 from dreamstereo_core.depth import DepthError
-from dreamstereo_core.fill import INPAINTERS, load_inpainter
+from dreamstereo_core.fill import INPAINTERS, RefinedInpainter, load_inpainter
+from dreamstereo_core.masks import wide_parts
 from dreamstereo_core.models.conditioning import missing_channels, to_latent_mask
+from dreamstereo_core.models.mini import touched_tokens
 from dreamstereo_core.models.sparse import select_tokens
 
 Fill = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -122,7 +124,7 @@ def measure_clip(
         if not torch.equal(raw, blended):
             rows[f"{name}, raw"] = scorer.score(raw)
         if isinstance(fill, ModelFill):
-            rows[name]["tokens_kept"] = tokens_kept(clip.mask, fill.dilation)
+            rows[name]["tokens_kept"] = fill.tokens_kept(clip.mask)
         pictures[name] = blended
     rows["(truth)"] = scorer.temporal(clip.truth)
     return rows, pictures
@@ -148,19 +150,22 @@ class ModelFill:
             seed=self.seed,
         )
 
+    def tokens_kept(self, mask: Tensor) -> float:
+        """Return the share of tokens that are computed for `[T, 1, H, W]`."""
+        dilation = kernel(self.dilation, mask)
+        if isinstance(self.inpainter, RefinedInpainter):
+            wide = wide_parts(mask, self.inpainter.narrow)
+            return float(touched_tokens(wide, dilation).float().mean())
+        frames, _, height, width = mask.shape
+        pad = (0, -width % 16, 0, -height % 16, 0, 0, 0, -(frames - 1) % 4)
+        video = torch.nn.functional.pad(mask, pad).transpose(0, 1)[None]
+        latent = to_latent_mask(missing_channels(video))
+        return select_tokens(latent, dilation=dilation).shape[1] / (latent.numel() / 4)
+
 
 def kernel(dilation: int | str, mask: Tensor) -> int:
     """Return a dilation in tokens; "dense" reaches over the whole frame from anywhere."""
     return 2 * (max(mask.shape[-2:]) // 16 + 1) + 1 if dilation == DENSE else int(dilation)
-
-
-def tokens_kept(mask: Tensor, dilation: int | str) -> float:
-    """Return the share of tokens that a sparse inpainter computes for `[T, 1, H, W]`."""
-    frames, _, height, width = mask.shape
-    pad = (0, -width % 16, 0, -height % 16, 0, 0, 0, -(frames - 1) % 4)
-    video = torch.nn.functional.pad(mask, pad).transpose(0, 1)[None]
-    latent = to_latent_mask(missing_channels(video))
-    return select_tokens(latent, dilation=kernel(dilation, mask)).shape[1] / (latent.numel() / 4)
 
 
 def load_fills(options: argparse.Namespace) -> dict[str, Fill]:
@@ -173,7 +178,7 @@ def load_fills(options: argparse.Namespace) -> dict[str, Fill]:
     fills: dict[str, Fill] = {}
     for spec in options.fill:
         name = fill_name(spec)
-        if spec in (*INPAINTERS, ALONE):
+        if spec in ("classic", ALONE):
             inpainter = ClassicInpainter(reach=()) if spec == ALONE else load_inpainter(spec)
             # A plain function: no tokens, and one row whatever the dilations.
             fills[name] = lambda video, mask, disparity, inpainter=inpainter: inpainter.inpaint(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import torch
@@ -12,17 +11,15 @@ from dataset import PairDataset, masked, sample_generator
 from losses import draw_timesteps, flow_noise, hole_weight, weighted_mse
 from metrics import psnr
 from pictures import contact_sheet, two_columns
-from residual import corrected, correction, refined, wide_holes
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from dreamstereo_core.fill.frames import GREY
 from dreamstereo_core.models.conditioning import (
     inpainting_input,
     missing_channels,
     to_latent_mask,
 )
-from dreamstereo_core.models.sparse import blend_latents, select_tokens, token_mask
+from dreamstereo_core.models.sparse import select_tokens, token_mask
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae_base import VideoVAE
 
@@ -96,44 +93,19 @@ def _recomputed(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 @torch.no_grad()
-def encode_batch(
-    vae: VideoVAE, batch: dict[str, Tensor], *, residual: bool = False, target: bool = True
-) -> None:
-    """Add `latent`, `masked_latent` and `missing` to a batch that has pixels and no latents.
-
-    A residual transformer's are those of the correction and of the first fill, `batch["fill"]`. As
-    at inference it is told of the wide holes alone: to narrow ones nothing is added. Without
-    `target` there is no `latent`.
-    """
+def encode_batch(vae: VideoVAE, batch: dict[str, Tensor]) -> None:
+    """Add `latent`, `masked_latent` and `missing` to a batch that has pixels and no latents."""
     if "latent" in batch:
         return
     video, mask = batch["video"], batch["mask"]
-    if residual:
-        pictures = [batch["fill"], correction(video, batch["fill"])]
-        mask = wide_holes(mask)
-    else:
-        pictures = [masked(video, mask), video]
-    if target:
-        batch["masked_latent"], batch["latent"] = vae.encode(torch.cat(pictures)).chunk(2)
-    else:
-        batch["masked_latent"] = vae.encode(pictures[0])
+    both = vae.encode(torch.cat([masked(video, mask), video]))
+    batch["masked_latent"], batch["latent"] = both.chunk(2)
     batch["missing"] = missing_channels(mask)
-    if residual:
-        batch["start"] = nothing(vae, *video.shape[2:]).expand_as(batch["masked_latent"])
 
 
-@lru_cache(maxsize=4)
-@torch.no_grad()
-def nothing(vae: VideoVAE, frames: int, height: int, width: int) -> Tensor:
-    """Return the latents `[1, 16, T', H', W']` of a grey clip: no correction."""
-    return vae.encode(torch.full((1, 3, frames, height, width), GREY, device=vae.device))
-
-
-def start_of(batch: dict[str, Any], seed: int) -> Tensor:
-    """Return where the flow of each clip starts: noise by its number, or its own `start`."""
+def noise_of(batch: dict[str, Any], seed: int) -> Tensor:
+    """Return the noise of each clip, by its number."""
     latent = batch["masked_latent"]
-    if "start" in batch:
-        return batch["start"].to(latent).float()
     generators = [sample_generator(seed + 7, int(index)) for index in batch["index"]]
     noise = torch.stack([torch.randn(latent.shape[1:], generator=g) for g in generators])
     return noise.to(latent.device)
@@ -154,7 +126,7 @@ def flow_loss(
             for g in generators
         ]
     ).to(latent.device)
-    noisy, velocity = flow_noise(latent, start_of(batch, seed), timestep)
+    noisy, velocity = flow_noise(latent, noise_of(batch, seed), timestep)
     weight, tokens = hole_weight(missing, settings.known_weight), None
     if settings.sparse and float(torch.rand(())) < settings.sparse:
         tokens = select_tokens(to_latent_mask(missing), dilation=settings.dilation)
@@ -188,46 +160,18 @@ def fill_once(
     model: nn.Module,
     batch: dict[str, Tensor],
     seed: int,
-    *,
-    tokens: Tensor | None = None,
-    background: Tensor | None = None,
 ) -> Tensor:
     """Return the latents of one Euler step, `[B, 16, T', H', W']`.
 
     Args:
         model: of a `FlowModel`.
         batch: with latents.
-        seed: of the noise, where the flow starts at noise.
-        tokens: kept ones `[B, K]`; None = all.
-        background: what the others come out as; None = the masked latents.
+        seed: of the noise.
     """
     latent = batch["masked_latent"].float()
-    start = start_of(batch, seed)
+    noise = noise_of(batch, seed)
     timestep = torch.ones(len(latent), device=latent.device)
-    background = latent if background is None else background.to(latent)
-    filled = start - model(start, batch["missing"].float(), latent, timestep, tokens)
-    return filled if tokens is None else blend_latents(filled, background, tokens)
-
-
-@torch.no_grad()
-def fill_clip(
-    model: nn.Module, vae: VideoVAE, sample: dict[str, Tensor], seed: int, *, residual: bool
-) -> Tensor:
-    """Fill a batch in one step, `[B, 3, T, H, W]`.
-
-    A residual transformer works around holes alone, as at inference, and corrects nothing
-    elsewhere: these latents are those of a grey clip.
-    """
-    encode_batch(vae, sample, residual=residual)
-    video = sample["video"]
-    if not residual:
-        return vae.decode(fill_once(model, sample, seed)).to(video)
-    tokens = select_tokens(to_latent_mask(sample["missing"]))
-    background = sample["start"]
-    decoded = vae.decode(fill_once(model, sample, seed, tokens=tokens, background=background))
-    filled = corrected(sample["fill"], decoded.to(video))
-    transformer: Any = model.transformer
-    return refined(transformer.refiner, filled, sample["fill"], wide_holes(sample["mask"]))
+    return noise - model(noise, batch["missing"].float(), latent, timestep, None)
 
 
 @torch.no_grad()
@@ -236,28 +180,22 @@ def preview(
     vae: VideoVAE,
     dataset: PairDataset,
     count: int = 6,
-    *,
-    residual: bool = False,
 ) -> tuple[Tensor, dict[str, float]]:
-    """Fill held-out clips: masked, filled and true frames, and the PSNR inside the holes.
-
-    A residual transformer's clips show their first fill instead of grey holes, and its PSNR too.
-    """
+    """Fill held-out clips: masked, filled and true frames, and the PSNR inside the holes."""
     rows: list[list[Tensor]] = []
-    figures: dict[str, list[float]] = {"hole_psnr": []}
+    figures: list[float] = []
     device = next(model.parameters()).device
     for index in range(min(count, len(dataset.entries))):
         sample = {k: v[None].to(device) for k, v in dataset[index].items()}
-        filled = fill_clip(model, vae, sample, index, residual=residual)
+        encode_batch(vae, sample)
+        filled = vae.decode(fill_once(model, sample, index)).to(sample["video"])
         video, mask = sample["video"], sample["mask"]
         result = torch.where(mask > 0, filled, video)[0].transpose(0, 1)
         truth, hole = video[0].transpose(0, 1), mask[0].transpose(0, 1)
-        given = sample["fill"][0].transpose(0, 1) if residual else masked(truth, hole)
+        given = masked(truth, hole)
         if hole.any():
-            figures["hole_psnr"].append(psnr(result.clamp(0, 1), truth, hole))
-            if residual:
-                figures.setdefault("first_fill_psnr", []).append(psnr(given, truth, hole))
+            figures.append(psnr(result.clamp(0, 1), truth, hole))
         at = int(hole.sum((1, 2, 3)).argmax())
         rows.append([given[at], result[at], filled[0, :, at], truth[at]])
-    means = {name: sum(values) / max(1, len(values)) for name, values in figures.items()}
-    return contact_sheet(two_columns(rows), 192), means
+    mean = sum(figures) / max(1, len(figures))
+    return contact_sheet(two_columns(rows), 192), {"hole_psnr": mean}

@@ -21,8 +21,6 @@ from dreamstereo_core.models.vae_base import VideoVAE
 PER_FILE = 16
 """Samples."""
 PARTS = ("latent", "masked_latent", "missing")
-START = "start"
-"""Where the flow of all clips starts, if not at noise."""
 
 
 class LatentDataset(Dataset):
@@ -35,7 +33,7 @@ class LatentDataset(Dataset):
         return 2**40
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """Return `latent`, `masked_latent` [16, T', H', W'], `missing` [4, T', H', W'], `start`."""
+        """Return `latent`, `masked_latent` [16, T', H', W'], `missing` [4, T', H', W']."""
         epoch, at = divmod(index, self.count)
         generator = sample_generator(self.seed + 2, epoch)
         number = int(torch.randperm(self.count, generator=generator)[at])
@@ -43,8 +41,6 @@ class LatentDataset(Dataset):
         try:
             with safe_open(path, framework="pt") as file:
                 parts = {name: file.get_tensor(f"{number % PER_FILE}.{name}") for name in PARTS}
-                if START in file.keys():  # noqa: SIM118 (no dict)
-                    parts[START] = file.get_tensor(START)
         except (OSError, SafetensorError) as error:
             raise DataError(f"{path}: cannot be read ({error})") from error
         return {**{k: v.float() for k, v in parts.items()}, "index": torch.tensor(index)}
@@ -58,7 +54,6 @@ def cache_latents(
     *,
     identity: dict[str, Any],
     accelerator: Accelerator,
-    residual: bool = False,
 ) -> LatentDataset:
     """Encode the samples 0 to `count` - 1 of a dataset, those that are not there yet.
 
@@ -69,14 +64,12 @@ def cache_latents(
         count: how many.
         identity: what the latents depend on; a folder of another one is refused.
         accelerator: its processes share the work.
-        residual: encode corrections and first fills; part of the identity.
 
     Raises:
         DataError: the folder holds other latents, or the disk takes no more.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    # Caches of whole frames are as they were before there were others.
-    text = json.dumps({**identity, "residual": True} if residual else identity, sort_keys=True)
+    text = json.dumps(identity, sort_keys=True)
     files = range(-(-count // PER_FILE))
     mine = [f for f in files if f % accelerator.num_processes == accelerator.process_index]
     for number in tqdm(mine, desc="latents", disable=None):
@@ -89,12 +82,10 @@ def cache_latents(
             sample = dataset[number * PER_FILE + i]
             batch = {k: v[None].to(vae.device) for k, v in sample.items()}
             with accelerator.autocast():
-                encode_batch(vae, batch, residual=residual)
+                encode_batch(vae, batch)
             for name in PARTS:
                 dtype = torch.uint8 if name == "missing" else torch.bfloat16
                 tensors[f"{i}.{name}"] = batch[name][0].to("cpu", dtype).contiguous()
-            if START in batch:
-                tensors[START] = batch[START][0].to("cpu").contiguous()
         write_safetensors(path, tensors, {"identity": text})
     accelerator.wait_for_everyone()
     return LatentDataset(folder, count, seed=dataset.seed)
@@ -112,6 +103,5 @@ def _check(path: Path, identity: str) -> None:
         raise DataError(f"{path}: cannot be read ({error}); delete it to make it again") from error
     if found != identity:
         raise DataError(
-            f"{path}: holds latents of other data, sizes or another VAE, or of corrections where "
-            "whole frames are wanted or the other way round; expected another folder"
+            f"{path}: holds latents of other data, sizes or another VAE; expected another folder"
         )

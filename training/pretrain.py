@@ -25,7 +25,6 @@ from losses import edge_loss, kl
 from metrics import psnr
 from pictures import contact_sheet, two_columns
 from recipe import file_digest, main_of, perceptual_or_none
-from residual import check_start, correction
 from start import initialize_vae
 from torch import Tensor, nn
 
@@ -53,9 +52,6 @@ class VAESettings:
     """Deviation of a latent where the encoder gives none."""
     masked: float = 0.2
     """Share of clips with grey holes, which the inpainter will have encoded."""
-    corrections: float = 0.0
-    """Share of clips shown as corrections of their first fill, which a residual transformer will
-    have decoded."""
     images: float = 0.0
     """Share of steps on single frames."""
 
@@ -70,8 +66,6 @@ class TransformerSettings:
     """A preset's name."""
     start: str | None = None
     """A file to go on from instead."""
-    residual: bool = False
-    """Predict corrections of first fills instead of whole frames."""
     checkpointing: bool = False
     cache: str | None = None
     """Folder for latents; None = encode at every step."""
@@ -133,8 +127,6 @@ def train_vae(settings: PretrainSettings, own: VAESettings, folder: Path) -> Pat
     model = Autoencoder(vae.float().requires_grad_(True).train(), own.noise)
     dataset = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(replace(settings.data, focus=0.5), seed=run.seed, held_out=True)
-    if own.corrections:
-        dataset.require_fills()
     perceptual = perceptual_or_none(own.perceptual, accelerator.device)
 
     def loss(module: nn.Module, batch: Batch) -> Losses:
@@ -145,9 +137,6 @@ def train_vae(settings: PretrainSettings, own: VAESettings, folder: Path) -> Pat
         else:
             chance = torch.rand(len(video), 1, 1, 1, 1, device=video.device)
             video = torch.where(chance < own.masked, masked(video, batch["mask"]), video)
-            if own.corrections:
-                some = chance > 1 - own.corrections
-                video = torch.where(some, correction(video, batch["fill"]), video)
         recon, mean, log_variance = module(video)
         recon = recon.float()
         parts = {"l1": (recon - video).abs().mean(), "kl": kl(mean, log_variance)}
@@ -216,9 +205,6 @@ def start_transformer(own: TransformerSettings) -> Transformer:
         transformer.initialize_weights()
     if not transformer.config.is_inpainting:
         raise ValueError(f"transformer: expected an inpainting model, got {own.start or own.model}")
-    if own.residual:
-        transformer.config = replace(transformer.config, residual=True)
-    check_start(transformer.config, own.flow.continued)
     return transformer
 
 
@@ -229,13 +215,9 @@ def train_transformer(settings: PretrainSettings, own: TransformerSettings, fold
     vae = load_vae(own.vae, device=accelerator.device)
     torch.manual_seed(run.seed)
     transformer = start_transformer(own)
-    residual = transformer.config.residual
     model = FlowModel(transformer.requires_grad_(True).train(), checkpointing=own.checkpointing)
     pixels = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
-    if residual:
-        pixels.require_fills()
-        held_out.require_fills()
     dataset: Any = pixels
     if own.cache:
         identity = {"vae": file_digest(own.vae), "seed": run.seed, **vars(settings.data)}
@@ -246,11 +228,10 @@ def train_transformer(settings: PretrainSettings, own: TransformerSettings, fold
             own.cached_samples,
             identity={k: v for k, v in identity.items() if k != "workers"},
             accelerator=accelerator,
-            residual=residual,
         )
 
     def loss(module: nn.Module, batch: Batch) -> Losses:
-        encode_batch(vae, batch, residual=residual)
+        encode_batch(vae, batch)
         return flow_loss(module, batch, own.flow, run.seed)
 
     trainer = Trainer(
@@ -259,7 +240,7 @@ def train_transformer(settings: PretrainSettings, own: TransformerSettings, fold
         run,
         [Player("transformer", model, loss, adamw(model, run))],
         dataset,
-        sample=lambda: preview(model, vae, held_out, residual=residual),
+        sample=lambda: preview(model, vae, held_out),
         workers=settings.data.workers,
         accelerator=accelerator,
     )

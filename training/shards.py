@@ -91,8 +91,8 @@ class PairEntry:
         """
         if not self.has_fill:
             raise DataError(
-                f"{self.path}: expected pairs with a first fill, which a residual transformer adds "
-                "to, got none; build them again with build_pairs.py, without --no-fill"
+                f"{self.path}: expected pairs with a first fill, which is to be made better, "
+                "got none; build them again with build_pairs.py, without --no-fill"
             )
 
     def _colours(self, name: str, sizes: str, wanted: slice) -> Tensor:

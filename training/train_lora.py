@@ -24,7 +24,6 @@ from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accele
 from lora_export import export_lora
 from peft import LoraConfig, inject_adapter_in_model
 from recipe import file_digest, main_of
-from residual import check_start
 from state import load_weights, read_state
 from torch import Tensor, nn
 from torch.utils.data import Dataset
@@ -148,8 +147,6 @@ def train(settings: TrainLoraSettings, folder: Path) -> Path:
         weights = read_state(path)["modules"].get("lora", {})
         load_weights(model, weights, path)
         model.load_state_dict(weights, strict=False)
-    check_start(model.transformer.config, own.flow.continued)
-    residual = model.transformer.config.residual
     vae = load_vae(own.vae, device=accelerator.device)
     pixels = [PairDataset(data, seed=run.seed) for data in settings.data]
     datasets: list[Dataset] = list(pixels)
@@ -167,16 +164,13 @@ def train(settings: TrainLoraSettings, folder: Path) -> Path:
                     own.cached_samples,
                     identity=identity,
                     accelerator=accelerator,
-                    residual=residual,
                 )
             )
     dataset = Buckets(datasets, run.batch * accelerator.num_processes, run.seed)
     held_out = PairDataset(replace(settings.data[0], masks="pairs"), seed=run.seed, held_out=True)
-    for part in [*pixels, held_out] if residual else ():
-        part.require_fills()
 
     def loss(module: nn.Module, batch: Batch) -> Losses:
-        encode_batch(vae, batch, residual=residual)
+        encode_batch(vae, batch)
         return flow_loss(module, batch, own.flow, run.seed)
 
     trainer = Trainer(
@@ -188,9 +182,7 @@ def train(settings: TrainLoraSettings, folder: Path) -> Path:
         workers=settings.data[0].workers,
         accelerator=accelerator,
     )
-    trainer.sample = lambda: preview(
-        trainer.prepared["lora"], vae, held_out, count=4, residual=residual
-    )
+    trainer.sample = lambda: preview(trainer.prepared["lora"], vae, held_out, count=4)
     trainer.fit()
     return export(trainer, folder, base, settings)
 

@@ -13,7 +13,7 @@ from ..models.attention import Attention, sdpa
 from ..models.checkpoint import load_transformer
 from ..models.checkpoint_file import WEIGHTS, CheckpointError, open_checkpoint
 from ..models.lora import load_lora, merge_loras
-from ..models.refiner import load_refiner
+from ..models.mini import load_mini
 from ..models.vae_base import VideoVAE
 from ..models.vae_checkpoint import load_vae
 from .classic import ClassicInpainter
@@ -54,9 +54,9 @@ def load_inpainter(
     """Load an inpainter.
 
     Args:
-        spec: "mini" (embedded weights refine what "classic" fills), "classic" (no weights), or the
-            file or folder of an inpainting transformer: Wan 2.1 Fun-InP 1.3B, a DreamStereo model,
-            or a T2V base together with a DreamStereo LoRA.
+        spec: "mini" (embedded weights: a small transformer refines what "classic" fills), "classic"
+            (no weights), or the file or folder of an inpainting transformer: Wan 2.1 Fun-InP 1.3B,
+            a DreamStereo model, or a T2V base together with a DreamStereo LoRA.
         vae: the autoencoder, or what `load_vae` takes; None = Wan's own, looked for beside the
             transformer and in the folder `vae` beside its folder.
         device: "auto" takes the GPU where there is one.
@@ -76,10 +76,10 @@ def load_inpainter(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     if spec == MINI:
-        refiner = load_refiner(
-            WEIGHTS / "mini_refiner.safetensors", device=device, operations=operations
+        network = load_mini(
+            WEIGHTS / "mini_inpainter.safetensors", device=device, operations=operations
         )
-        return RefinedInpainter(refiner)
+        return RefinedInpainter(network)
     path = Path(spec)
     if not path.exists():
         known = ", ".join(INPAINTERS)

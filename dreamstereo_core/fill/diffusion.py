@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, islice
 
 import torch
 from torch import Tensor
 
-from ..models.conditioning import PIXELS, Conditioning, missing_group, to_latent_mask
+from ..models.conditioning import Conditioning, missing_group, to_latent_mask
 from ..models.sparse import select_tokens
 from ..models.transformer import Transformer
 from ..models.vae_base import DecoderCache, EncoderCache, VideoVAE
 from ..sampling import cross_fade, denoise, position_noise, prepare_steps, sigmas
 from ..types import Latent, TokenIndex, Video
-from .classic import ClassicInpainter
-from .frames import GREY, NARROW, HoledFrame, first_filled, narrow_filled, pad_to_tokens
+from .frames import GREY, NARROW, HoledFrame, narrow_filled, pad_to_tokens
 from .inpainter import Inpainter, MaskedFrame
 
-SETTLED = 5
-"""Latent frames after which those of a still clip no longer change."""
 TILES = (None, 512, 256, 128)
 """Sizes of the autoencoder's tiles, in pixels, from fast to frugal; None = the whole frame."""
 
@@ -54,8 +51,6 @@ class DiffusionInpainter(Inpainter):
     memory and speed, not the picture."""
     device: torch.device | None = None
     """To compute on; None = where the transformer is."""
-    first_fill: Inpainter = field(default_factory=ClassicInpainter)
-    """What a transformer that predicts residuals adds to."""
     name: str = "diffusion"
 
     def __post_init__(self) -> None:
@@ -80,10 +75,7 @@ class DiffusionInpainter(Inpainter):
             ValueError: an option is out of its range.
             MemoryError: a window does not fit; the message says what does.
         """
-        if self.transformer.config.residual:
-            holes = first_filled(frames, self.first_fill, self.narrow)
-        else:
-            holes = narrow_filled(frames, self.narrow)
+        holes = narrow_filled(frames, self.narrow)
         for frame in holes:
             if frame.wide.any():
                 shot = _Shot(self, sigmas(num_steps, self.shift), dilation, seed)
@@ -123,14 +115,12 @@ class _Shot:
         self.inpainter, self.schedule = inpainter, schedule
         self.dilation, self.seed = dilation, seed
         self.device = inpainter.device or next(inpainter.transformer.parameters()).device
-        self.residual = inpainter.transformer.config.residual
         self.tile = inpainter.tile
         self.start = 0  # latent frame at which the window starts
         self.latents: list[Latent] = []  # of the masked video, of the window and beyond
         self.missing: list[Tensor] = []
         self.carried: list[Latent] = []  # the previous window's result, where it overlaps
         self.waiting: deque[HoledFrame] = deque()  # frames that have not come out yet
-        self.nothing: Latent | None = None  # encoded grey, of `SETTLED` latent frames
         self.encoder: EncoderCache | None = None
         self.decoder: DecoderCache | None = None
 
@@ -162,10 +152,9 @@ class _Shot:
             group = group + [group[-1]] * (4 - len(group))
         mask = torch.cat([pad_to_tokens(frame.wide) for frame in group]).to(self.device)
         video = torch.cat([pad_to_tokens(frame.video) for frame in group]).to(self.device)
-        if not self.residual:
-            video = torch.where(mask > 0, GREY, video)
+        masked = torch.where(mask > 0, GREY, video)
         latent, self.encoder = self.inpainter.vae.encode_chunk(
-            video.transpose(0, 1)[None], self.encoder, last=last, tile=self.tile
+            masked.transpose(0, 1)[None], self.encoder, last=last, tile=self.tile
         )
         if latent.shape[2]:
             self.latents += latent.to(self.device).split(1, 2)
@@ -189,30 +178,18 @@ class _Shot:
         overlap = len(self.carried)
         latents, missing = torch.cat(self.latents[:count], 2), torch.cat(self.missing[:count], 2)
         tokens = self._tokens(missing)
-        if self.residual:
-            background = self._grey(count)
-        else:
-            background = latents = torch.cat([*self.carried, latents[:, :, overlap:]], 2)
-            missing[:, :, :overlap] = 0
-        result = background.clone()
+        latents = torch.cat([*self.carried, latents[:, :, overlap:]], 2)
+        missing[:, :, :overlap] = 0
+        result = latents.clone()
         if tokens.shape[1]:
             try:
-                result = self._denoise(latents, missing, tokens, conditionings, background)
+                result = self._denoise(latents, missing, tokens, conditionings)
             except torch.cuda.OutOfMemoryError as error:
                 raise MemoryError(self._advice(latents, missing, conditionings)) from error
         if overlap:
             carried = torch.cat(self.carried, 2)
             result[:, :, :overlap] = cross_fade(carried, result[:, :, :overlap])
         return list(result.split(1, 2))
-
-    def _grey(self, count: int) -> Latent:
-        """Return what stands for "nothing to add" in a window of `count`: an encoded grey clip."""
-        if self.nothing is None:
-            height, width = (PIXELS * n for n in self.latents[0].shape[-2:])
-            clip = torch.full((1, 3, 4 * SETTLED - 3, height, width), GREY, device=self.device)
-            self.nothing = self.inpainter.vae.encode(clip, tile=self.tile).to(self.device)
-        frames = [min(frame, SETTLED - 1) for frame in range(self.start, self.start + count)]
-        return self.nothing[:, :, frames]
 
     def _tokens(self, missing: Tensor) -> TokenIndex:
         return select_tokens(
@@ -227,22 +204,17 @@ class _Shot:
         missing: Tensor,
         tokens: TokenIndex,
         conditionings: Sequence[Conditioning],
-        background: Latent | None = None,
     ) -> Latent:
         _, channels, count, height, width = latents.shape
-        if self.residual:
-            start = self._grey(count)
-        else:
-            start = position_noise(self.start, count, (channels, height, width), seed=self.seed)
+        noise = position_noise(self.start, count, (channels, height, width), seed=self.seed)
         return denoise(
             self.inpainter.transformer,
-            start.to(self.device),
+            noise.to(self.device),
             missing,
             latents,
             schedule=self.schedule,
             conditionings=conditionings,
             tokens=tokens,
-            background=background,
         )
 
     def _advice(
@@ -270,6 +242,4 @@ class _Shot:
         )
         for filled in video[0].transpose(0, 1)[: len(self.waiting)].split(1):
             frame = self.waiting.popleft()
-            yield frame.finish(
-                filled, residual=self.residual, refiner=self.inpainter.transformer.refiner
-            )
+            yield frame.finish(filled)

@@ -11,7 +11,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..masks import wide_parts
-from ..models.refiner import Refiner
 from ..types import OcclusionMask, Video
 from .coherence import pull_push
 from .inpainter import Inpainter, MaskedFrame
@@ -34,12 +33,9 @@ class HoledFrame:
     every: OcclusionMask
     wide: OcclusionMask
 
-    def finish(self, decoded: Video, *, residual: bool, refiner: Refiner | None = None) -> Video:
-        """Make the result of what a network decoded: frames, or what is to be added to `video`."""
-        filled = decoded + self.video.to(decoded) - GREY if residual else decoded
-        if refiner is not None:
-            filled = refiner(filled, self.video.to(filled), self.wide.to(filled))
-        filled = lock_colours(filled, self.video.to(filled), self.every.to(filled))
+    def finish(self, decoded: Video) -> Video:
+        """Make the result of the frame that a network decoded."""
+        filled = lock_colours(decoded, self.video.to(decoded), self.every.to(decoded))
         return torch.where(self.every > self.wide, self.video, filled.to(self.video))
 
 

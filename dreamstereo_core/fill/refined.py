@@ -1,4 +1,4 @@
-"""A fill made better by a network that sees it in the picture."""
+"""`mini`: a fill made better by a network that sees it in the picture and in the frames before."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..background import in_background
 from ..flow import optical_flow, resize_flow, warp
-from ..models.refiner import Refiner
+from ..models.mini import Memory, MiniInpainter
 from ..types import Video
 from .classic import ClassicInpainter
 from .frames import NARROW, HoledFrame, first_filled
@@ -29,11 +29,11 @@ LIKE = 0.05
 class RefinedInpainter(Inpainter):
     """Fill by another inpainter, and refine what it put into holes that are not narrow.
 
-    The network sees single frames. What it adds is averaged over time along the fill's own motion,
-    so that it does not flicker.
+    What the network adds is averaged over time along the fill's own motion, so that it does not
+    flicker.
     """
 
-    refiner: Refiner
+    network: MiniInpainter
     first_fill: Inpainter = field(default_factory=ClassicInpainter)
     narrow: int = NARROW
     """Pixels along a row from which a hole is refined."""
@@ -43,25 +43,27 @@ class RefinedInpainter(Inpainter):
     def stream(
         self, frames: Iterable[MaskedFrame], *, num_steps: int = 1, dilation: int = 5, seed: int = 0
     ) -> Iterator[Video]:
-        """Fill one shot; the options are of no use here."""
+        """Fill one shot; of the options the dilation of the tokens alone is of use here."""
+        memory = Memory()
         past: tuple[HoledFrame, Tensor] | None = None
         first = first_filled(frames, self.first_fill, self.narrow)
         with closing(in_background(first, AHEAD)) as filled:
             for frame in filled:
+                added = self._added(frame, memory, dilation)
                 if not frame.wide.any():
                     past = None
                     yield frame.video
                     continue
-                added = self._added(frame)
                 if past is not None:
                     added = average(added, frame, *past)
                 past = frame, added
                 yield (frame.video + added).clamp(0, 1)
 
-    def _added(self, frame: HoledFrame) -> Tensor:
-        weight = self.refiner.enter.weight
+    def _added(self, frame: HoledFrame, memory: Memory, dilation: int) -> Tensor:
+        weight = self.network.unet.enter.weight
         video, mask = frame.video.to(weight), frame.wide.to(weight)
-        return (self.refiner(video, video, mask) - video).to(frame.video)
+        better = self.network.step(video, mask, memory, dilation=dilation)
+        return (better - video).to(frame.video)
 
 
 def average(added: Tensor, frame: HoledFrame, before: HoledFrame, before_added: Tensor) -> Tensor:

@@ -32,7 +32,9 @@ def rope_axes(head_dim: int) -> Grid:
     return head_dim // 2 - 2 * space, space, space
 
 
-def rope_rotation(tokens: Tensor, grid: Grid, head_dim: int, *, pool: int = 1) -> Rotation:
+def rope_rotation(
+    tokens: Tensor, grid: Grid, head_dim: int, *, pool: int = 1, start: int = 0
+) -> Rotation:
     """Return the rotations of tokens at their absolute positions in the grid.
 
     Args:
@@ -41,8 +43,10 @@ def rope_rotation(tokens: Tensor, grid: Grid, head_dim: int, *, pool: int = 1) -
         head_dim: width of one attention head.
         pool: side of squares of tokens; the indices are then those of the squares, which stand at
             their tokens' mean position.
+        start: number of the grid's first frame.
     """
     coordinates = [_coordinates(n, side) for n, side in zip(grid, (1, pool, pool), strict=True)]
+    coordinates[0] += start
     _, height, width = (len(axis) for axis in coordinates)
     positions = (tokens // (height * width), tokens // width % height, tokens % width)
     angles = [
@@ -99,15 +103,20 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
         """Attend within `[B, K, dim]`."""
+        return self.merge(self.attention(*self.project(x, rotation)))
+
+    def project(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the queries, keys and values of `[B, K, dim]`, the former two rotated."""
         query = rotate(self._heads(self.norm_q(self.q(x))), rotation)
         key = rotate(self._heads(self.norm_k(self.k(x))), rotation)
-        return self._merge(self.attention(query, key, self._heads(self.v(x))))
+        return query, key, self._heads(self.v(x))
+
+    def merge(self, x: Tensor) -> Tensor:
+        """Turn what was attended to `[B, heads, K, head_dim]` into `[B, K, dim]`."""
+        return self.o(x.transpose(1, 2).flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:
         return x.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
-
-    def _merge(self, x: Tensor) -> Tensor:
-        return self.o(x.transpose(1, 2).flatten(2))
 
 
 class CrossAttention(SelfAttention):
@@ -145,4 +154,4 @@ class CrossAttention(SelfAttention):
             self.attention(query, key.expand(batch, -1, -1, -1), value.expand(batch, -1, -1, -1))
             for key, value in keys_values
         )
-        return self._merge(sum(others, first))
+        return self.merge(sum(others, first))

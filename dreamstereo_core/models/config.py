@@ -38,11 +38,6 @@ class TransformerConfig:
     """Width of the CLIP features where the model has the image branch."""
     learned_context: bool = False
     """The context is a tensor of the checkpoint, `[1, text_len, text_dim]`."""
-    residual: bool = False
-    """The output is what is to be added to a first fill, around grey; the masked latents are that
-    fill's, and the flow starts at encoded grey (nothing to add) instead of noise."""
-    refiner: bool = False
-    """A residual transformer with a network that works on the decoded frames."""
     eps: float = 1e-6
 
     def __post_init__(self):
@@ -55,8 +50,6 @@ class TransformerConfig:
             raise ValueError(
                 "TransformerConfig: image_dim and learned_context need cross_attention=True"
             )
-        if self.refiner and not self.residual:
-            raise ValueError("TransformerConfig: refiner needs residual=True")
 
     @property
     def head_dim(self) -> int:
@@ -103,7 +96,7 @@ MINI = TransformerConfig(
     num_layers=8,
     cross_attention=False,
 )
-"""The embedded model's."""
+"""A small one, for latents of the embedded autoencoder."""
 TINY = TransformerConfig(
     in_dim=INPAINTING_CHANNELS,
     dim=48,

@@ -18,7 +18,6 @@ from .attention import Attention, Grid, Rotation, rope_rotation, sdpa
 from .conditioning import Conditioning, EncodedContext
 from .config import INPAINTING_CHANNELS, PATCH, TransformerConfig
 from .layers import Block, Head, ImageEmbedding, timestep_embedding
-from .refiner import Refiner
 from .sparse import (
     gather_tokens,
     patchify,
@@ -69,7 +68,6 @@ class Transformer(nn.Module):
             for _ in range(config.num_layers)
         )
         self.head = Head(config, operations=operations)
-        self.refiner = Refiner(operations) if config.refiner else None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -88,8 +86,6 @@ class Transformer(nn.Module):
                 if isinstance(module, nn.Linear):
                     nn.init.normal_(module.weight, std=0.02)
         nn.init.zeros_(self.head.head.weight)
-        if self.refiner is not None:
-            self.refiner.initialize_weights()
 
     def default_context(self) -> Tensor | None:
         """Return the learned context, else zeros `[1, 1, text_dim]`; None without cross-attention.

@@ -48,7 +48,6 @@ class Oracle:
     inpainted: object
     calls: int = 0
     config = replace(MINI)
-    refiner = None
 
     def parameters(self):
         return iter([torch.zeros(1)])

@@ -23,7 +23,7 @@ def frames():
 def test_they_are_in_the_package_in_half_precision_with_their_config():
     files = sorted(WEIGHTS.glob("*.safetensors"))
     assert sum(path.stat().st_size for path in files) <= 40e6
-    assert {"mini_refiner", "mini_vae"} <= {path.stem for path in files}
+    assert {"mini_inpainter", "mini_vae"} <= {path.stem for path in files}
     for path in files:
         file = open_checkpoint(path)
         assert file.kind and file.config

@@ -7,9 +7,11 @@ import distill_vae
 import pretrain
 import pytest
 import torch
+import train_depth
 import train_lora
+import train_mini
 from codec import decode_normalised, decode_raw, encode_moments, statistics
-from flow import FlowModel, FlowSettings, fill_once, flow_loss, give_start, start_of
+from flow import FlowModel, FlowSettings, fill_once, flow_loss, give_start, noise_of
 from losses import (
     PatchDiscriminator3D,
     adaptive_weight,
@@ -165,11 +167,9 @@ def test_a_filled_latent_is_one_euler_step(models):
     torch.nn.init.zeros_(transformer.head.head.weight)
     torch.nn.init.zeros_(transformer.head.head.bias)
     batch = flow_batch()
-    filled = fill_once(FlowModel(transformer), batch, 9)  # no velocity: where the flow starts
-    assert torch.equal(filled, start_of(batch, 9))
+    filled = fill_once(FlowModel(transformer), batch, 9)  # no velocity: noise
+    assert torch.equal(filled, noise_of(batch, 9))
     assert 0.9 < filled.std() < 1.1
-    grey = torch.full_like(batch["latent"], 0.25)
-    assert torch.equal(fill_once(FlowModel(transformer), {**batch, "start": grey}, 9), grey)
 
 
 def test_a_given_start_is_known():
@@ -193,7 +193,8 @@ def test_a_given_start_is_known():
         ("lora_stage2", train_lora.TrainLoraSettings),
         ("distill_vae", distill_vae.DistillVAESettings),
         ("distill_step", distill_step.DistillStepSettings),
-        ("mini", distill_step.DistillStepSettings),
+        ("mini_inpainter", train_mini.MiniSettings),
+        ("depth", train_depth.DepthSettings),
     ],
 )
 def test_the_shipped_settings_are_valid(file, kind):
