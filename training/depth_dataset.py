@@ -122,6 +122,8 @@ def change(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     middle = float(x.mean())
     x = middle + (x - middle) * np.float32(rng.uniform(0.6, 1.4)) + np.float32(rng.normal(0, 0.06))
     x *= np.float32(np.exp(rng.normal(0, 0.15)))
+    if rng.random() < 0.12:  # night
+        x *= np.float32(rng.uniform(0.15, 0.6))
     h, w = x.shape[:2]
     if rng.random() < 0.25:  # scaled up from a smaller picture
         small = rng.uniform(0.35, 0.8)

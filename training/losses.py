@@ -41,6 +41,13 @@ def mean_error(video: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     return error.flatten(1).sum(1) / (3 * weight.flatten(1).sum(1)).clamp(min=1e-6)
 
 
+def root_error(video: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Return each clip's root mean squared distance `[B]`, weighted by `[B, 1, ...]`."""
+    error = (video - truth).square() * weight
+    mean = error.flatten(1).sum(1) / (3 * weight.flatten(1).sum(1)).clamp(min=1e-6)
+    return (mean + 1e-8).sqrt()  # the root's slope at 0 is infinite
+
+
 def hole_weight(missing: Tensor, known: float) -> Tensor:
     """Return `[B, 1, T', H', W']`: 1 where `missing` `[B, 4, T', H', W']` is, else `known`."""
     return missing.amax(1, keepdim=True).clamp(min=known)

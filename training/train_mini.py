@@ -3,7 +3,8 @@
 accelerate launch training/train_mini.py training/configs/mini_inpainter.yaml --out runs/mini
 
 `model.safetensors` is what `load_mini` reads; `embed_weights.py` puts it into the package. The loss
-is the holes' L1 as a part of the first fill's, of the frames and of what changes between them.
+is the error in the holes as a part of the first fill's, of the frames and of what changes between
+them; the error is the mean of L1, which keeps edges, and of the root of the squared one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import torch
 from dataset import DataSettings, PairDataset, sample_generator
 from first_fill import wide_holes
 from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
-from losses import LEAST_ERROR, mean_error
+from losses import LEAST_ERROR, mean_error, root_error
 from metrics import psnr
 from pictures import contact_sheet, two_columns
 from recipe import main_of, perceptual_or_none
@@ -126,10 +127,13 @@ def clips_of(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def relative_error(result: Tensor, fill: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """Return the L1 distance of clips `[B, T, 3, H, W]` in the holes, as a part of the fill's."""
+    """Return the error of clips `[B, T, 3, H, W]` in the holes, as a part of the fill's."""
     result, fill, truth, mask = (x.transpose(1, 2) for x in (result, fill, truth, mask))
-    error, before = (mean_error(x, truth, mask) for x in (result, fill))
-    return (error / (before + LEAST_ERROR)).mean()
+    total = result.new_zeros(())
+    for distance in (mean_error, root_error):
+        error, before = (distance(x, truth, mask) for x in (result, fill))
+        total = total + (error / (before + LEAST_ERROR)).mean() / 2
+    return total
 
 
 def varied(batch: Batch, settings: MiniSettings) -> Batch:

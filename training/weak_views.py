@@ -1,9 +1,13 @@
-"""Real pictures with the weight-free estimator's depth, a weak teacher for the depth network.
+"""Real pictures with an estimated depth, of a weak teacher, for the depth network.
 
     python training/weak_views.py OUT --photos FOLDER --videos FOLDER_OR_FILE... [--weight 0.25]
+        [--teacher runs/mini_depth/model.safetensors]
 
-It knows little (lower is nearer, figures stand out, what moves is near), but on real photographs
-and films, which rendered scenes are not. Its samples count less than true ones.
+The weight-free estimator knows little (lower is nearer, figures stand out, what moves is near), but
+on real photographs and films, which rendered scenes are not. A network that has learnt from both
+can teach the next one: the mean of its answers at several sizes, mirrored and not, is better than
+each of them ("Depth Anything", 2024, Sec. 3.2: the student sees the pictures changed). Such samples
+count less than true ones.
 """
 
 from __future__ import annotations
@@ -27,9 +31,12 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from dreamstereo_core import VideoError, read_frames
-from dreamstereo_core.depth import EmbeddedDepth
+from dreamstereo_core.depth import DepthError, EmbeddedDepth
+from dreamstereo_core.depth.mini import load_mini_depth
 
 SIZE = (224, 384)
+SIZES = (320, 384, 512)
+"""At which the network that teaches looks at a picture."""
 RUN = 4
 """Frames of a film seen together: motion is one of the teacher's cues."""
 
@@ -69,12 +76,43 @@ def crop(frames: Tensor, rng: np.random.Generator) -> Tensor:
     return F.interpolate(part, SIZE, mode="bilinear", antialias=True).clamp(0, 1)
 
 
+class Ensemble:
+    """A network's mean answer to the last frame at several sizes, mirrored and not, and some cues.
+
+    Args:
+        network: as `load_depth` reads it.
+        cues: share of the weight-free estimator's answer beside it.
+    """
+
+    def __init__(self, network: Path, cues: float = 0.25):
+        self.networks = [load_mini_depth(network, device="cpu") for _ in SIZES]
+        for estimator, size in zip(self.networks, SIZES, strict=True):
+            estimator.size = size
+        self.cues, self.share = EmbeddedDepth(), cues
+
+    def predict(self, video: Tensor) -> Tensor:
+        """Return raw inverse depth `[1, 1, 224, 384]` of the last of `[T, 3, 224, 384]`."""
+        picture = video[-1:]
+        mirrored = picture.flip(-1)
+        answers = [ranged(n.predict(picture)[0]) for n in self.networks]
+        answers += [ranged(n.predict(mirrored)[0].flip(-1)) for n in self.networks]
+        cues = ranged(self.cues.predict(video, None, new_shot=True)[0][-1:])
+        return torch.lerp(torch.stack(answers).mean(0), cues, self.share)
+
+
+def ranged(raw: Tensor) -> Tensor:
+    """Return it at the views' size with its 2nd and 98th percentile at 0 and 1."""
+    raw = F.interpolate(raw, SIZE, mode="bilinear")
+    low, high = torch.quantile(raw.flatten(), torch.tensor((0.02, 0.98)))
+    return (raw - low) / (high - low).clamp(min=1e-6)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the views; return the exit code."""
     options = _parser().parse_args(arguments)
     rng = np.random.default_rng(options.seed)
-    teacher = EmbeddedDepth()
     try:
+        teacher = Ensemble(options.teacher) if options.teacher else EmbeddedDepth()
         writer = DepthWriter(options.out, "weak")
         if writer.shards:
             raise DataError(f"{options.out}: expected a folder without weak views")
@@ -82,13 +120,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         photos = photo_clips(options.photos, options.crops, rng) if options.photos else iter(())
         for clips in (photos, film_clips(sources, options.runs, rng)):
             for clip in tqdm(clips):
-                raw, _ = teacher.predict(clip, None, new_shot=True)
-                inverse = F.interpolate(raw[-1:], SIZE, mode="bilinear")[0, 0]
+                if isinstance(teacher, Ensemble):
+                    inverse = teacher.predict(clip)[0, 0]
+                else:
+                    raw, _ = teacher.predict(clip, None, new_shot=True)
+                    inverse = F.interpolate(raw[-1:], SIZE, mode="bilinear")[0, 0]
                 picture = (clip[-1].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
                 inverse = (inverse - inverse.amin()).numpy()
                 writer.add(DepthView(picture, inverse, options.weight))
         writer.flush()
-    except (DataError, VideoError, ValueError, OSError) as error:
+    except (DataError, DepthError, VideoError, ValueError, OSError) as error:
         print(f"weak_views: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     return 0
@@ -102,6 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--crops", type=int, default=3, help="of each photograph")
     add("--videos", type=Path, nargs="+", default=[], help="films or folders of them")
     add("--runs", type=int, default=6, help="short runs of each film")
+    add("--teacher", type=Path, help="a depth network's file; without it the weight-free estimator")
     add("--weight", type=float, default=0.25, help="of a sample, beside 1 for a true one")
     add("--seed", type=int, default=0)
     return parser

@@ -13,7 +13,7 @@ from ..models.attention import Attention, sdpa
 from ..models.checkpoint import load_transformer
 from ..models.checkpoint_file import WEIGHTS, CheckpointError, open_checkpoint
 from ..models.lora import load_lora, merge_loras
-from ..models.mini import load_mini
+from ..models.mini import is_mini, load_mini
 from ..models.vae_base import VideoVAE
 from ..models.vae_checkpoint import load_vae
 from .classic import ClassicInpainter
@@ -55,8 +55,9 @@ def load_inpainter(
 
     Args:
         spec: "mini" (embedded weights: a small transformer refines what "classic" fills), "classic"
-            (no weights), or the file or folder of an inpainting transformer: Wan 2.1 Fun-InP 1.3B,
-            a DreamStereo model, or a T2V base together with a DreamStereo LoRA.
+            (no weights), a file of `training/train_mini.py`, or the file or folder of an inpainting
+            transformer: Wan 2.1 Fun-InP 1.3B, a DreamStereo model, or a T2V base together with a
+            DreamStereo LoRA.
         vae: the autoencoder, or what `load_vae` takes; None = Wan's own, looked for beside the
             transformer and in the folder `vae` beside its folder.
         device: "auto" takes the GPU where there is one.
@@ -75,12 +76,9 @@ def load_inpainter(
         return ClassicInpainter()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    if spec == MINI:
-        network = load_mini(
-            WEIGHTS / "mini_inpainter.safetensors", device=device, operations=operations
-        )
-        return RefinedInpainter(network)
-    path = Path(spec)
+    path = WEIGHTS / "mini_inpainter.safetensors" if spec == MINI else Path(spec)
+    if spec == MINI or is_mini(path):
+        return RefinedInpainter(load_mini(path, device=device, operations=operations))
     if not path.exists():
         known = ", ".join(INPAINTERS)
         raise FileNotFoundError(f"fill: expected {known} or a checkpoint file, got {str(spec)!r}")

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from ..types import OcclusionMask, TokenIndex, Video
 from .attention import KeyValue, Rotation, SelfAttention, rope_rotation, sdpa
-from .checkpoint_file import CheckpointError, open_checkpoint, save_checkpoint
+from .checkpoint_file import SAFETENSORS, CheckpointError, open_checkpoint, save_checkpoint
 from .sparse import gather_tokens, scatter_tokens
 from .unet import COARSEST, WIDTHS, UNet
 from .vae_base import channels_innermost
@@ -229,6 +229,11 @@ def save_mini(
     }
     config = json.dumps(asdict(model.config))
     save_checkpoint(path, weights, kind=KIND, config=config, metadata=metadata)
+
+
+def is_mini(path: Path) -> bool:
+    """Return whether a file says of itself that it is such a network."""
+    return path.is_file() and path.suffix in SAFETENSORS and open_checkpoint(path).kind == KIND
 
 
 def load_mini(

@@ -10,12 +10,15 @@ from safetensors.torch import save_file
 
 from dreamstereo_core import ConvertOptions, StereoPipeline, load_depth, load_inpainter
 from dreamstereo_core.cli import main
-from dreamstereo_core.fill import load_context
+from dreamstereo_core.fill import RefinedInpainter, load_context
 from dreamstereo_core.models.checkpoint import save_transformer
 from dreamstereo_core.models.config import TINY
+from dreamstereo_core.models.mini import load_mini, save_mini
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae_checkpoint import build_vae, save_vae
 from dreamstereo_core.video_io import read_frames
+
+from .test_mini_network import drawn
 
 
 @pytest.fixture
@@ -114,6 +117,17 @@ def test_wrong_files_are_named(models):
     (models / "vae" / "wan_2.1_vae.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="vae: no weights for 'wan': put"):
         load(models)
+
+
+def test_a_trained_mini_is_told_by_its_file(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    save_mini(drawn(), path)
+    video, mask = clip()
+    inpainter = load_inpainter(path, device="cpu")
+    assert isinstance(inpainter, RefinedInpainter)
+    filled = inpainter.inpaint(video, mask)
+    assert torch.equal(filled, RefinedInpainter(load_mini(path)).inpaint(video, mask))
+    assert not torch.allclose(filled, load_inpainter("classic").inpaint(video, mask), atol=1e-3)
 
 
 def test_the_left_eye_is_filled_as_the_mirrored_right_one(models):

@@ -8,7 +8,7 @@ import torch
 from dataset import DataSettings, PairDataset
 from files import DataError
 from first_fill import first_fill, wide_holes
-from losses import mean_error
+from losses import mean_error, root_error
 from safetensors import safe_open
 from shards import BLOCK, LOSSLESS, Pair, ShardWriter, list_pairs
 
@@ -151,3 +151,5 @@ def test_an_error_is_weighted_and_counted_for_each_clip():
     weight[0, :, :, 1] = 0
     error = mean_error(video, truth, weight)
     assert torch.allclose(error, torch.tensor([0.2, 0.1]))
+    error = root_error(video, truth, weight)
+    assert torch.allclose(error, torch.tensor([0.4 / 2**0.5, 0.1]), atol=1e-3)
