@@ -2,9 +2,10 @@
 
 The published windowed procedure (github.com/DepthAnything/Video-Depth-Anything, infer_video_depth),
 as a stream: 32 frames at a time, of which ten are the window before's key frames; scale and shift
-from two of them, and eight overlapping frames blended. Its authors' one-frame-at-a-time variant
-would need no look-ahead, but is much less accurate (0.836 instead of 0.926 of ScanNet's points
-within 25 %). Key frames are encoded once: what the encoder makes of a frame is kept, not the frame.
+from two of them (by robust instead of plain least squares), and eight overlapping frames blended.
+Its authors' one-frame-at-a-time variant would need no look-ahead, but is much less accurate (0.836
+instead of 0.926 of ScanNet's points within 25 %). Key frames are encoded once: what the encoder
+makes of a frame is kept, not the frame.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..types import Video
+from .align import align
 from .dinov2 import PATCH, DinoV2
 from .estimator import DepthEstimator, choose_device, invert_meters
 from .guided import shrink
@@ -120,6 +122,8 @@ class VideoDepthAnything(DepthEstimator):
         device: "auto" takes CUDA, then MPS, then the CPU.
         dtype: what the network computes in; None is float16 on CUDA, else float32.
         size: the shorter side at work, a multiple of 14; less is faster and coarser.
+        robust: windows are joined by robust least squares; False is as published, where a thing
+            that only one of two windows has got right pulls the whole picture.
 
     Raises:
         ValueError: `size` is no multiple of 14.
@@ -136,6 +140,7 @@ class VideoDepthAnything(DepthEstimator):
         device: str | torch.device = "auto",
         dtype: torch.dtype | None = None,
         size: int = SIZE,
+        robust: bool = True,
     ) -> None:
         if size < PATCH or size % PATCH:
             raise ValueError(f"size: expected a multiple of {PATCH}, got {size}")
@@ -145,6 +150,7 @@ class VideoDepthAnything(DepthEstimator):
         self.dtype = dtype or (torch.float16 if self.device.type == "cuda" else torch.float32)
         self.network = network.to(self.device).eval().requires_grad_(False)
         self.size = size
+        self.robust = robust
 
     def predict(
         self, video: Video, state: WindowState | None = None, *, new_shot: bool = False
@@ -210,7 +216,8 @@ class VideoDepthAnything(DepthEstimator):
         if last is not None:
             origin = last.anchors[:1]
             if not self.metric:
-                scale, shift = scale_and_shift(depth[:_ANCHORS], last.anchors)
+                fit = robust_scale_and_shift if self.robust else scale_and_shift
+                scale, shift = fit(depth[:_ANCHORS], last.anchors)
                 depth = (depth * scale + shift).clamp(min=0)
         anchors = torch.cat((origin, depth[KEY_FRAMES[1] : KEY_FRAMES[1] + 1]))
         if last is not None:
@@ -247,6 +254,18 @@ def scale_and_shift(values: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     usable = (covariance > 0) & (variance > 1e-10 * middle.square())
     scale = torch.where(usable, covariance / variance, 1.0)
     return scale, aim - scale * middle
+
+
+def robust_scale_and_shift(values: Tensor, wanted: Tensor) -> tuple[float, float]:
+    """Return the scale and shift that bring most of `values` to `wanted`.
+
+    Flat values, and such that go against the wanted ones, keep their scale.
+    """
+    values, wanted = values.flatten(), wanted.flatten()
+    fit = align(values, wanted, torch.ones_like(values), torch.ones_like(values))
+    usable = fit.correlation > 0 and fit.spread > 1e-5 * abs(fit.center)
+    scale = fit.scale if usable else 1.0
+    return scale, fit.target - scale * fit.center
 
 
 def working_size(height: int, width: int, short: int = SIZE) -> tuple[int, int]:

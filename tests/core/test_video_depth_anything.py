@@ -1,5 +1,7 @@
 """Video-Depth-Anything: the published procedure, and the same as a stream."""
 
+from types import SimpleNamespace
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from dreamstereo_core import ClassicInpainter, StereoPipeline
 from dreamstereo_core.depth import VideoDepthAnything, temporal_head
 from dreamstereo_core.depth.video_depth_anything import (
     VideoDepthNetwork,
+    robust_scale_and_shift,
     scale_and_shift,
     working_size,
 )
@@ -25,7 +28,8 @@ def network():
 
 @pytest.fixture
 def depth(network):
-    return VideoDepthAnything(network, device="cpu", size=H)
+    """Windows joined as published."""
+    return VideoDepthAnything(network, device="cpu", size=H, robust=False)
 
 
 # Mean, and three pixels, of the depth that the published code (infer_video_depth in float32, commit
@@ -171,7 +175,45 @@ class TestStream:
             VideoDepthAnything(network, size=100)
 
 
+class Changing:
+    """A head whose windows after the first see something very near at the top."""
+
+    def __init__(self, head, top):
+        self.head, self.top, self.windows = head, top, 0
+
+    def __call__(self, *args):
+        self.windows += 1
+        depth = self.head(*args)
+        if self.windows > 1:
+            depth[..., : self.top, :] += 9
+        return depth
+
+
 class TestScaleAndShift:
+    def test_the_robust_one_holds_where_a_fifth_of_the_points_is_wrong(self):
+        generator = torch.Generator().manual_seed(0)
+        values = torch.rand(2, 1, 30, 30, generator=generator)
+        wanted = 3 * values + 2 + 0.01 * torch.randn(values.shape, generator=generator)
+        wanted[..., :6, :] = 9  # a near thing that the other window has not seen
+        assert robust_scale_and_shift(values, wanted) == pytest.approx((3, 2), abs=0.03)
+        scale, shift = scale_and_shift(values, wanted)
+        assert abs(float(scale + shift) - 5) > 0.5
+
+    @pytest.mark.parametrize("robust", [True, False])
+    def test_windows_are_joined_by_the_one_asked_for(self, network, robust):
+        """A near thing in a part of the second window must not move the rest of it."""
+        joined = []
+        for top in (0, H // 5):
+            depth = VideoDepthAnything(network, device="cpu", size=H, robust=robust)
+            depth.network = SimpleNamespace(
+                pretrained=network.pretrained,
+                config=network.config,
+                head=Changing(network.head, top),
+            )
+            joined.append(predict(depth, film(40), 40)[32:, :, H // 5 :])
+        moved = (joined[1] - joined[0]).abs().mean() / joined[0].std()
+        assert (moved < 0.1) == robust
+
     def test_it_is_found(self):
         values = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
         scale, shift = scale_and_shift(values, 3 * values + 2)
