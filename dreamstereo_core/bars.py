@@ -52,14 +52,20 @@ class Bars:
         self.crop(whole).copy_(picture)
         return whole
 
+    @property
+    def sides(self) -> tuple[int, int, int, int]:
+        """Left, right, top and bottom, as `torch.nn.functional.pad` takes them."""
+        return self.left, self.right, self.top, self.bottom
+
     def pad(self, picture: Tensor, value: float) -> Tensor:
         """Return ``[..., H, W]`` with `picture` inside and bars of one value around it."""
-        return F.pad(picture, (self.left, self.right, self.top, self.bottom), value=value)
+        return F.pad(picture, self.sides, value=value)
 
-    def scaled(self, x: float, y: float) -> Bars:
-        """Return the bars of a frame `x` times as wide and `y` times as high."""
+    def crop_scaled(self, depth: Tensor, frames: Tensor) -> Tensor:
+        """Return what of a depth ``[..., h, w]`` of whole `frames` ``[..., H, W]`` lies inside."""
+        y, x = (a / b for a, b in zip(depth.shape[-2:], frames.shape[-2:], strict=True))
         sides = (self.top * y, self.bottom * y, self.left * x, self.right * x)
-        return Bars(*map(round, sides))
+        return Bars(*map(round, sides)).crop(depth)
 
 
 _Lit: TypeAlias = tuple[Tensor, Tensor]

@@ -201,8 +201,7 @@ class StereoPipeline:
             for raw in raws:
                 video, new_shot, bars = coming.popleft()
                 if self.depth.whole_frames:
-                    y, x = (a / b for a, b in zip(raw.shape[-2:], video.shape[-2:], strict=True))
-                    raw = bars.scaled(x, y).crop(raw)
+                    raw = bars.crop_scaled(raw, video)
                 waiting.append((video, raw[None], new_shot, bars))
                 convergence.push(raw, new_shot)
                 yield from release(normalizer.push(raw, new_shot=new_shot))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from ..bars import BarDetector, Bars
 from ..checks import check_frames
 from ..scenes import ShotDetector
+from ..segments import split_film
 from ..types import InverseDepth, Video
 from .normalize import ShotNormalizer, normalize
 from .upsample import upsample_inverse_depth
 
 _NEAREST_METERS = 0.05  # closer points count as this close
+_PART = 16  # frames between two looks for cuts
 
 
 class DepthError(RuntimeError):
@@ -57,29 +60,48 @@ class DepthEstimator(Protocol):
     def estimate(self, video: Video) -> InverseDepth:
         """Return the inverse depth ``[T, 1, H, W]`` of a whole clip: one scale per shot.
 
+        Letterbox and pillarbox bars are not looked at; they get the depth of the picture's edge.
+
         Raises:
             TypeError: `video` is no floating point tensor.
             ValueError: `video` has another shape, or the raw depth is not finite.
         """
         check_frames("video", video, channels=3)
-        cuts, _ = ShotDetector().cuts(video)
-        starts = cuts.nonzero().flatten().tolist()
+        shots = _shots(video)
         normalizer = ShotNormalizer()
         state, scales, raws = None, [], []
-        for start, stop in zip(starts, [*starts[1:], len(video)], strict=True):
-            raw, state = self.predict(video[start:stop], state, new_shot=True)
-            ready = [part for part in (raw, self.flush(state)) if len(part)]
-            for i, frame in enumerate(chain.from_iterable(ready)):
+        for pictures, bars in shots:
+            seen = pictures if self.whole_frames else bars.crop(pictures)
+            raw, state = self.predict(seen, state, new_shot=True)
+            raw = torch.cat([part for part in (raw, self.flush(state)) if len(part)])
+            if self.whole_frames:
+                raw = bars.crop_scaled(raw, pictures)
+            for i, frame in enumerate(raw):
                 scales += normalizer.push(frame, new_shot=i == 0)
-            raws += ready
+            raws.append(raw)
         scales += normalizer.flush()
-        raw = torch.cat(raws)
-        if not self.normalized:
-            low, high = (
-                torch.tensor([(s.low, s.high) for s in scales]).view(-1, 2, 1, 1, 1).unbind(1)
-            )
-            raw = normalize(raw, low, high)
-        return upsample_inverse_depth(raw, video)
+        depths = []
+        for (pictures, bars), raw in zip(shots, raws, strict=True):
+            own, scales = scales[: len(raw)], scales[len(raw) :]
+            if not self.normalized:
+                ends = torch.tensor([(s.low, s.high) for s in own]).view(-1, 2, 1, 1, 1)
+                raw = normalize(raw, ends[:, 0], ends[:, 1])
+            inside = upsample_inverse_depth(raw, bars.crop(pictures))
+            depths.append(F.pad(inside, bars.sides, mode="replicate") if bars else inside)
+        return torch.cat(depths)
+
+
+def _shots(video: Video) -> list[tuple[Video, Bars]]:
+    """Return each shot's frames, a view, and their bars; where bars change, a shot begins."""
+    starts, bars = [], []
+    start = 0
+    for part in split_film(video, ShotDetector(), BarDetector(), _PART):
+        if part.new_shot:
+            starts.append(start)
+            bars.append(part.bars)
+        start += len(part.video)
+    stops = [*starts[1:], len(video)]
+    return [(video[a:b], around) for a, b, around in zip(starts, stops, bars, strict=True)]
 
 
 def invert_meters(depth: Tensor) -> Tensor:

@@ -185,3 +185,19 @@ def test_the_picture_does_not_depend_on_the_chunks(chunk_frames):
 def test_one_frame_with_bars():
     video = boxed(picture(1), LETTERBOX)
     assert torch.equal(converted(video)["right"][:, :, :12], video[:, :, :12])
+
+
+@pytest.mark.parametrize("whole_frames", [False, True])
+def test_a_whole_clips_depth_is_the_streams_and_goes_on_into_the_bars(whole_frames):
+    first, second = boxed(picture(12), LETTERBOX), boxed(1 - picture(9, 3), LETTERBOX)
+    video = torch.cat([first, second])
+    depth = BrightIsNear(normalized=whole_frames)
+    made = depth.estimate(video)
+    streamed = converted(video, depth, foreground_dilation=0)["inverse_depth"]
+    inside = LETTERBOX.crop(made)
+    assert torch.allclose(inside, LETTERBOX.crop(streamed), atol=1e-5)
+    assert torch.equal(made[:, :, :12], inside[:, :, :1].expand_as(made[:, :, :12]))
+    assert torch.equal(made[:, :, -12:], inside[:, :, -1:].expand_as(made[:, :, -12:]))
+    if not whole_frames:  # the bars' black is not the far end of the range
+        alone = depth.estimate(torch.cat([picture(12), 1 - picture(9, 3)]))
+        assert torch.allclose(inside, alone, atol=1e-5)
