@@ -59,12 +59,7 @@ class DepthDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Return sample `index`; held-out ones are whole and unchanged."""
-        epoch, at = divmod(index, len(self.entries))
-        order = torch.randperm(
-            len(self.entries),
-            generator=sample_generator(self.seed + 1, 0 if self.held_out else epoch),
-        )
-        view = self.entries[int(order[at])].read()
+        view = self._entry(index).read()
         rng = np.random.default_rng([self.seed, index])
         settings = self.settings
         if self.held_out:

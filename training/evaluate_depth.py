@@ -33,6 +33,7 @@ from depth_stability import (
     there_and_back,
 )
 from files import DataError
+from pictures import contact_sheet, write_png
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
@@ -51,6 +52,8 @@ from dreamstereo_core.segments import split_film
 WIDTH = 256
 STILL_SHARE = 0.1
 """Of the picture, that must stand still for its flicker to count."""
+ROW = 0.6
+"""Of the height, at which a slice is taken."""
 _CHUNK = 8
 _LOOPED = 25  # frames that go there and back
 
@@ -60,16 +63,21 @@ Figures = dict[str, float]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; return 0, or 1 with one line that says what is wrong."""
     options = _parser().parse_args(arguments)
+    slices: list[list[Tensor]] = []
     try:
         estimators = load_estimators(options.depth, raw=options.raw)
-        results = {
-            path.name: evaluate(path, estimators, options.frames, options.drift, options.width)
-            for path in find_sources(options.videos, [])
-        }
+        results = {}
+        for path in find_sources(options.videos, []):
+            results[path.name], rows = evaluate(
+                path, estimators, options.frames, options.drift, options.width
+            )
+            slices.append(rows)
     except (VideoError, DepthError, DataError, ValueError, OSError, ImportError) as error:
         print(f"evaluate_depth: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     print(table(results))
+    if options.slices:
+        write_png(options.slices, contact_sheet(slices, 2 * options.frames))
     if options.json:
         options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
     return 0
@@ -97,19 +105,26 @@ def evaluate(
     frames: int | None = None,
     drift: int = 0,
     width: int = WIDTH,
-) -> dict[str, Figures]:
-    """Return the figures of each estimator on a video's first frames."""
+) -> tuple[dict[str, Figures], list[Tensor]]:
+    """Return the figures of each estimator on a video's first frames, and slices through time.
+
+    A slice `[3, T, w]` is one row of pixels, over time downwards: of the pictures, then of each
+    estimator's depth.
+    """
     pictures = [_small(f.pixels[None], width)[0] for f in islice(read_frames(path), frames)]
-    results = {}
+    row = int(ROW * pictures[0].shape[1])
+    results, slices = {}, [torch.stack([picture[:, row] for picture in pictures], 1)]
     for name, estimator in tqdm(estimators.items(), desc=path.name, disable=None):
-        results[name] = stability(stream_depth(estimator, pictures))
+        depths = list(stream_depth(estimator, pictures))
+        slices.append(torch.stack([d[0, :, row].expand(3, -1) for _, d, _ in depths], 1))
+        results[name] = stability(depths)
         if drift:
             looped = there_and_back(pictures[:_LOOPED], drift)
             results[name]["drift"] = drift_of(
                 (depth for _, depth, _ in stream_depth(estimator, looped)),
                 2 * min(_LOOPED, len(pictures)) - 2,
             )
-    return results
+    return results, slices
 
 
 def stream_depth(
@@ -217,6 +232,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--width", type=int, default=WIDTH, help="of the frames, in pixels")
     add("--no-raw", dest="raw", action="store_false", help="only the steadied ones")
     add("--json", type=Path, help="write the figures here, too")
+    add("--slices", type=Path, metavar="PNG", help="a row of pixels over time, of each estimator")
     return parser
 
 

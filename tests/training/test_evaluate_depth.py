@@ -4,7 +4,9 @@ import json
 import math
 from fractions import Fraction
 
+import cv2
 import evaluate_depth
+import numpy as np
 import pytest
 import torch
 from depth_stability import (
@@ -140,11 +142,18 @@ def film(tmp_path):
 
 def test_the_script_shows_that_steady_depth_flickers_less(film, tmp_path, capsys):
     output = tmp_path / "figures.json"
+    slices = tmp_path / "slices.png"
     arguments = ["--videos", str(film), "--depth", "noisy", "--json", str(output)]
+    arguments += ["--frames", "12", "--width", "64", "--slices", str(slices)]
     assert evaluate_depth.main(arguments) == 0
     assert "| still.mp4 | noisy, steady |" in capsys.readouterr().out
     rows = json.loads(output.read_text())["still.mp4"]
     assert rows["noisy, steady"]["flicker"] < rows["noisy"]["flicker"] / 4
+    picture = cv2.imread(str(slices)).astype(float)
+    assert picture.shape == (24, 3 * 128, 3)  # the film, then both estimators
+    film_slice, noisy, steady = np.split(picture, 3, axis=1)
+    restless = [np.abs(np.diff(x, axis=0)).mean() for x in (film_slice, noisy, steady)]
+    assert restless[0] < restless[2] < restless[1]
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path, capsys):
