@@ -18,8 +18,10 @@ from perceptual import Perceptual
 from safetensors.torch import save_file
 
 from dreamstereo_core import ClassicInpainter, Inpainter, gapw_warp, load_vae, probe
+from dreamstereo_core.fill import RefinedInpainter
 from dreamstereo_core.models.checkpoint import save_transformer
 from dreamstereo_core.models.config import TINY
+from dreamstereo_core.models.mini import MiniInpainter
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae_checkpoint import build_vae, save_vae
 from dreamstereo_core.video_io import VideoWriter
@@ -188,6 +190,18 @@ def test_sparse_is_compared_with_dense(media, monkeypatch, capsys):
     assert "**Sparse minus dense**" in printed and "st_lpips_full" not in rows["classic"]
     lost = rows[names[0]]["psnr_hole"] - rows[names[2]]["psnr_hole"]
     assert f"| composites, 7 % | {names[0]} | {100 * kept[0]:.1f} | {lost:+.2f} |" in printed
+
+
+def test_minis_tokens_are_those_around_its_wide_holes():
+    mask = torch.zeros(2, 1, 64, 96)
+    mask[0, :, 20:30, 40:46] = 1  # one token
+    mask[0, :, 20:30, 80:82] = 1  # narrow
+    fill = RefinedInpainter(MiniInpainter())
+    kept = [
+        evaluate.ModelFill(fill, num_steps=1, dilation=d, seed=0).tokens_kept(mask)
+        for d in (1, 3, "dense")
+    ]
+    assert kept == pytest.approx([1 / 48, 9 / 48, 24 / 48])
 
 
 def test_a_checkpoint_is_measured_raw_and_blended(media):
