@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from ..types import OcclusionMask, TokenIndex, Video
 from .attention import KeyValue, Rotation, SelfAttention, rope_rotation, sdpa
 from .checkpoint_file import SAFETENSORS, CheckpointError, open_checkpoint, save_checkpoint
-from .sparse import gather_tokens, scatter_tokens
+from .sparse import dilate_tokens, gather_tokens, scatter_tokens
 from .unet import COARSEST, WIDTHS, UNet
 from .vae_base import channels_innermost
 
@@ -211,9 +211,7 @@ def touched_tokens(occlusion_mask: OcclusionMask, dilation: int | None) -> Tenso
     touched = F.max_pool2d((mask > 0).float(), COARSEST)[:, 0]
     if dilation is None:
         return (touched.amax((1, 2), keepdim=True) > 0).expand_as(touched)
-    if dilation < 1 or dilation % 2 == 0:
-        raise ValueError(f"dilation: expected an odd number of tokens from 1 up, got {dilation}")
-    return F.max_pool2d(touched, dilation, stride=1, padding=dilation // 2) > 0
+    return dilate_tokens(touched, dilation)
 
 
 def save_mini(

@@ -39,19 +39,28 @@ def select_tokens(
     token_grid(latent_mask, "latent_mask")
     if not bool((latent_mask >= 0).all()):
         raise ValueError("latent_mask: expected values in [0, 1], got negative ones or NaN")
-    if dilation < 1 or dilation % 2 == 0:
-        raise ValueError(f"dilation: expected an odd number of tokens from 1 up, got {dilation}")
     if temporal_stride is not None and temporal_stride < 1:
         raise ValueError(f"temporal_stride: expected None or at least 1, got {temporal_stride}")
 
     touched = F.max_pool2d((latent_mask[:, 0] > 0).float(), PATCH[1:])  # [B, T', H'/2, W'/2]
-    keep = F.max_pool2d(touched, dilation, stride=1, padding=dilation // 2) > 0
+    keep = dilate_tokens(touched, dilation)
     if temporal_stride is not None:
         keep[:, ::temporal_stride] |= keep.any(dim=(1, 2, 3), keepdim=True)
     keep = keep.flatten(1)  # [B, N]
     count = int(keep.sum(1).max())
     order = keep.int().argsort(dim=1, descending=True, stable=True)
     return order[:, :count].sort(dim=1).values
+
+
+def dilate_tokens(touched: Tensor, dilation: int) -> Tensor:
+    """Grow what holes touch of `[..., h, w]`, 1 or 0, by a square of side `dilation`; bool.
+
+    Raises:
+        ValueError: the dilation is no odd number.
+    """
+    if dilation < 1 or dilation % 2 == 0:
+        raise ValueError(f"dilation: expected an odd number of tokens from 1 up, got {dilation}")
+    return F.max_pool2d(touched, dilation, stride=1, padding=dilation // 2) > 0
 
 
 def token_grid(latent: Tensor, name: str = "latent") -> Grid:
