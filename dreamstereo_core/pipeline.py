@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .background import in_background
-from .bars import BarDetector, Bars
+from .bars import BarDetector
 from .blend import DEFAULT_FEATHER, blend
 from .checks import check_choice, check_range
 from .comfort import (
@@ -26,9 +26,8 @@ from .comfort import (
 )
 from .depth import (
     DepthEstimator,
-    ShotNormalizer,
-    ShotScale,
-    normalize,
+    DepthFrame,
+    stream_depth,
     upsample_inverse_depth,
 )
 from .disparity import inverse_depth_to_disparity
@@ -114,14 +113,10 @@ class ConvertOptions:
 
 
 @dataclass(frozen=True)
-class _DeepFrame:
-    """A frame `[1, 3, H, W]` with the inverse depth `[1, 1, h, w]` of what its bars enclose."""
+class _DeepFrame(DepthFrame):
+    """A frame that knows what lies on the screen."""
 
-    video: Tensor
-    inverse_depth: InverseDepth
     convergence: float
-    new_shot: bool
-    bars: Bars
 
 
 @dataclass(frozen=True)
@@ -154,7 +149,7 @@ class StereoPipeline:
         if head is None:
             return
         eased = EasedConvergence(self.options.convergence, frame_rate)
-        estimated = self._estimate(self._parts(head, iterator), eased)
+        estimated = _deepen(self.depth, self._parts(head, iterator), eased)
         # Depth on one core, warp and fill on another.
         with closing(in_background(estimated, self._chunk_frames(head))) as deep:
             yield from self._convert(deep, frame_rate)
@@ -186,51 +181,6 @@ class StereoPipeline:
         detector = load_shot_detector(self.options.shots)
         bars = BarDetector() if self.options.bars else None
         return split_film(chain([first], frames), detector, bars, self._chunk_frames(first))
-
-    def _estimate(
-        self, parts: Iterable[Part], convergence: EasedConvergence
-    ) -> Generator[_DeepFrame, None, None]:
-        """Give each frame its inverse depth, on one scale per shot."""
-        normalizer = ShotNormalizer()
-        state = None
-        coming: deque[tuple[Tensor, bool, Bars]] = deque()  # until their depth is known
-        # Until their scale is known:
-        waiting: deque[tuple[Tensor, Tensor, bool, Bars]] = deque()
-
-        def take(raws: Tensor) -> Iterator[_DeepFrame]:
-            for raw in raws:
-                video, new_shot, bars = coming.popleft()
-                if self.depth.whole_frames:
-                    raw = bars.crop_scaled(raw, video)
-                waiting.append((video, raw[None], new_shot, bars))
-                convergence.push(raw, new_shot)
-                yield from release(normalizer.push(raw, new_shot=new_shot))
-
-        def release(scales: Iterable[ShotScale]) -> Iterator[_DeepFrame]:
-            for scale in scales:
-                video, raw, new_shot, bars = waiting.popleft()
-                if self.depth.normalized:
-                    scale = ShotScale(0.0, 1.0, scale.median)
-                inverse_depth = normalize(raw, scale.low, scale.high)
-                yield _DeepFrame(video, inverse_depth, convergence.pop(scale), new_shot, bars)
-
-        def end_shot() -> Iterator[_DeepFrame]:
-            yield from take(self.depth.flush(state))
-            if coming:
-                raise RuntimeError(f"{self.depth.name}: no depth came for {len(coming)} frames")
-
-        for part in parts:
-            if part.new_shot:
-                yield from end_shot()
-            seen = part.video if self.depth.whole_frames else part.bars.crop(part.video)
-            raws, state = self.depth.predict(seen, state, new_shot=part.new_shot)
-            coming.extend(
-                (frame[None], part.new_shot and i == 0, part.bars)
-                for i, frame in enumerate(part.video)
-            )
-            yield from take(raws)
-        yield from end_shot()
-        yield from release(normalizer.flush())
 
     def _convert_shot(
         self, frames: Iterable[_DeepFrame], frame_rate: float
@@ -294,6 +244,14 @@ def show(stereo: StereoVideo, layout: str) -> Video:
     if layout == "mask":
         return stereo.occlusion_mask.expand_as(stereo.left)
     return pack_stereo(stereo.left, stereo.right, layout)
+
+
+def _deepen(
+    depth: DepthEstimator, parts: Iterable[Part], convergence: EasedConvergence
+) -> Generator[_DeepFrame, None, None]:
+    """Give each frame its inverse depth, on one scale per shot, and what lies on the screen."""
+    for frame in stream_depth(depth, parts, convergence.push):
+        yield _DeepFrame(**vars(frame), convergence=convergence.pop(frame.scale))
 
 
 def _until_cut(frames: Iterator[_DeepFrame], following: list[_DeepFrame]) -> Iterator[_DeepFrame]:

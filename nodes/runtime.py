@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..dreamstereo_core import Inpainter, MaskedFrame
 from ..dreamstereo_core.convert import Progress
-from ..dreamstereo_core.depth import DepthEstimator
+from ..dreamstereo_core.depth import WrappedDepth
 from ..dreamstereo_core.types import Video
 
 Item = TypeVar("Item")
@@ -60,12 +60,8 @@ def preview_picture(picture: Tensor) -> tuple[str, Image.Image, int]:
     return "JPEG", Image.fromarray(pixels), PREVIEW_SIZE
 
 
-class StoppableDepth(DepthEstimator):
+class StoppableDepth(WrappedDepth):
     """A depth estimator that looks at the stop button before each piece of work."""
-
-    def __init__(self, estimator: DepthEstimator):
-        self.estimator = estimator
-        self.name, self.normalized = estimator.name, estimator.normalized
 
     def predict(
         self, video: Video, state: Any = None, *, new_shot: bool = False
@@ -82,19 +78,6 @@ class StoppableDepth(DepthEstimator):
             raw, state = self.estimator.predict(part, state, new_shot=new_shot and not parts)
             parts.append(raw)
         return torch.cat(parts), state
-
-    @property
-    def whole_frames(self) -> bool:
-        """What the estimator takes."""
-        return self.estimator.whole_frames
-
-    def from_frame(self, index: int) -> DepthEstimator:
-        """Begin where the estimator does."""
-        return StoppableDepth(self.estimator.from_frame(index))
-
-    def flush(self, state: Any) -> Tensor:
-        """End a shot as the estimator does."""
-        return self.estimator.flush(state)
 
 
 class StoppableInpainter(Inpainter):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dreamstereo_core.depth import DepthEstimator
+from dreamstereo_core.depth import DepthEstimator, WrappedDepth
 from dreamstereo_core.flow import box_mean, consistency, warp
 
 STILL = 0.01
@@ -90,7 +90,7 @@ class PictureDepth(DepthEstimator):
         return 0.7 * y + 0.3 * box_mean(grey, 7), None
 
 
-class NoisyDepth(DepthEstimator):
+class NoisyDepth(WrappedDepth):
     """Gives each frame of another estimator a scale, a shift, and smooth noise of its own.
 
     Args:
@@ -101,8 +101,6 @@ class NoisyDepth(DepthEstimator):
         seed: the noise depends on it and the frame's number only.
     """
 
-    normalized = False
-
     def __init__(
         self,
         estimator: DepthEstimator,
@@ -112,8 +110,8 @@ class NoisyDepth(DepthEstimator):
         noise: float = 0.1,
         seed: int = 0,
     ) -> None:
-        self.estimator, self.seed = estimator, seed
-        self.scale, self.shift, self.noise = scale, shift, noise
+        super().__init__(estimator)
+        self.seed, self.scale, self.shift, self.noise = seed, scale, shift, noise
         self.name = f"noisy {estimator.name}"
 
     def predict(
@@ -124,6 +122,10 @@ class NoisyDepth(DepthEstimator):
         raw, inner = self.estimator.predict(video, inner, new_shot=new_shot)
         frames = [self._disturb(frame, seen + i) for i, frame in enumerate(raw.split(1))]
         return torch.cat(frames), (inner, seen + len(video))
+
+    def flush(self, state: tuple[Any, int] | None) -> Tensor:
+        """End a shot as the wrapped estimator does."""
+        return super().flush(state and state[0])
 
     def _disturb(self, raw: Tensor, number: int) -> Tensor:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + number)

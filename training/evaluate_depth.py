@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -42,9 +42,8 @@ from dreamstereo_core import VideoError, load_depth, read_frames
 from dreamstereo_core.depth import (
     DepthError,
     DepthEstimator,
-    ShotNormalizer,
     SteadyDepth,
-    normalize,
+    stream_depth,
 )
 from dreamstereo_core.scenes import ShotDetector
 from dreamstereo_core.segments import split_film
@@ -115,47 +114,26 @@ def evaluate(
     row = int(ROW * pictures[0].shape[1])
     results, slices = {}, [torch.stack([picture[:, row] for picture in pictures], 1)]
     for name, estimator in tqdm(estimators.items(), desc=path.name, disable=None):
-        depths = list(stream_depth(estimator, pictures))
+        depths = list(depths_of(estimator, pictures))
         slices.append(torch.stack([d[0, :, row].expand(3, -1) for _, d, _ in depths], 1))
         results[name] = stability(depths)
         if drift:
             looped = there_and_back(pictures[:_LOOPED], drift)
             results[name]["drift"] = drift_of(
-                (depth for _, depth, _ in stream_depth(estimator, looped)),
+                (depth for _, depth, _ in depths_of(estimator, looped)),
                 2 * min(_LOOPED, len(pictures)) - 2,
             )
     return results, slices
 
 
-def stream_depth(
+def depths_of(
     estimator: DepthEstimator, frames: Iterable[Tensor]
 ) -> Iterator[tuple[Tensor, Tensor, bool]]:
     """Yield frame `[1, 3, h, w]`, inverse depth `[1, 1, h, w]`, and whether a shot starts."""
-    normalizer, state = ShotNormalizer(), None
-    coming: deque[tuple[Tensor, bool]] = deque()
-    waiting: deque[tuple[Tensor, Tensor, bool]] = deque()
-
-    def release(scales: Iterable) -> Iterator[tuple[Tensor, Tensor, bool]]:
-        for scale in scales:
-            frame, raw, new_shot = waiting.popleft()
-            depth = raw if estimator.normalized else normalize(raw, scale.low, scale.high)
-            size = frame.shape[2:]
-            yield frame, F.interpolate(depth, size, mode="bilinear", antialias=True), new_shot
-
-    def take(raws: Tensor) -> Iterator[tuple[Tensor, Tensor, bool]]:
-        for raw in raws:
-            frame, new_shot = coming.popleft()
-            waiting.append((frame, raw[None], new_shot))
-            yield from release(normalizer.push(raw, new_shot=new_shot))
-
-    for part in split_film(frames, ShotDetector(), None, _CHUNK):
-        if part.new_shot:
-            yield from take(estimator.flush(state))
-        coming.extend((f[None], part.new_shot and i == 0) for i, f in enumerate(part.video))
-        raws, state = estimator.predict(part.video, state, new_shot=part.new_shot)
-        yield from take(raws)
-    yield from take(estimator.flush(state))
-    yield from release(normalizer.flush())
+    for part in stream_depth(estimator, split_film(frames, ShotDetector(), None, _CHUNK)):
+        size = part.video.shape[2:]
+        depth = F.interpolate(part.inverse_depth, size, mode="bilinear", antialias=True)
+        yield part.video, depth, part.new_shot
 
 
 def stability(depths: Iterable[tuple[Tensor, Tensor, bool]]) -> Figures:

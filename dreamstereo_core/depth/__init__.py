@@ -9,10 +9,11 @@ import torch
 
 from ..models.checkpoint_file import WEIGHTS
 from .embedded import EmbeddedDepth
-from .estimator import DepthError, DepthEstimator
+from .estimator import DepthError, DepthEstimator, WrappedDepth
 from .mini import MiniDepth, is_mini_depth, load_mini_depth, mini_path
 from .normalize import ShotNormalizer, ShotScale, normalize
 from .steady import SteadyDepth
+from .stream import DepthFrame, stream_depth
 from .supplied import ClipDepth, SuppliedDepth
 from .transformers_depth import (
     DEFAULT_MODEL,
@@ -35,6 +36,7 @@ __all__ = [
     "ClipDepth",
     "DepthError",
     "DepthEstimator",
+    "DepthFrame",
     "EmbeddedDepth",
     "MiniDepth",
     "ShotNormalizer",
@@ -43,11 +45,13 @@ __all__ = [
     "SuppliedDepth",
     "TransformersDepth",
     "VideoDepthAnything",
+    "WrappedDepth",
     "describe_models",
     "load_depth",
     "load_mini_depth",
     "load_video_depth",
     "normalize",
+    "stream_depth",
     "upsample_inverse_depth",
 ]
 

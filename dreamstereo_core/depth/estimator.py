@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..bars import BarDetector, Bars
+from ..bars import BarDetector
 from ..checks import check_frames
 from ..scenes import ShotDetector
 from ..segments import split_film
 from ..types import InverseDepth, Video
-from .normalize import ShotNormalizer, normalize
+from .stream import DepthFrame, stream_depth
 from .upsample import upsample_inverse_depth
 
 _NEAREST_METERS = 0.05  # closer points count as this close
-_PART = 16  # frames between two looks for cuts
+_CHUNK = 8  # frames of a clip that are predicted at once
 
 
 class DepthError(RuntimeError):
@@ -67,41 +68,37 @@ class DepthEstimator(Protocol):
             ValueError: `video` has another shape, or the raw depth is not finite.
         """
         check_frames("video", video, channels=3)
-        shots = _shots(video)
-        normalizer = ShotNormalizer()
-        state, scales, raws = None, [], []
-        for pictures, bars in shots:
-            seen = pictures if self.whole_frames else bars.crop(pictures)
-            raw, state = self.predict(seen, state, new_shot=True)
-            raw = torch.cat([part for part in (raw, self.flush(state)) if len(part)])
-            if self.whole_frames:
-                raw = bars.crop_scaled(raw, pictures)
-            for i, frame in enumerate(raw):
-                scales += normalizer.push(frame, new_shot=i == 0)
-            raws.append(raw)
-        scales += normalizer.flush()
-        depths = []
-        for (pictures, bars), raw in zip(shots, raws, strict=True):
-            own, scales = scales[: len(raw)], scales[len(raw) :]
-            if not self.normalized:
-                ends = torch.tensor([(s.low, s.high) for s in own]).view(-1, 2, 1, 1, 1)
-                raw = normalize(raw, ends[:, 0], ends[:, 1])
-            inside = upsample_inverse_depth(raw, bars.crop(pictures))
-            depths.append(F.pad(inside, bars.sides, mode="replicate") if bars else inside)
-        return torch.cat(depths)
+        parts = split_film(video, ShotDetector(), BarDetector(), _CHUNK)
+        return torch.cat([_whole_frame(frame) for frame in stream_depth(self, parts)])
 
 
-def _shots(video: Video) -> list[tuple[Video, Bars]]:
-    """Return each shot's frames, a view, and their bars; where bars change, a shot begins."""
-    starts, bars = [], []
-    start = 0
-    for part in split_film(video, ShotDetector(), BarDetector(), _PART):
-        if part.new_shot:
-            starts.append(start)
-            bars.append(part.bars)
-        start += len(part.video)
-    stops = [*starts[1:], len(video)]
-    return [(video[a:b], around) for a, b, around in zip(starts, stops, bars, strict=True)]
+class WrappedDepth(DepthEstimator):
+    """Around another estimator: is what that one is; `predict` and the state are its own."""
+
+    def __init__(self, estimator: DepthEstimator) -> None:
+        self.estimator = estimator
+        self.name, self.normalized = estimator.name, estimator.normalized
+
+    @property
+    def whole_frames(self) -> bool:
+        """As of the wrapped estimator."""
+        return self.estimator.whole_frames
+
+    def from_frame(self, index: int) -> DepthEstimator:
+        """Return the same around the wrapped estimator from that frame on."""
+        wrapper = copy(self)
+        wrapper.estimator = self.estimator.from_frame(index)
+        return wrapper
+
+    def flush(self, state: Any) -> Tensor:
+        """End a shot as the wrapped estimator does, whose state this is."""
+        return self.estimator.flush(state)
+
+
+def _whole_frame(frame: DepthFrame) -> InverseDepth:
+    """Return a frame's inverse depth at its size; bars have that of the picture's edge."""
+    inside = upsample_inverse_depth(frame.inverse_depth, frame.bars.crop(frame.video))
+    return F.pad(inside, frame.bars.sides, mode="replicate") if frame.bars else inside
 
 
 def invert_meters(depth: Tensor) -> Tensor:

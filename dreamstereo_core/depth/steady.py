@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from ..flow import box_mean, optical_flow, resize_flow, warp
 from ..types import Video
 from .align import align
-from .estimator import DepthError, DepthEstimator
+from .estimator import DepthError, DepthEstimator, WrappedDepth
 from .guided import guided_filter, shrink
 
 _SIZE = 256  # px, the longer side at which flow and colours are looked at
@@ -75,7 +75,7 @@ class SteadyState:
     """That have come in, over all shots."""
 
 
-class SteadyDepth(DepthEstimator):
+class SteadyDepth(WrappedDepth):
     """Keeps another estimator's inverse depth steady along a shot.
 
     Args:
@@ -85,22 +85,10 @@ class SteadyDepth(DepthEstimator):
         ValueError: `estimator` returns normalised depth.
     """
 
-    normalized = False
-
     def __init__(self, estimator: DepthEstimator) -> None:
         if estimator.normalized:
             raise ValueError(f"estimator: expected one of raw inverse depth, got {estimator.name}")
-        self.estimator = estimator
-        self.name = estimator.name
-
-    @property
-    def whole_frames(self) -> bool:
-        """As of the wrapped estimator."""
-        return self.estimator.whole_frames
-
-    def from_frame(self, index: int) -> SteadyDepth:
-        """Return the same around the wrapped estimator from that frame on."""
-        return SteadyDepth(self.estimator.from_frame(index))
+        super().__init__(estimator)
 
     def predict(
         self, video: Video, state: SteadyState | None = None, *, new_shot: bool = False
@@ -131,7 +119,7 @@ class SteadyDepth(DepthEstimator):
 
     def flush(self, state: SteadyState | None) -> Tensor:
         """End a shot as the estimator does."""
-        return self.estimator.flush(None if state is None else state.estimator)
+        return super().flush(None if state is None else state.estimator)
 
     def _check(self, raw: Tensor, video: Video, seen: int) -> None:
         if len(raw) != len(video):
