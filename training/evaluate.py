@@ -163,6 +163,13 @@ class ModelFill:
         return select_tokens(latent, dilation=dilation).shape[1] / (latent.numel() / 4)
 
 
+def has_tokens(inpainter: Inpainter) -> bool:
+    """Return whether it computes tokens around the holes."""
+    if isinstance(inpainter, RefinedInpainter):
+        return inpainter.network.config.num_layers > 0
+    return not isinstance(inpainter, ClassicInpainter)
+
+
 def kernel(dilation: int | str, mask: Tensor) -> int:
     """Return a dilation in tokens; "dense" reaches over the whole frame from anywhere."""
     return 2 * (max(mask.shape[-2:]) // 16 + 1) + 1 if dilation == DENSE else int(dilation)
@@ -178,14 +185,18 @@ def load_fills(options: argparse.Namespace) -> dict[str, Fill]:
     fills: dict[str, Fill] = {}
     for spec in options.fill:
         name = fill_name(spec)
-        if spec in ("classic", ALONE):
-            inpainter = ClassicInpainter(reach=()) if spec == ALONE else load_inpainter(spec)
-            # A plain function: no tokens, and one row whatever the dilations.
+        if spec == ALONE:
+            inpainter: Inpainter = ClassicInpainter(reach=())
+        else:
+            inpainter = load_inpainter(
+                spec, options.vae, loras=options.lora, context=options.context
+            )
+        if not has_tokens(inpainter):
+            # A plain function: one row whatever the dilations.
             fills[name] = lambda video, mask, disparity, inpainter=inpainter: inpainter.inpaint(
                 video, mask, disparity=disparity
             )
             continue
-        inpainter = load_inpainter(spec, options.vae, loras=options.lora, context=options.context)
         for dilation in options.dilation:
             row = name
             if len(options.dilation) > 1:

@@ -1,4 +1,4 @@
-"""`mini`'s network: a sparse video transformer between a convolutional encoder and decoder.
+"""`mini`'s network: a U-Net and, where it has layers, a sparse video transformer inside.
 
 It makes a first fill better. The U-Net's coarsest cells, of 16 pixels as Wan's tokens, are the
 tokens; those around the holes alone take part (SASI, paper, Sec. 3.3), and attend to one another
@@ -36,8 +36,8 @@ class MiniConfig:
     dim: int = 192
     ffn_dim: int = 384
     num_heads: int = 6
-    num_layers: int = 4
-    """0 = the U-Net alone."""
+    num_layers: int = 0
+    """0 = the U-Net alone, as the embedded one."""
     memory: int = 4
     """Frames before the one that is filled, that its tokens attend to."""
 

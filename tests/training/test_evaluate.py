@@ -21,7 +21,7 @@ from dreamstereo_core import ClassicInpainter, Inpainter, gapw_warp, load_vae, p
 from dreamstereo_core.fill import RefinedInpainter
 from dreamstereo_core.models.checkpoint import save_transformer
 from dreamstereo_core.models.config import TINY
-from dreamstereo_core.models.mini import MiniInpainter
+from dreamstereo_core.models.mini import MiniConfig, MiniInpainter
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae_checkpoint import build_vae, save_vae
 from dreamstereo_core.video_io import VideoWriter
@@ -196,7 +196,9 @@ def test_minis_tokens_are_those_around_its_wide_holes():
     mask = torch.zeros(2, 1, 64, 96)
     mask[0, :, 20:30, 40:46] = 1  # one token
     mask[0, :, 20:30, 80:82] = 1  # narrow
-    fill = RefinedInpainter(MiniInpainter())
+    fill = RefinedInpainter(MiniInpainter(MiniConfig(24, 24, 2, num_layers=1)))
+    assert evaluate.has_tokens(fill)
+    assert not evaluate.has_tokens(RefinedInpainter(MiniInpainter()))
     kept = [
         evaluate.ModelFill(fill, num_steps=1, dilation=d, seed=0).tokens_kept(mask)
         for d in (1, 3, "dense")
