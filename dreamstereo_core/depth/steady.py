@@ -32,15 +32,15 @@ from .guided import guided_filter, shrink
 
 _SIZE = 256  # px, the longer side at which flow and colours are looked at
 _RADIUS, _EPSILON = 7, 1e-3  # of the flow's smoothing: px, and variance of the picture
-_NEW = 0.08  # share of a new frame, at least
+_NEW = 0.04  # share of a new frame, at least
 _LONGEST = 500  # frames that the reference is a mean of, at most
 _SURE = 10  # frames after which the reference counts half of what it ever does in the fit
 _POINTS = 4096  # pixels that the fit looks at
 _SURPRISE = 0.05  # mean colour difference, above the grain's, at which the past counts half
 _GRAIN = 0.03  # colour differences that may be grain, at most
-_SLACK = 0.2  # of the depth's deviation: what the past may lie off the neighbourhood
-_NOISE_SLACK = 0.5  # the same: what the model's noise may add to that
-_UNLIKE = 0.5  # correlation below which a frame says nothing about its scale
+_SLACK = 0.1  # of the depth's deviation: what the past may lie off the neighbourhood
+_NOISE_SLACK = 1.0  # the same: what the model's noise may add to that; an edge that moves adds none
+_UNLIKE = 0.5  # correlation below which a frame says nothing about its scale, and counts little
 _FLAT = 0.05  # of the past's relief: what has less has none
 _FOLLOWED = 0.05  # how much of the model's own scale a frame takes over in fast motion
 _CELLS = 4  # of the picture along each side, whose motion is looked at
@@ -197,9 +197,11 @@ def _continue(raw: Tensor, frame: Video, flow: Tensor, trust: Tensor, memory: Me
     slack = _SLACK * fit.wanted_spread
     slack += min(2 * fit.residual, _NOISE_SLACK * fit.wanted_spread)
     limited, trust = _limit(depth, aligned, slack, trust)
-    share = trust * (age / (age + 1)).clamp(max=1 - _NEW)
-    age = (age * trust + 1).clamp(max=_LONGEST)
-    reference = torch.lerp(reference, aligned, 1 / age)
+    weight = 1.0 if fit.correlation >= _UNLIKE else _NEW
+    share = trust * (age / (age + weight)).clamp(max=1 - _NEW)
+    age = age * trust + weight
+    reference = torch.lerp(reference, aligned, weight / age)
+    age = age.clamp(1, _LONGEST)
     return Memory(frame, torch.lerp(aligned, limited, share), reference, age, scale)
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from ..types import Video
 from ..video_io import probe, read_frames
+from ..video_io.source import image_paths
 from .edges import deband
 from .estimator import DepthError, DepthEstimator, invert_meters
 from .float_images import is_float, read_floats
@@ -37,12 +38,12 @@ class _Position:
 class SuppliedDepth(DepthEstimator):
     """Read inverse depth from a file: values / largest value as they are, 1 = near.
 
-    The first channel counts. A frame belongs to the video's frame of the same number, the file's
-    own rate is ignored. A file that is longer than the video is used as far as the video goes; one
-    that is shorter is an error. One image serves every frame. Larger depth than the video is
-    averaged down; smaller depth is returned as it is. The terraces of 8-bit depth become slopes.
-    EXR and metric depth know no largest value: they get one scale per shot, as an estimator's. A
-    depth that looks inverted is logged as a warning, never changed.
+    The first channel counts; of an EXR, R, Y, or a Z that is alone. A frame belongs to the video's
+    frame of the same number, the file's own rate is ignored. A file that is longer than the video
+    is used as far as the video goes; one that is shorter is an error. One image serves every frame.
+    Larger depth than the video is averaged down; smaller depth is returned as it is. The terraces
+    of 8-bit depth become slopes. EXR and metric depth know no largest value: they get one scale per
+    shot, as an estimator's. A depth that looks inverted is logged as a warning, never changed.
 
     Args:
         source: depth video, image, folder of images, or printf pattern.
@@ -65,10 +66,13 @@ class SuppliedDepth(DepthEstimator):
         self._invert = invert
         self._metric = metric
         self._start = start
-        info = probe(source)
-        self._still = info.is_image
         self._float = is_float(source)
-        self._banded = info.bit_depth == 8 and not self._float
+        if self._float:
+            next(read_floats(source))  # fails at the door
+            self._still, self._banded = image_paths(source) is None, False
+        else:
+            info = probe(source)
+            self._still, self._banded = info.is_image, info.bit_depth == 8
         self.normalized = not (self._float or metric)
 
     @property

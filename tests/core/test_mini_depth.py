@@ -52,6 +52,18 @@ def depth(file):
     return load_depth(file, device="cpu", steady=False)
 
 
+class Fixed:
+    """A network that gives one depth."""
+
+    mean = torch.zeros(1)
+
+    def __init__(self, depth):
+        self.depth = depth
+
+    def __call__(self, pictures):
+        return self.depth
+
+
 def test_full_size_fits_into_fifteen_megabytes(tmp_path):
     path = tmp_path / "full.safetensors"
     save_mini_depth(MiniDepthNetwork(), path)
@@ -94,6 +106,16 @@ def test_any_size_is_taken(depth, size):
     raw, state = depth.predict(torch.rand(2, 3, *size), None, new_shot=True)
     assert raw.shape[:2] == (2, 1) and max(raw.shape[2:]) == SMALL.size // 2
     assert raw.isfinite().all() and state is None
+
+
+def test_the_border_is_its_neighbour(depth, monkeypatch):
+    ramp = torch.arange(48.0 * 80).view(1, 1, 48, 80)
+    ramp[..., -1] = 1e4
+    monkeypatch.setattr(depth, "network", Fixed(ramp))
+    raw, _ = depth.predict(torch.rand(1, 3, 96, 160))
+    assert torch.equal(raw[..., 1:-1, 1:-1], ramp[..., 1:-1, 1:-1])
+    assert torch.equal(raw[..., -1], raw[..., -2])
+    assert torch.equal(raw[:, :, 0], raw[:, :, 1])
 
 
 def test_frames_do_not_depend_on_each_other(depth):

@@ -65,6 +65,17 @@ class TestFloats:
         assert made.unique().tolist() == [0, 1]
         assert made[0, 0, 12, 12] == 1
 
+    def test_a_z_alone_is_read(self, tmp_path):
+        path = write_exr(tmp_path / "d.exr", wall_and_box()[0])
+        video = torch.rand(1, 3, H, W)
+        expected, _ = load_depth(path, metric=True).predict(video)
+        content = path.read_bytes()
+        assert content.count(b"\0Y\0") == 1
+        path.write_bytes(content.replace(b"\0Y\0", b"\0Z\0"))
+        raw, _ = load_depth(path, metric=True).predict(video)
+        assert torch.equal(raw, expected)
+        assert raw.unique().tolist() == pytest.approx([1 / 40, 1 / 2])
+
     def test_inverse_depth_of_any_scale_and_its_opposite(self, tmp_path):
         path = write_exr(tmp_path / "d.exr", wall_and_box(near=900, far=-5)[0])
         video = torch.rand(2, 3, H, W)
