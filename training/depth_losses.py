@@ -16,11 +16,15 @@ LEAST_SPREAD = 0.02
 def normalised(inverse_depth: Tensor, valid: Tensor) -> Tensor:
     """Return `[B, 1, h, w]` with median 0 and mean absolute deviation 1 over the valid pixels.
 
-    Ranftl et al., "Towards Robust Monocular Depth Estimation" (TPAMI 2020), eq. 5.
+    Ranftl et al., "Towards Robust Monocular Depth Estimation" (TPAMI 2020), eq. 5, but that the
+    largest twentieth counts no more than what is next: the trimmed error does not see outliers, and
+    a network that may draw a few at the border makes the rest as flat as it likes by them.
     """
     values = inverse_depth.flatten(1).masked_fill(~valid.flatten(1), torch.nan)
     centred = values - values.nanmedian(dim=1, keepdim=True).values
-    spread = centred.abs().nanmean(dim=1, keepdim=True).clamp(min=LEAST_SPREAD)
+    distance = centred.abs()
+    most = torch.nanquantile(distance.detach(), 0.95, dim=1, keepdim=True)
+    spread = distance.minimum(most).nanmean(dim=1, keepdim=True).clamp(min=LEAST_SPREAD)
     return (centred / spread).nan_to_num(0.0).view_as(inverse_depth)
 
 

@@ -45,9 +45,16 @@ def views(tmp_path_factory):
 class TestLosses:
     def test_normalised_by_hand(self):
         x = torch.tensor([1.0, 2.0, 6.0, nan]).view(1, 1, 2, 2)
-        # Median 2; deviations 1, 0, 4, mean 5/3.
-        expected = torch.tensor([-0.6, 0.0, 2.4, 0.0]).view(1, 1, 2, 2)
+        # Median 2; deviations 1, 0 and 4, of which 3.7 counts (95 %): mean 4.7 / 3.
+        expected = torch.tensor([-1.0, 0.0, 4.0, 0.0]).view(1, 1, 2, 2) / (4.7 / 3)
         torch.testing.assert_close(normalised(x.nan_to_num(9.0), x.isfinite()), expected)
+
+    def test_a_few_outliers_do_not_flatten_the_rest(self):
+        x = torch.rand(1, 1, 20, 40, generator=torch.Generator().manual_seed(0))
+        wild = x.clone()
+        wild[..., -1] = 50
+        plain, rest = (normalised(y, y.isfinite())[..., :-1] for y in (x, wild))
+        assert rest.std() > 0.9 * plain.std()
 
     def test_trimmed_error_by_hand(self):
         a, b = torch.zeros(1, 1, 1, 6), torch.tensor([1.0, 2, 3, 4, 100, 7]).view(1, 1, 1, 6)
