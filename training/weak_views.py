@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -32,11 +33,13 @@ from tqdm import tqdm
 
 from dreamstereo_core import VideoError, read_frames
 from dreamstereo_core.depth import DepthError, EmbeddedDepth
-from dreamstereo_core.depth.mini import load_mini_depth
+from dreamstereo_core.depth.mini import MiniDepth, load_mini_depth
 
 SIZE = (224, 384)
 SIZES = (320, 384, 512)
 """At which the network that teaches looks at a picture."""
+CUES = 0.25
+"""Share of the weight-free estimator beside it."""
 RUN = 4
 """Frames of a film seen together: motion is one of the teacher's cues."""
 
@@ -76,28 +79,24 @@ def crop(frames: Tensor, rng: np.random.Generator) -> Tensor:
     return F.interpolate(part, SIZE, mode="bilinear", antialias=True).clamp(0, 1)
 
 
-class Ensemble:
-    """A network's mean answer to the last frame at several sizes, mirrored and not, and some cues.
+def cues_of(clip: Tensor) -> Tensor:
+    """Return the weight-free estimator's raw inverse depth `[1, 1, 224, 384]` of the last frame."""
+    raw, _ = EmbeddedDepth().predict(clip, None, new_shot=True)
+    return F.interpolate(raw[-1:], SIZE, mode="bilinear")
+
+
+def taught_by(network: MiniDepth, clip: Tensor) -> Tensor:
+    """Return a network's mean answer to the last frame, in several sizes and mirrored, and cues.
 
     Args:
-        network: as `load_depth` reads it.
-        cues: share of the weight-free estimator's answer beside it.
+        network: its working size is changed.
+        clip: `[T, 3, 224, 384]`.
     """
-
-    def __init__(self, network: Path, cues: float = 0.25):
-        self.networks = [load_mini_depth(network, device="cpu") for _ in SIZES]
-        for estimator, size in zip(self.networks, SIZES, strict=True):
-            estimator.size = size
-        self.cues, self.share = EmbeddedDepth(), cues
-
-    def predict(self, video: Tensor) -> Tensor:
-        """Return raw inverse depth `[1, 1, 224, 384]` of the last of `[T, 3, 224, 384]`."""
-        picture = video[-1:]
-        mirrored = picture.flip(-1)
-        answers = [ranged(n.predict(picture)[0]) for n in self.networks]
-        answers += [ranged(n.predict(mirrored)[0].flip(-1)) for n in self.networks]
-        cues = ranged(self.cues.predict(video, None, new_shot=True)[0][-1:])
-        return torch.lerp(torch.stack(answers).mean(0), cues, self.share)
+    picture, answers = clip[-1:], []
+    for network.size in SIZES:
+        answers.append(ranged(network.predict(picture)[0]))
+        answers.append(ranged(network.predict(picture.flip(-1))[0].flip(-1)))
+    return torch.lerp(torch.stack(answers).mean(0), ranged(cues_of(clip)), CUES)
 
 
 def ranged(raw: Tensor) -> Tensor:
@@ -112,7 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     rng = np.random.default_rng(options.seed)
     try:
-        teacher = Ensemble(options.teacher) if options.teacher else EmbeddedDepth()
+        teacher = cues_of
+        if options.teacher:
+            teacher = partial(taught_by, load_mini_depth(options.teacher, device="cpu"))
         writer = DepthWriter(options.out, "weak")
         if writer.shards:
             raise DataError(f"{options.out}: expected a folder without weak views")
@@ -120,11 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         photos = photo_clips(options.photos, options.crops, rng) if options.photos else iter(())
         for clips in (photos, film_clips(sources, options.runs, rng)):
             for clip in tqdm(clips):
-                if isinstance(teacher, Ensemble):
-                    inverse = teacher.predict(clip)[0, 0]
-                else:
-                    raw, _ = teacher.predict(clip, None, new_shot=True)
-                    inverse = F.interpolate(raw[-1:], SIZE, mode="bilinear")[0, 0]
+                inverse = teacher(clip)[0, 0]
                 picture = (clip[-1].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
                 inverse = (inverse - inverse.amin()).numpy()
                 writer.add(DepthView(picture, inverse, options.weight))

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import weak_views
 from depth_dataset import DepthDataset, DepthDataSettings
 from depth_losses import depth_losses, fixed_range, gradient_error, normalised, trimmed_error
 from depth_scores import depth_scores, fit_scale_shift, ordinal_accuracy
@@ -283,3 +284,28 @@ class TestEvaluation:
     def test_a_missing_folder_is_one_line(self, tmp_path, capsys):
         assert main(["--stereo", str(tmp_path / "none"), "--depth", "gradient"]) == 1
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_teacher_looks_at_several_sizes_and_does_not_tell_left_from_right(monkeypatch):
+    class Ramp:
+        """Says that what is right is near, whatever it is shown; notes at which size."""
+
+        def __init__(self):
+            self.seen = []
+
+        def predict(self, picture):
+            self.seen.append((self.size, picture))
+            return torch.linspace(0, 1, 40).expand(1, 1, 20, 40), None
+
+    clip = torch.rand(2, 3, *weak_views.SIZE, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(weak_views, "CUES", 0.0)
+    network = Ramp()
+    taught = weak_views.taught_by(network, clip)
+    assert taught.shape == (1, 1, *weak_views.SIZE)
+    assert [size for size, _ in network.seen] == [s for s in weak_views.SIZES for _ in range(2)]
+    assert torch.equal(network.seen[0][1], clip[-1:])
+    assert torch.equal(network.seen[1][1], clip[-1:].flip(-1))
+    assert torch.allclose(taught, taught.flip(-1), atol=1e-5)
+    monkeypatch.setattr(weak_views, "CUES", 1.0)
+    cues = weak_views.ranged(weak_views.cues_of(clip))
+    assert torch.allclose(weak_views.taught_by(network, clip), cues)
