@@ -216,17 +216,21 @@ class TestRecipe:
         assert load_depth(whole, device="cpu").name == "mini"
 
     def test_the_trunk_moves_slower(self, views, tmp_path):
-        made = settings(views, steps=1, ema=0.0, weight_decay=0.0)
+        # A rate that is long beside the rounding of the file's 16 bits; gradients, unclipped, that
+        # are long beside Adam's epsilon.
+        made = settings(views, steps=1, ema=0.0, weight_decay=0.0, lr=0.02, clip=1e12)
         torch.manual_seed(0)
-        before = build_network(made).state_dict()
+        before = build_network(made)
         after = load_file(train(made, tmp_path))
-        moved = {
-            name: (after[name].float() - before[name]).abs().max()
-            for name in ("features.17.conv.2.weight", "head.weight")
-        }
+        moved = {True: 0.0, False: 0.0}
+        for name, weight in before.named_parameters():
+            if weight.ndim > 1:
+                change = (after[name].float() - weight).abs().max().item()
+                trunk = name.startswith("features.")
+                moved[trunk] = max(moved[trunk], change)
         # Adam's first step is the rate itself.
-        ratio = moved["features.17.conv.2.weight"] / moved["head.weight"]
-        assert ratio == pytest.approx(made.trunk_lr, rel=0.4)
+        assert moved[False] == pytest.approx(0.02, rel=0.05)
+        assert moved[True] == pytest.approx(0.02 * made.trunk_lr, rel=0.1)
 
     def test_frozen_layers_stay(self, views, tmp_path):
         start = build_network(settings(views))
