@@ -19,17 +19,21 @@ _STEP = (0.1, 0.3)  # range of the surroundings: from which on, and up to which,
 _REACH = 3  # px at low resolution, over which a ramp may stretch
 _ALONG = 3  # px more up and down, over which a leaning thin thing's depth is looked for
 _EVEN = (4, 1)  # px down and across, over which that depth is averaged
+_DEVIATION = 2.0  # px at low resolution, of the weights in which an edge's sides are averaged
+_SIDE = 8  # the power that tells an edge's sides apart: greater = their extremes alone
+_THIN = 2  # px at low resolution: what is narrower than twice this and one more is thin
+_THINNESS = 1.5  # how much of an edge a thin thing has to stand out to count wholly, as 1 / share
 
 
 def upsample_inverse_depth(inverse_depth: Tensor, video: Video) -> InverseDepth:
     """Resize inverse depth ``[T, 1, h, w]`` to the video's ``[T, 3, H, W]``, edges sharp.
 
     The fast guided filter (He and Sun 2015) puts depth edges on the picture's edges (where the
-    picture has none, the depth stays as it is); then each
-    value moves towards the nearer of its surroundings' least and greatest, which makes a step of a
-    ramp (a warp wants clean steps), leaves slopes alone and makes no more of small differences. No
-    value leaves the range of its surroundings. Depth of the video's size only loses what hangs
-    between two surfaces at an edge; larger depth is averaged down before.
+    picture has none, the depth stays as it is). Then what lies on the ramp between an edge's two
+    sides moves to the depth of the nearer one, which makes a step of it: a warp wants clean steps.
+    The sides themselves and slopes stay as they are. No value leaves the range of its
+    surroundings. Depth of the video's size only loses what hangs between two surfaces at an edge;
+    larger depth is averaged down before.
 
     Raises:
         TypeError: an argument is no floating point tensor.
@@ -58,16 +62,45 @@ def _upsample(depth: Tensor, frame: Tensor) -> Tensor:
     )
     low, high = erode(depth, _REACH), dilate(depth, _REACH)
     edge = (high - low).sub_(_STEP[0]).div_(_STEP[1] - _STEP[0]).clamp_(0, 1)
+    far, near = _sides(depth, edge)
     steepness = edge.mul_(_STEEPNESS - 1).add_(1)
     # A thin thing falls now on one pixel, now between two: its own depth shows only over some rows.
-    low, high = (_even(p) for p in (-_tallest(-low), _tallest(high)))
-    planes = torch.cat((slope, offset, low, high, steepness), dim=1)
+    thin = dilate(depth - dilate(erode(depth, _THIN), _THIN), _REACH)
+    low, high, thin = (_even(p) for p in (-_tallest(-low), _tallest(high), _tallest(thin)))
+    thin.div_((high - low).clamp(min=1e-6)).mul_(_THINNESS).clamp_(0, 1)
+    near = torch.lerp(near, high, thin)
+    planes = torch.cat((slope, offset, low, high, far, near, steepness), dim=1)
     planes = F.interpolate(planes, frame.shape[2:], mode="bilinear", align_corners=False)
-    slope, offset, low, high, steepness = planes.split((3, 1, 1, 1, 1), dim=1)
+    slope, offset, low, high, far, near, steepness = planes.split((3, 1, 1, 1, 1, 1, 1), dim=1)
     guided = (slope * frame).sum(1, keepdim=True).add_(offset)
+    guided = torch.minimum(torch.maximum(guided, low), high)
     middle = (low + high).mul_(0.5)
-    sharp = guided.sub_(middle).mul_(steepness).add_(middle)
-    return torch.minimum(torch.maximum(sharp, low), high)
+    sharp = (guided - middle).mul_(steepness).add_(middle)
+    return torch.minimum(
+        torch.maximum(sharp, torch.minimum(guided, far)), torch.maximum(guided, near)
+    )
+
+
+def _sides(depth: Tensor, edge: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the depths of the far and of the near side of each pixel's surroundings.
+
+    A side's depth is the mean of what is like it, not its extreme, so that nothing bulges along an
+    edge.
+    """
+    down, across = _REACH + _ALONG, _REACH
+    size = (2 * down + 1, 2 * across + 1)
+    padded = F.pad(depth, (across, across, down, down), mode="replicate")
+    at = edge.flatten().nonzero()[:, 0]
+    around = F.unfold(padded, size)[0, :, at]  # [surroundings, pixels at an edge]
+    low, high = around.amin(0), around.amax(0)
+    nearness = (around - low) / (high - low)
+    y, x = (torch.arange(-n, n + 1, device=depth.device).square() for n in (down, across))
+    closeness = torch.exp((y[:, None] + x).flatten()[:, None] / (-2 * _DEVIATION**2))
+    sides = depth.clone(), depth.clone()
+    for side, like in zip(sides, (1 - nearness, nearness), strict=True):
+        weight = like**_SIDE * closeness
+        side.view(-1)[at] = (weight * around).sum(0) / weight.sum(0)
+    return sides
 
 
 def _tallest(plane: Tensor) -> Tensor:

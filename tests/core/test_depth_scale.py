@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from dreamstereo_core.depth import ShotNormalizer, normalize, upsample_inverse_depth
 
@@ -117,6 +118,22 @@ class TestUpsample:
         video = torch.rand(2, 3, 60, 100, generator=torch.Generator().manual_seed(0))
         depth = upsample_inverse_depth(torch.full((2, 1, 12, 20), 0.3), video)
         torch.testing.assert_close(depth, torch.full((2, 1, 60, 100), 0.3))
+
+    def test_nothing_bulges_along_an_edge(self):
+        """Both sides keep their slopes; their extremes do not spread along the edge."""
+        y, x = torch.arange(60.0)[:, None], torch.arange(100.0)
+        side = torch.sigmoid((x - 50) * 2)  # a ramp of two pixels
+        low = torch.lerp(0.1 + 0.002 * x, 0.6 + 0.004 * (y - 30) + 0.004 * (x - 50), side)[
+            None, None
+        ]
+        video = (torch.arange(500) >= 252).float().expand(1, 3, 300, 500)
+        depth = upsample_inverse_depth(low, video)
+        plain = F.interpolate(low, (300, 500), mode="bilinear")
+        beside = torch.ones(500, dtype=torch.bool)
+        beside[240:265] = False  # the ramp itself
+        assert (depth - plain)[:, :, 20:-20, beside].abs().max() < 0.02
+        across = depth[0, 0, 150]
+        assert ((across > 0.25) & (across < 0.55)).sum() <= 2  # and the ramp is a step
 
     def test_no_value_leaves_the_range(self):
         generator = torch.Generator().manual_seed(0)
