@@ -69,8 +69,6 @@ class DistillStepSettings:
         for name in ("x0", "pixels", "perceptual", "adversarial"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
-        if self.continued and not self.x0:
-            raise ValueError("x0: expected more than 0 where clips are continued, got 0")
 
 
 def train(settings: DistillStepSettings, folder: Path) -> Path:
