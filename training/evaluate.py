@@ -165,8 +165,6 @@ class ModelFill:
 
 def has_tokens(inpainter: Inpainter) -> bool:
     """Return whether it computes tokens around the holes."""
-    if isinstance(inpainter, RefinedInpainter):
-        return inpainter.network.config.num_layers > 0
     return not isinstance(inpainter, ClassicInpainter)
 
 

@@ -1,8 +1,9 @@
-"""`mini`'s network: a U-Net and, where it has layers, a sparse video transformer inside.
+"""`mini`'s network: a sparse video transformer with convolutions around it.
 
-It makes a first fill better. The U-Net's coarsest cells, of 16 pixels as Wan's tokens, are the
-tokens; those around the holes alone take part (SASI, paper, Sec. 3.3), and attend to one another
-and to those of the frames before. One step, and no autoencoder: a small one would be too soft.
+It makes a first fill better. Convolutions turn each 16 pixels squared, as of Wan's tokens, into a
+token and back; the tokens around the holes alone take part (SASI, paper, Sec. 3.3), and attend to
+one another and to those of the frames before. One step, and no autoencoder: a small one would be
+too soft.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from torch.nn import functional as F
 from ..types import OcclusionMask, TokenIndex, Video
 from .attention import KeyValue, Rotation, SelfAttention, rope_rotation, sdpa
 from .checkpoint_file import SAFETENSORS, CheckpointError, open_checkpoint, save_checkpoint
-from .sparse import dilate_tokens, gather_tokens, scatter_tokens
-from .unet import COARSEST, WIDTHS, UNet
+from .sparse import dilate_tokens, gather_tokens
+from .unet import COARSEST, UNet
 from .vae_base import channels_innermost
 
 KIND = "inpainter"
@@ -34,11 +35,10 @@ class MiniConfig:
     """The transformer's sizes."""
 
     dim: int = 192
-    ffn_dim: int = 384
+    ffn_dim: int = 576
     num_heads: int = 6
-    num_layers: int = 0
-    """0 = the U-Net alone, as the embedded one."""
-    memory: int = 4
+    num_layers: int = 4
+    memory: int = 2
     """Frames before the one that is filled, that its tokens attend to."""
 
     def __post_init__(self) -> None:
@@ -47,6 +47,8 @@ class MiniConfig:
                 f"dim, num_heads: expected dim / num_heads to be an even number, got "
                 f"{self.dim} / {self.num_heads}"
             )
+        if self.num_layers < 1:
+            raise ValueError(f"num_layers: expected at least 1, got {self.num_layers}")
 
 
 @dataclass
@@ -70,18 +72,16 @@ class MiniInpainter(nn.Module):
     def __init__(self, config: MiniConfig | None = None, operations: Any = nn):
         super().__init__()
         self.config = config = config or MiniConfig()
-        self.unet = UNet(operations)
+        self.unet = UNet(config.dim, operations)
         self.blocks = nn.ModuleList(_Block(config, operations) for _ in range(config.num_layers))
-        if config.num_layers:
-            self.enter = operations.Linear(WIDTHS[-1], config.dim)
-            self.leave = operations.Linear(config.dim, WIDTHS[-1])
 
     def initialize_weights(self) -> None:
         """Draw the weights for a training from scratch; it starts by adding nothing."""
         self.unet.initialize_weights()
-        if self.config.num_layers:
-            nn.init.zeros_(self.leave.weight)
-            nn.init.zeros_(self.leave.bias)
+        for block in self.blocks:
+            for layer in (block.attn.o, block.ffn[2]):
+                nn.init.normal_(layer.weight, std=0.02 / (2 * len(self.blocks)) ** 0.5)
+                nn.init.zeros_(layer.bias)
 
     def forward(
         self, filled: Video, occlusion_mask: OcclusionMask, *, dilation: int | None = 5
@@ -97,19 +97,16 @@ class MiniInpainter(nn.Module):
         clips, frames = filled.shape[:2]
         flat, mask = filled.flatten(0, 1), occlusion_mask.flatten(0, 1)
         *finer, middle = self.unet.encode(flat, mask)
-        if self.config.num_layers:
-            kept = touched_tokens(mask, dilation).unflatten(0, (clips, frames))  # [B, T, h, w]
-            tokens = rearrange(middle, "(b t) c h w -> b (t h w) c", b=clips)
-            grid = frames, middle.shape[-2], middle.shape[-1]
-            every = torch.arange(tokens.shape[1], device=tokens.device).unsqueeze(0)
-            rotation = rope_rotation(every, grid, self.config.dim // self.config.num_heads)
-            x, visible = self.enter(tokens), self._visible(kept)
-            for block in self.blocks:
-                x, _ = block(x, rotation, (), visible)
-            added = self.leave(x) * kept.flatten(1).unsqueeze(2)
-            middle = middle + rearrange(
-                added.to(middle), "b (t h w) c -> (b t) c h w", t=frames, h=middle.shape[-2]
-            )
+        kept = touched_tokens(mask, dilation).unflatten(0, (clips, frames))  # [B, T, h, w]
+        tokens = rearrange(middle, "(b t) c h w -> b (t h w) c", b=clips)
+        grid = frames, middle.shape[-2], middle.shape[-1]
+        every = torch.arange(tokens.shape[1], device=tokens.device).unsqueeze(0)
+        rotation = rope_rotation(every, grid, self.config.dim // self.config.num_heads)
+        x, visible = tokens, self._visible(kept)
+        for block in self.blocks:
+            x, _ = block(x, rotation, (), visible)
+        x = torch.where(kept.flatten(1).unsqueeze(2), x, tokens)
+        middle = rearrange(x.to(middle), "b (t h w) c -> (b t) c h w", t=frames, h=grid[1])
         added = self.unet.decode([*finer, middle], (flat.shape[-2], flat.shape[-1]))
         return filled + (added * mask).to(filled).unflatten(0, (clips, frames))
 
@@ -136,26 +133,25 @@ class MiniInpainter(nn.Module):
         if not occlusion_mask.any():
             return filled
         *finer, middle = self.unet.encode(filled, occlusion_mask)
-        if self.config.num_layers:
-            kept = touched_tokens(occlusion_mask, dilation)
-            middle = middle + self._attend(middle, kept.flatten().nonzero().T, memory, number)
+        kept = touched_tokens(occlusion_mask, dilation)
+        middle = self._attend(middle, kept.flatten().nonzero().T, memory, number)
         added = self.unet.decode([*finer, middle], (filled.shape[-2], filled.shape[-1]))
         return filled + (added * occlusion_mask).to(filled)
 
     def _attend(self, middle: Tensor, tokens: TokenIndex, memory: Memory, number: int) -> Tensor:
-        """Return what the kept tokens `[1, K]` of `[1, C, h, w]` get added."""
+        """Return tokens `[1, C, h, w]`, of which the kept ones `[1, K]` have attended."""
         every = rearrange(middle, "1 c h w -> 1 (h w) c")
         grid = 1, middle.shape[-2], middle.shape[-1]
         head_dim = self.config.dim // self.config.num_heads
         rotation = rope_rotation(tokens, grid, head_dim, start=number)
-        x = self.enter(gather_tokens(every, tokens))
+        x = gather_tokens(every, tokens)
         own = []
         for layer, block in enumerate(self.blocks):
             x, key_value = block(x, rotation, [past[layer] for _, past in memory.past])
             own.append(key_value)
         memory.past.append((number, own))
-        added = scatter_tokens(self.leave(x), tokens, every.shape[1])
-        return rearrange(added, "1 (h w) c -> 1 c h w", h=middle.shape[-2])
+        x = every.scatter(1, tokens.unsqueeze(2).expand_as(x), x)
+        return rearrange(x, "1 (h w) c -> 1 c h w", h=grid[1])
 
     def _visible(self, kept: Tensor) -> Tensor:
         """Return which tokens of `[B, T, h, w]` each attends to, `[B, 1, T h w, T h w]` bool."""

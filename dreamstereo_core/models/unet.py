@@ -1,4 +1,4 @@
-"""A small U-Net on cells of pixels: the convolutions of `mini`."""
+"""Convolutions on cells of pixels, down to tokens and up again: the outer part of `mini`."""
 
 from __future__ import annotations
 
@@ -13,34 +13,36 @@ from ..types import OcclusionMask, Video
 
 CELL = 4
 """Pixels of a cell's side at the finest scale that it works on; the next are twice as large."""
-WIDTHS = (32, 64, 96)
-"""Channels at each scale."""
-BLOCKS = (1, 2, 4)
-"""At each scale; all but the coarsest have as many on the way up again."""
-COARSEST = CELL * 2 ** (len(WIDTHS) - 1)
+WIDTHS = (32, 64)
+"""Channels at each scale but the coarsest."""
+BLOCKS = (1, 2)
+"""At each of these scales, on the way down and again on the way up."""
+COARSEST = CELL * 2 ** len(WIDTHS)
 """Pixels of a cell's side at the coarsest scale, as a token's of Wan."""
 
 
 class UNet(nn.Module):
     """Sees filled frames with their holes, and says what is to be added to them.
 
+    What lies between, on the coarsest scale, is the caller's.
+
     Args:
+        width: channels at the coarsest scale.
         operations: namespace of `Conv2d`; torch.nn's, or others that cast weights as they run.
     """
 
-    def __init__(self, operations: Any = nn):
+    def __init__(self, width: int, operations: Any = nn):
         super().__init__()
 
         def blocks(width: int, count: int) -> nn.Sequential:
             return nn.Sequential(*(_Residual(width, operations) for _ in range(count)))
 
-        pairs = list(pairwise(WIDTHS))
+        pairs = list(pairwise([*WIDTHS, width]))
         self.enter = operations.Conv2d(4 * CELL**2, WIDTHS[0], 3, padding=1)
-        self.down = nn.ModuleList(blocks(w, n) for w, n in zip(WIDTHS[:-1], BLOCKS, strict=False))
+        self.down = nn.ModuleList(blocks(w, n) for w, n in zip(WIDTHS, BLOCKS, strict=True))
         self.shrink = nn.ModuleList(operations.Conv2d(a, b, 2, stride=2) for a, b in pairs)
-        self.middle = blocks(WIDTHS[-1], BLOCKS[-1])
         self.grow = nn.ModuleList(operations.Conv2d(b, 4 * a, 1) for a, b in pairs)
-        self.up = nn.ModuleList(blocks(w, n) for w, n in zip(WIDTHS[:-1], BLOCKS, strict=False))
+        self.up = nn.ModuleList(blocks(w, n) for w, n in zip(WIDTHS, BLOCKS, strict=True))
         self.leave = operations.Conv2d(WIDTHS[0], 3 * CELL**2, 3, padding=1)
 
     def initialize_weights(self) -> None:
@@ -55,7 +57,7 @@ class UNet(nn.Module):
         nn.init.zeros_(self.leave.weight)
 
     def encode(self, filled: Video, occlusion_mask: OcclusionMask) -> list[Tensor]:
-        """Return features of frames, one `[T, C, h, w]` for each scale, the finest first.
+        """Return features of frames, one `[T, C, h, w]` for each scale, the coarsest last.
 
         Args:
             filled: frames with their holes filled, `[T, 3, H, W]`, any H and W.
@@ -69,7 +71,7 @@ class UNet(nn.Module):
         for blocks, shrink in zip(self.down, self.shrink, strict=True):
             features.append(blocks(x))
             x = shrink(F.relu(features[-1]))
-        return [*features, self.middle(x)]
+        return [*features, x]
 
     def decode(self, features: list[Tensor], size: tuple[int, int]) -> Video:
         """Return what is to be added, `[T, 3, H, W]`, of the features of all scales."""

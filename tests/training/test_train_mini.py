@@ -40,11 +40,11 @@ def test_it_learns_what_the_first_fill_gets_wrong(filled_pairs, tmp_path):
 def test_it_goes_on_from_a_file_with_fewer_layers_and_takes_a_perceptual_loss(
     filled_pairs, tmp_path
 ):
-    convolutions = MiniConfig(24, 24, 2, 0, 2)
-    first = train_mini.train(settings(filled_pairs, 1, convolutions), tmp_path / "first")
+    fewer = MiniConfig(24, 24, 2, 1, 2)
+    first = train_mini.train(settings(filled_pairs, 1, fewer), tmp_path / "first")
     weights = load_mini(first).state_dict()
-    assert all(name.startswith("unet.") for name in weights)
-    more = settings(filled_pairs, 1, start=str(first), perceptual=0.1)
+    layers = MiniConfig(24, 24, 2, 2, 2)
+    more = settings(filled_pairs, 1, layers, start=str(first), perceptual=0.1)
     again = load_mini(train_mini.train(more, tmp_path / "again")).state_dict()
     change = max(float((again[name] - weights[name]).abs().max()) for name in weights)
     assert 0 < change < 0.02
@@ -107,7 +107,7 @@ def test_networks_are_embedded_in_half_precision(models, tmp_path, capsys):
         assert file.metadata["license"] == "Apache-2.0"
         weights = [file.read(key) for key in file.shapes]
         assert {x.dtype for x in weights if x.ndim > 1} == {torch.float16}
-    network.leave.weight.data[0] = 1e6
+    network.blocks[0].attn.o.weight.data[0] = 1e6
     save_mini(network, tmp_path / "model.safetensors")
     with pytest.raises(
         ValueError, match=r"leave.weight: expected weights that half precision holds"
