@@ -110,7 +110,7 @@ def test_networks_are_embedded_in_half_precision(models, tmp_path, capsys):
     network.blocks[0].attn.o.weight.data[0] = 1e6
     save_mini(network, tmp_path / "model.safetensors")
     with pytest.raises(
-        ValueError, match=r"leave.weight: expected weights that half precision holds"
+        ValueError, match=r"attn.o.weight: expected weights that half precision holds"
     ):
         embed_weights.embed(tmp_path / "model.safetensors", tmp_path / "weights")
     assert embed_weights.main([str(models / "transformer.safetensors")]) == 1
