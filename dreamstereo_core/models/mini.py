@@ -78,10 +78,11 @@ class MiniInpainter(nn.Module):
     def initialize_weights(self) -> None:
         """Draw the weights for a training from scratch; it starts by adding nothing."""
         self.unet.initialize_weights()
-        for block in self.blocks:
-            for layer in (block.attn.o, block.ffn[2]):
-                nn.init.normal_(layer.weight, std=0.02 / (2 * len(self.blocks)) ** 0.5)
-                nn.init.zeros_(layer.bias)
+        for name, parameter in self.blocks.named_parameters():
+            if name.endswith(("attn.o.weight", "ffn.2.weight")):
+                nn.init.normal_(parameter, std=0.02 / (2 * len(self.blocks)) ** 0.5)
+            elif name.endswith(("attn.o.bias", "ffn.2.bias")):
+                nn.init.zeros_(parameter)
 
     def forward(
         self, filled: Video, occlusion_mask: OcclusionMask, *, dilation: int | None = 5
