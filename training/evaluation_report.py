@@ -69,7 +69,7 @@ def lost_table(means: Means, pairs: Sequence[tuple[str, str]]) -> str:
     for kind, rows in means.items():
         for sparse, dense in pairs:
             lost = {c: rows[sparse][c] - rows[dense][c] for c in LOST if c in rows[sparse]}
-            cells = [f"{lost[c]:+.{COLUMNS[c][1]}f}" if c in lost else "-" for c in LOST]
+            cells = [_cell(c, lost.get(c, math.nan), "+") for c in LOST]
             kept = _cell("tokens_kept", rows[sparse].get("tokens_kept", math.nan))
             lines.append(f"| {kind} | {sparse} | {kept} | " + " | ".join(cells) + " |")
     if not lines:
@@ -83,12 +83,12 @@ def lost_table(means: Means, pairs: Sequence[tuple[str, str]]) -> str:
     return "\n".join([*head, *lines])
 
 
-def _cell(column: str, value: float) -> str:
+def _cell(column: str, value: float, sign: str = "-") -> str:
     if math.isnan(value):
         return "-"
     if math.isinf(value):
         return "∞"
-    return f"{value * (100 if column in PERCENT else 1):.{COLUMNS[column][1]}f}"
+    return f"{value * (100 if column in PERCENT else 1):{sign}.{COLUMNS[column][1]}f}"
 
 
 def plain(value: object) -> object:

@@ -73,12 +73,10 @@ def _upsample(depth: Tensor, frame: Tensor) -> Tensor:
     planes = F.interpolate(planes, frame.shape[2:], mode="bilinear", align_corners=False)
     slope, offset, low, high, far, near, steepness = planes.split((3, 1, 1, 1, 1, 1, 1), dim=1)
     guided = (slope * frame).sum(1, keepdim=True).add_(offset)
-    guided = torch.minimum(torch.maximum(guided, low), high)
+    guided = guided.clamp(low, high)
     middle = (low + high).mul_(0.5)
     sharp = (guided - middle).mul_(steepness).add_(middle)
-    return torch.minimum(
-        torch.maximum(sharp, torch.minimum(guided, far)), torch.maximum(guided, near)
-    )
+    return sharp.clamp(torch.minimum(guided, far), torch.maximum(guided, near))
 
 
 def _sides(depth: Tensor, edge: Tensor) -> tuple[Tensor, Tensor]:

@@ -54,7 +54,7 @@ def load_inpainter(
     """Load an inpainter.
 
     Args:
-        spec: "mini" (embedded weights: a small network refines what "classic" fills), "classic"
+        spec: "mini" (embedded weights: a small transformer refines what "classic" fills), "classic"
             (no weights), a file of `training/train_mini.py`, or the file or folder of an inpainting
             transformer: Wan 2.1 Fun-InP 1.3B, a DreamStereo model, or a T2V base together with a
             DreamStereo LoRA.

@@ -1,4 +1,4 @@
-"""`mini`: a fill made better by a network that sees it in the picture."""
+"""`mini`: a fill made better by a network that sees it in the picture and in the frames before."""
 
 from __future__ import annotations
 

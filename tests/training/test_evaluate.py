@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import evaluate
+import evaluation_report
 import numpy as np
 import pytest
 import torch
@@ -204,6 +205,15 @@ def test_minis_tokens_are_those_around_its_wide_holes():
         for d in (1, 3, "dense")
     ]
     assert kept == pytest.approx([1 / 48, 9 / 48, 24 / 48])
+
+
+def test_what_no_still_has_is_a_dash_in_the_table_of_losses():
+    scores = {"psnr_hole": 20.0, "tokens_kept": 0.5}
+    column = next(c for c in evaluation_report.LOST if c.startswith("temporal"))
+    rows = {"k": {**scores, column: math.nan}, "d": {**scores, "psnr_hole": 20.5, column: math.nan}}
+    table = evaluation_report.lost_table({"stereo pairs": rows}, [("k", "d")])
+    assert "nan" not in table
+    assert "| -0.50 |" in table
 
 
 def test_a_checkpoint_is_measured_raw_and_blended(media):
