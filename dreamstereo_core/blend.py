@@ -29,7 +29,7 @@ def blend(
     Args:
         inpainted: `[T, 3, H, W]`, the inpainter's whole frames.
         warped: `[T, 3, H, W]`, the known pixels.
-        occlusion_mask: `[T, 1, H, W]`, > 0 where `inpainted` is taken.
+        occlusion_mask: `[T, 1, H, W]`, the share of a pixel that is taken from `inpainted`.
         feather: width of the ramp in pixels; 0 for a hard edge.
 
     Returns:
@@ -47,7 +47,8 @@ def blend(
     hole = occlusion_mask > 0
     if feather and hole.any():
         inpainted = inpainted + _seam_correction(inpainted, warped, hole.float(), feather)
-    return torch.where(hole, inpainted.clamp(0, 1), warped)
+    blended = torch.lerp(warped, inpainted.clamp(0, 1), occlusion_mask.clamp(max=1).to(warped))
+    return torch.where(hole, blended, warped)
 
 
 def _seam_correction(

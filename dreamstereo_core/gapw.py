@@ -5,6 +5,10 @@ pixels stay connected. For each target pixel we look for the sheet's interval th
 sample the source there (Eq. 3 and 4). Since d = x - x', the nearest of several covering intervals
 is the one with the greatest x: the z-test is a maximum of x. The stretch of the winning interval is
 |dx'/dx|; where it exceeds the threshold the sheet spans a hole (Eq. 7).
+
+A pixel has a width: where the sheet is torn, its ends reach half a pixel beyond the centre of their
+last pixel. What they cover of a target pixel decides how much of it shows them, and how much what
+lies behind or the hole (`_show_ends`).
 """
 
 from __future__ import annotations
@@ -17,6 +21,8 @@ from torch import Tensor
 from .checks import check_choice, check_finite, check_frames
 from .types import Disparity, Eye, Video, WarpResult
 
+_NEARER = 0.5
+"""Pixels of disparity by which an end of the sheet has to be in front of a surface to cover it."""
 _BLOCK_ROWS = 128
 """Rows worked on at once, so that the intermediate results stay in the processor's cache."""
 
@@ -34,7 +40,8 @@ def gapw_warp(
 
     Returns:
         The target view. Holes (mask 1) hold the stretched sheet, pixels beyond the frame its edge:
-        neither is known.
+        neither is known. Of a pixel that is known in part the mask is the missing share, and the
+        video holds the colour of the known one.
 
     Raises:
         TypeError: an argument is no floating point tensor.
@@ -52,14 +59,13 @@ def gapw_warp(
 
     video, disparity = video.float(), disparity.float()
     warped = torch.empty_like(video, memory_format=torch.contiguous_format)
-    planes = [torch.empty_like(disparity) for _ in range(3)]
+    planes = [torch.empty_like(disparity) for _ in range(4)]
     for t in range(len(video)):
         for top in range(0, video.shape[2], _BLOCK_ROWS):
             at = (t, slice(None), slice(top, top + _BLOCK_ROWS))
             out = (warped[at], *(plane[at][0] for plane in planes))
             _warp_rows(video[at], disparity[at][0], stretch_threshold, out)
-    target_disparity, coord_map, stretch = planes
-    mask = (stretch > stretch_threshold).float()
+    target_disparity, coord_map, stretch, mask = planes
     return WarpResult(warped, target_disparity, mask, coord_map, stretch)
 
 
@@ -117,7 +123,7 @@ def cover(landing: Tensor, stretch: Tensor, threshold: float) -> Tensor:
 
 
 def _warp_rows(video: Tensor, disparity: Tensor, threshold: float, out: tuple[Tensor, ...]) -> None:
-    """Warp `[3, h, W]` by `[h, W]` into `out`: video, and disparity, coord and stretch `[h, W]`."""
+    """Warp `[3, h, W]` by `[h, W]` into `out`: video, then disparity, coord, stretch and mask."""
     height, width = disparity.shape
     x = torch.arange(width, dtype=torch.float32, device=disparity.device)
     landing = x - disparity  # x' of each source pixel
@@ -127,7 +133,7 @@ def _warp_rows(video: Tensor, disparity: Tensor, threshold: float, out: tuple[Te
     stretch = landing[:, 1:] - landing[:, :-1]  # <= 0 is a fold, which never wins
     owner = cover(landing, stretch, threshold)[:, :width]
     cell = owner.clamp(min=0)
-    warped, target_disparity, coord, target_stretch = out
+    warped, target_disparity, coord, target_stretch, mask = out
     torch.gather(stretch, 1, cell, out=target_stretch)
     fraction = (x - landing.gather(1, cell)).div_(target_stretch)
     torch.add(cell, fraction, out=coord)
@@ -143,3 +149,42 @@ def _warp_rows(video: Tensor, disparity: Tensor, threshold: float, out: tuple[Te
     target_stretch[row, column] = torch.inf
     target_disparity[row, column] = disparity[row, edge]
     warped[:, row, column] = video[:, row, edge]
+
+    mask.copy_(target_stretch > threshold)
+    torn = (stretch <= 0) | (stretch > threshold)
+    _show_ends(video, landing, torn, warped, target_disparity, mask)
+
+
+def _show_ends(
+    video: Tensor, landing: Tensor, torn: Tensor, warped: Tensor, shown: Tensor, mask: Tensor
+) -> None:
+    """Let the ends of a torn sheet cover their share of the pixels that they reach into.
+
+    Args:
+        video: `[3, h, W]`.
+        landing: `[h, W]` target position of each source pixel.
+        torn: `[h, W-1]`, whether the sheet ends between source pixels x and x + 1.
+        warped: `[3, h, W]` of the target, changed in place.
+        shown: `[h, W]`, the disparity of what it shows.
+        mask: `[h, W]`, 1 in its holes, changed in place.
+    """
+    width = landing.shape[1]
+    row, last = torn.nonzero(as_tuple=True)
+    ends = landing[row, last].ceil(), landing[row, last + 1].floor()
+    row, source, pixel = row.repeat(2), torch.cat((last, last + 1)), torch.cat(ends)
+    place = landing[row, source]
+    share = 1 - (place - pixel).abs()
+    seen = (pixel >= 0) & (pixel < width)
+    pixel = pixel.clamp(0, width - 1).long()
+    seen &= (source - place > shown[row, pixel] + _NEARER) | (mask[row, pixel] > 0)
+    row, source, pixel, share = row[seen], source[seen], pixel[seen], share[seen]
+
+    # Several ends may reach into one pixel.
+    cells, which = (row * width + pixel).unique(return_inverse=True)
+    row, pixel, colours = cells // width, cells % width, video[:, row, source] * share
+    covered = share.new_zeros(len(cells)).index_add_(0, which, share)
+    colour = share.new_zeros(len(video), len(cells)).index_add_(1, which, colours) / covered
+    covered.clamp_(max=1)
+    behind = torch.where(mask[row, pixel] > 0, colour, warped[:, row, pixel])
+    warped[:, row, pixel] = torch.lerp(behind, colour, covered)
+    mask[row, pixel] *= 1 - covered

@@ -29,7 +29,7 @@ def build_pair(
     back = gapw_warp(
         left.video, left.disparity, toward="right", stretch_threshold=stretch_threshold
     )
-    mask = back.occlusion_mask
+    mask = (back.occlusion_mask > 0).float()  # what is known in part is no truth to learn from
     return InpaintingPair(
         target=video,
         masked=video * (1 - mask),

@@ -73,11 +73,12 @@ class ConvertOptions:
     """The picture that `show` makes of the two eyes, one of `FILE_LAYOUTS`."""
     foreground_dilation: int | None = None
     """Pixels by which near things grow in the depth, so that their blended borders move with them;
-    None: 1 for every 640 pixels of width. An exact depth wants 0."""
+    None: 1 for every 640 pixels of width where the depth has the picture's size, else 0 (a small
+    depth's near things grow as it is enlarged)."""
     feather: int = DEFAULT_FEATHER
     """Width of the seam's ramp inside a hole, in pixels."""
-    stretch_threshold: float = 1.5
-    """Stretch from which the warp counts as a hole (delta in Eq. 7)."""
+    stretch_threshold: float = 3.0
+    """Stretch from which the warp counts as a hole (delta in Eq. 7); the paper's masks want 1.5."""
     num_steps: int = 1
     """Denoising steps of a diffusion inpainter."""
     dilation: int = 5
@@ -173,9 +174,11 @@ class StereoPipeline:
         pixels = frame.shape[-1] * frame.shape[-2]
         return self.options.chunk_frames or max(1, min(16, CHUNK_PIXELS // pixels))
 
-    def _dilation(self, frame: Tensor) -> int:
-        chosen = self.options.foreground_dilation
-        return round(frame.shape[-1] / 640) if chosen is None else chosen
+    def _dilation(self, inverse_depth: Tensor, picture: Tensor) -> int:
+        if self.options.foreground_dilation is not None:
+            return self.options.foreground_dilation
+        enlarged = inverse_depth.shape[-1] < picture.shape[-1]
+        return 0 if enlarged else round(picture.shape[-1] / 640)
 
     def _parts(self, first: Tensor, frames: Iterator[Tensor]) -> Iterator[Part]:
         detector = load_shot_detector(self.options.shots)
@@ -198,7 +201,8 @@ class StereoPipeline:
             for frame in frames:
                 picture = frame.bars.crop(frame.video)
                 inverse_depth = upsample_inverse_depth(frame.inverse_depth, picture)
-                inverse_depth = dilate(inverse_depth, self._dilation(picture))
+                dilation = self._dilation(frame.inverse_depth, picture)
+                inverse_depth = dilate(inverse_depth, dilation)
                 disparity = inverse_depth_to_disparity(
                     inverse_depth,
                     max_disparity=options.max_disparity,
@@ -214,7 +218,7 @@ class StereoPipeline:
                 )
                 strips = window.strips(disparity, options.eye) if window else (0.0, 0.0)
                 waiting.append((frame, inverse_depth, warp.video, warp.occlusion_mask, strips))
-                yield MaskedFrame(warp.video, warp.occlusion_mask, warp.disparity)
+                yield MaskedFrame(warp.video, warp.occlusion_mask, warp.disparity, stretched=True)
 
         filled = inpainter.stream(
             warped(), num_steps=options.num_steps, dilation=options.dilation, seed=options.seed

@@ -41,12 +41,13 @@ class DepthToDisparity(io.ComfyNode):
                 *strength_inputs(),
                 io.Int.Input(
                     "foreground_dilation",
-                    default=1,
+                    default=0,
                     min=0,
                     max=32,
                     tooltip=(
                         "Pixels by which near things grow, so that their blended borders move "
-                        "with them. About 1 for 640 of width; 0 for an exact depth."
+                        "with them. Estimate Depth has done so; a depth picture of your own wants "
+                        "about 1 for 640 of width."
                     ),
                 ),
                 *limit_inputs(),

@@ -9,17 +9,12 @@ from torch.nn import functional as F
 from ..flow import box_mean
 
 
-def guided_coefficients(
-    values: Tensor, guide: Tensor, *, radius: int, epsilon: float, keep_unexplained: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Fit ``values ~ a . guide + b`` in every window, the windows over a pixel averaged.
+def guided_filter(values: Tensor, guide: Tensor, *, radius: int, epsilon: float) -> Tensor:
+    """Smooth `values` ``[N, 1, h, w]`` except across edges of `guide` ``[N, 3, h, w]``.
 
-    The guided filter of He, Sun and Tang (TPAMI 2013) with a colour guide: `values`
-    ``[N, 1, h, w]``, `guide` ``[N, 3, h, w]``, windows of 2 * `radius` + 1 pixels; `epsilon` is the
-    variance of the guide below which an edge is smoothed away. Returns a ``[N, 3, h, w]`` and b
-    ``[N, 1, h, w]``; at low resolution they may be resized and applied to the full picture (the
-    fast guided filter, He and Sun 2015). With `keep_unexplained` a window whose values do not
-    follow its colours at all leaves the values as they are, instead of averaging them.
+    The guided filter of He, Sun and Tang (TPAMI 2013) with a colour guide: ``values ~ a . guide +
+    b`` is fitted in every window of 2 * `radius` + 1 pixels, and the windows over a pixel are
+    averaged. `epsilon` is the variance of the guide below which an edge is smoothed away.
     """
     size = 2 * radius + 1
     r, g, b = guide.split(1, dim=1)
@@ -38,20 +33,7 @@ def guided_coefficients(
     rows = (c00 * x + c01 * y + c02 * z, c01 * x + c11 * y + c12 * z, c02 * x + c12 * y + c22 * z)
     slope = torch.cat(rows, dim=1) / (rr * c00 + rg * c01 + rb * c02)
     offset = mean_value - (slope * mean).sum(1, keepdim=True)
-    if keep_unexplained:
-        variance = box_mean(values.square(), size) - mean_value.square()
-        explained = (slope * cross).sum(1, keepdim=True) / (variance + 1e-5)
-        explained = (3 * explained).clamp(0, 1)  # an edge that is a pixel off still counts fully
-        planes = box_mean(torch.cat((slope * explained, offset * explained, explained), 1), size)
-        slope, offset, explained = planes.split((3, 1, 1), dim=1)
-        return slope, offset + (1 - explained) * values
     slope, offset = box_mean(torch.cat((slope, offset), dim=1), size).split((3, 1), dim=1)
-    return slope, offset
-
-
-def guided_filter(values: Tensor, guide: Tensor, *, radius: int, epsilon: float) -> Tensor:
-    """Smooth `values` ``[N, 1, h, w]`` except across edges of `guide` ``[N, 3, h, w]``."""
-    slope, offset = guided_coefficients(values, guide, radius=radius, epsilon=epsilon)
     return (slope * guide).sum(1, keepdim=True) + offset
 
 

@@ -36,7 +36,7 @@ class ClassicInpainter(Inpainter):
         motions: deque[BackgroundMotion] = deque(maxlen=2 * horizon)
         pending = 0  # frames of the window that have not been yielded; the last ones
         for frame in frames:
-            window.append(fill_frame(frame.video, frame.occlusion_mask, frame.disparity))
+            window.append(fill_frame(frame))
             if len(window) > 1 and horizon:
                 motions.append(background_motion(window[-2], window[-1]))
             pending += 1

@@ -4,8 +4,9 @@ Three fills are made and mixed. Coherence transport (Bornemann and Maerz, "Fast 
 Based on Coherence Transport", J. Math. Imaging Vis. 2007) marches inwards from the background
 border, layer by layer, and carries edges on along their own direction; a pull-push pyramid (Gortler
 et al., "The Lumigraph", 1996) gives the smooth mean. Near the border the first is right; deeper
-inside nobody knows, and the mean is the better guess. The third repeats the known pixel at the
-background's end of the row: poor alone, but wrong in other places than the other two.
+inside nobody knows, and the mean is the better guess. The third is the warp's stretched sheet or,
+without it, the known pixel at the background's end of the row: streaks when alone, but wrong in
+other places than the other two.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ JUMP_SHARE = 0.7
 background's own."""
 ROW_SHARE = 0.3
 """Share in the fill of the known pixel at the background's end of a hole's row."""
+SHEET_SHARE = 0.5
+"""Share in the fill of the warp's stretched sheet, where the hole holds it."""
 INSET = 4
 """Where the two ends of a hole are compared, in pixels from it: its border itself may be a mixture
 of both."""
@@ -96,8 +99,11 @@ def find_background(video: Tensor, mask: Tensor, disparity: Tensor | None) -> Ba
     return Background(torch.maximum(weight, alike) * (1 - mask), threshold, row_end)
 
 
-def spatial_fill(video: Tensor, mask: Tensor, background: Background) -> Tensor:
-    """Fill `[1, 3, H, W]` where `mask` `[1, 1, H, W]` is 1; the rest comes back as it is."""
+def spatial_fill(video: Tensor, mask: Tensor, background: Background, stretched: bool) -> Tensor:
+    """Fill `[1, 3, H, W]` where `mask` `[1, 1, H, W]` is 1; the rest comes back as it is.
+
+    `stretched` says that the holes of `video` hold the warp's stretched sheet.
+    """
     hole = mask[0, 0] > 0
     if not hole.any():
         return video
@@ -105,9 +111,12 @@ def spatial_fill(video: Tensor, mask: Tensor, background: Background) -> Tensor:
     mean = _smooth_mean(video, weight.clamp(min=1e-4) * (1 - mask))
     filled = _march(video, hole, weight[0, 0] > 0.3, mean, _coherence(video, weight))
     row, column = hole.nonzero(as_tuple=True)
-    repeated = video[0][:, row, background.row_end.clamp(min=0)]
-    share = ROW_SHARE * (background.row_end >= 0)
-    filled[0][:, row, column] = torch.lerp(filled[0][:, row, column], repeated, share)
+    if stretched:
+        third, share = video[0][:, row, column], SHEET_SHARE
+    else:
+        third = video[0][:, row, background.row_end.clamp(min=0)]
+        share = ROW_SHARE * (background.row_end >= 0)
+    filled[0][:, row, column] = torch.lerp(filled[0][:, row, column], third, share)
     return filled
 
 

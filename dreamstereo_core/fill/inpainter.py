@@ -14,11 +14,13 @@ from ..types import Disparity, OcclusionMask, Video
 
 @dataclass(frozen=True)
 class MaskedFrame:
-    """One warped frame `[1, 3, H, W]`, holes (1, else 0) and disparity `[1, 1, H, W]`."""
+    """One warped frame `[1, 3, H, W]`, its holes (> 0) and disparity `[1, 1, H, W]`."""
 
     video: Video
     occlusion_mask: OcclusionMask
     disparity: Disparity | None = None
+    stretched: bool = False
+    """Whether the holes of `video` hold the warp's stretched sheet; else nothing of use."""
 
 
 class Inpainter(ABC):
@@ -92,6 +94,7 @@ class MirroredInpainter(Inpainter):
                 frame.video.flip(-1),
                 frame.occlusion_mask.flip(-1),
                 None if frame.disparity is None else frame.disparity.flip(-1),
+                frame.stretched,
             )
             for frame in frames
         )

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ..flow import bidirectional_flow, consistency, warp
 from .coherence import find_background, pull_push, spatial_fill
+from .inpainter import MaskedFrame
 
 REVEALED = 50.0
 """Weight of a background pixel that another frame shows; a frame's own guess has 1."""
@@ -50,10 +51,15 @@ class BackgroundMotion:
     backward: Tensor
 
 
-def fill_frame(video: Tensor, mask: Tensor, disparity: Tensor | None) -> FilledFrame:
-    """Fill `[1, 3, H, W]` by itself alone where `mask` `[1, 1, H, W]` is 1, else 0."""
+def fill_frame(frame: MaskedFrame) -> FilledFrame:
+    """Fill one frame by itself alone."""
+    video, mask, disparity = (
+        frame.video,
+        (frame.occlusion_mask > 0).to(frame.video),
+        frame.disparity,
+    )
     background = find_background(video, mask, disparity)
-    filled = spatial_fill(video, mask, background)
+    filled = spatial_fill(video, mask, background, frame.stretched)
     height, width = mask.shape[-2:]
     grid_width = min(FLOW_WIDTH, width)
     size = (max(1, round(height * grid_width / width)), grid_width)

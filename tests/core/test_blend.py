@@ -84,3 +84,10 @@ class TestMasks:
         mask[..., 2:7, 2:7] = 1
         assert depth_inside(mask, 5)[0, 0, 4].tolist() == [0, 0, 1, 2, 3, 2, 1, 0, 0]
         assert depth_inside(mask, 2).max() == 2
+
+
+def test_a_share_of_a_pixel_is_taken_from_the_fill():
+    warped, filled = torch.full((1, 3, 1, 4), 0.2), torch.full((1, 3, 1, 4), 0.6)
+    mask = torch.tensor([0.0, 0.25, 1.0, 0.0]).view(1, 1, 1, 4)
+    result = blend(filled, warped, mask, feather=0)
+    assert result[0, 0, 0].tolist() == pytest.approx([0.2, 0.3, 0.6, 0.2])

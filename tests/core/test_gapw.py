@@ -1,6 +1,7 @@
 """GAPW against hand-computed scenes and a slow, obvious oracle."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -35,6 +36,17 @@ def oracle_row(disparity, threshold):
     return coords, stretches
 
 
+def reach_of_ends(disparity, pixel, threshold):
+    """Return how much of a hole's pixel the torn sheet's ends cover: half a pixel each."""
+    landing = [x - d for x, d in enumerate(disparity.tolist())]
+    covered = 0.0
+    for end, begin in pairwise(landing):
+        if not 0 < begin - end <= threshold:
+            covered += (end + 1 - pixel) * (math.ceil(end) == pixel)
+            covered += (pixel + 1 - begin) * (math.floor(begin) == pixel)
+    return min(covered, 1.0)
+
+
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("threshold", [1.0, 1.5, 4.0])
 def test_agrees_with_a_brute_force_z_buffer_on_piecewise_smooth_disparities(seed, threshold):
@@ -55,7 +67,92 @@ def test_agrees_with_a_brute_force_z_buffer_on_piecewise_smooth_disparities(seed
                 assert result.coord_map[0, 0, row, x] == pytest.approx(coord, abs=2e-3)
                 assert got == pytest.approx(stretch, abs=2e-3)
                 assert result.disparity[0, 0, row, x] == pytest.approx(coord - x, abs=2e-3)
-            assert result.occlusion_mask[0, 0, row, x] == float(stretch > threshold)
+            known = (
+                1.0 if stretch <= threshold else reach_of_ends(disparity[0, 0, row], x, threshold)
+            )
+            assert 1 - result.occlusion_mask[0, 0, row, x] == pytest.approx(known, abs=1e-3)
+
+
+def sampled_row(colors, disparity, threshold, samples=16):
+    """Return colour and missing share of one row: each surface's part of a pixel, by subsamples.
+
+    Surfaces are the sheet's whole pieces, half a pixel longer than their last pixels' centres. A
+    subsample shows the nearest one over it; a piece has one colour in a pixel, its sheet's at the
+    centre.
+    """
+    landing = [x - d for x, d in enumerate(disparity)]
+    pieces, begin = [], 0
+    for x in range(len(disparity) - 1):
+        if not 0 < landing[x + 1] - landing[x] <= threshold:
+            pieces.append(range(begin, x + 1))
+            begin = x + 1
+    pieces.append(range(begin, len(disparity)))
+
+    def source(piece, place):
+        place = min(max(place, landing[piece[0]]), landing[piece[-1]])
+        x = max((x for x in piece[:-1] if landing[x] <= place), default=piece[0])
+        if len(piece) == 1:
+            return float(x)
+        return x + (place - landing[x]) / (landing[x + 1] - landing[x])
+
+    result = []
+    for pixel in range(len(disparity)):
+        color, missing = torch.zeros(3), 0
+        for k in range(samples):
+            place = pixel - 0.5 + (k + 0.5) / samples
+            over = [p for p in pieces if landing[p[0]] - 0.5 <= place <= landing[p[-1]] + 0.5]
+            if not over:
+                missing += 1
+                continue
+            at = max(source(p, place) - place for p in over)
+            piece = next(p for p in over if source(p, place) - place == at)
+            x = source(piece, pixel)
+            low = min(int(x), len(disparity) - 2)
+            color += torch.lerp(colors[:, low], colors[:, low + 1], x - low)
+        result.append((color / max(samples - missing, 1), missing / samples))
+    return result
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_ends_inside_a_pixel_covers_its_share(seed):
+    generator = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(4, 9, (9,), generator=generator)
+    levels = torch.rand(9, generator=generator) * 14  # planes, off the pixels' grid
+    disparity = levels.repeat_interleave(lengths)[None, None, None]
+    width = disparity.shape[-1]
+    video = noise(1, 3, 1, width, seed=seed)
+    result = gapw_warp(video, disparity)
+    sampled = sampled_row(video[0, :, 0], disparity[0, 0, 0].tolist(), 1.5)
+    inside = range(16, width - 16)  # the frame's own borders are no ends
+    wrong = 0
+    for x in inside:
+        color, missing = sampled[x]
+        got = result.occlusion_mask[0, 0, 0, x].item()
+        wrong += abs(got - missing) > 0.07 or (
+            missing < 1 and (result.video[0, :, 0, x] - color).abs().max().item() > 0.08
+        )
+    assert wrong <= 1  # two ends of different depths in one pixel
+
+
+def test_nothing_changes_where_nothing_ends_inside_a_pixel():
+    """Whole shifts: the mask is 0 or 1, and each pixel a source pixel."""
+    disparity = torch.randint(0, 9, (1, 1, 6, 12), generator=torch.Generator().manual_seed(0))
+    disparity = disparity.float().repeat_interleave(6, dim=-1)
+    video = noise(1, 3, 6, 72)
+    result = gapw_warp(video, disparity)
+    assert set(result.occlusion_mask.unique().tolist()) <= {0.0, 1.0}
+    known = result.occlusion_mask[:, 0] == 0
+    source = video.gather(-1, result.coord_map.round().long().clamp(0, 71).expand(-1, 3, -1, -1))
+    assert torch.equal(result.video.movedim(1, -1)[known], source.movedim(1, -1)[known])
+
+
+def test_a_single_near_pixel_is_seen():
+    video = torch.zeros(1, 3, 1, 30)
+    video[..., 15] = 1
+    disparity = torch.zeros(1, 1, 1, 30)
+    disparity[..., 15] = 5.25  # lands at 9.75
+    result = gapw_warp(video, disparity)
+    assert result.video[0, 0, 0, 8:12].tolist() == pytest.approx([0, 0.25, 0.75, 0])
 
 
 def test_two_planes_open_a_hole_as_wide_as_the_step_right_of_the_near_one():

@@ -1,4 +1,4 @@
-"""Supplied depth: floats, distances, bands, fly pixels, what does not fit, what looks inverted."""
+"""Supplied depth: floats, distances, bands, what does not fit, what looks inverted."""
 
 from fractions import Fraction
 from typing import cast
@@ -13,7 +13,7 @@ from av.video.codeccontext import VideoCodecContext
 from dreamstereo_core import ClassicInpainter, ConvertOptions, StereoPipeline, load_depth
 from dreamstereo_core.bars import Bars
 from dreamstereo_core.depth import ClipDepth, DepthError
-from dreamstereo_core.depth.edges import deband, remove_fly_pixels
+from dreamstereo_core.depth.edges import deband
 from dreamstereo_core.preview import preview_picture
 from dreamstereo_core.video_io import VideoError, read_frames
 
@@ -183,24 +183,6 @@ class TestBands:
         a, b = (depth.predict(torch.rand(1, 3, 20, 400))[0] for depth in (eight, sixteen))
         assert len(b.unique()) == 11
         assert len(a[0, 0, 10].unique()) > 150
-
-
-class TestFlyPixels:
-    def test_they_go_to_the_nearer_surface(self):
-        depth = torch.full((1, 1, 9, 30), 0.2)
-        depth[..., 12:] = 0.8
-        clean = depth.clone()
-        depth[..., 11], depth[..., 12] = 0.35, 0.6
-        assert torch.equal(remove_fly_pixels(depth), clean)
-
-    def test_a_steep_slope_is_a_surface(self):
-        slope = torch.linspace(0, 1, 24).expand(1, 1, 9, 24)
-        assert torch.equal(remove_fly_pixels(slope)[..., 4:-4], slope[..., 4:-4])
-
-    def test_a_thin_pole_keeps_its_width(self):
-        depth = torch.full((1, 1, 9, 30), 0.2)
-        depth[..., 12:15] = 0.8
-        assert torch.equal(remove_fly_pixels(depth), depth)
 
 
 class TestInversion:
