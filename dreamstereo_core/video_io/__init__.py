@@ -3,15 +3,18 @@
 from .color import ColorTags
 from .containers import suggest_suffix
 from .decode import Frame, read_frames
+from .decode_options import DecodeOptions
 from .encode import VideoWriter
 from .hdr import HdrMetadata
-from .info import VideoInfo, probe
+from .info import VideoInfo
 from .mux import EncodeOptions
 from .names import stereo_name
+from .probe import probe
 from .source import Source, VideoError
 
 __all__ = [
     "ColorTags",
+    "DecodeOptions",
     "EncodeOptions",
     "Frame",
     "HdrMetadata",

@@ -22,7 +22,7 @@ UNSPECIFIED = 2
 """Primaries, transfer and matrix "unspecified" in FFmpeg's numbers; for the range it is 0."""
 LIMITED, FULL = 1, 2
 
-_BICUBIC = 4
+BICUBIC = 4
 _LUMA_WEIGHTS = {  # matrix: (Kr, Kb), ITU-T H.273 table 4
     1: (0.2126, 0.0722),
     4: (0.30, 0.11),
@@ -58,7 +58,7 @@ def resolve_matrix(matrix: int, width: int, height: int) -> int:
 
 
 def frame_to_rgb(frame: VideoFrame, width: int, height: int) -> Tensor:
-    """Convert one decoded frame to RGB [3, height, width] in [0, 1]; an alpha channel is dropped.
+    """Convert one decoded frame to RGB [3, height, width] in [0, 1]; an alpha channel is left out.
 
     A frame of another size is rescaled to `width` x `height` pixels.
 
@@ -70,7 +70,7 @@ def frame_to_rgb(frame: VideoFrame, width: int, height: int) -> Tensor:
         raise ValueError(f"expected integer pixels, got floats ({name}); only depth may have them")
     bits = max(8, frame.format.components[0].bits)
     depth = "" if bits == 8 else f"{min(b for b in (10, 12, 16) if b >= bits)}le"
-    size = {"width": width, "height": height, "interpolation": _BICUBIC}
+    size = {"width": width, "height": height, "interpolation": BICUBIC}
     if frame.format.is_rgb or frame.format.has_palette:
         return _rgb_to_tensor(frame.reformat(format=f"gbrp{depth}" if depth else "rgb24", **size))
     grey = name.startswith(("gray", "ya", "mono"))
@@ -80,13 +80,13 @@ def frame_to_rgb(frame: VideoFrame, width: int, height: int) -> Tensor:
     size |= {"src_color_range": LIMITED + full, "dst_color_range": LIMITED + full}
     bits = int(depth[:-2] or 8)
     if grey:
-        (plane,) = _planes(frame.reformat(format=f"gray{depth}", **size))
-        span, offset, _ = _code_range(bits, full)
+        (plane,) = plane_views(frame.reformat(format=f"gray{depth}", **size))
+        span, offset, _ = code_range(bits, full)
         luma = (plane.astype(np.float32) - offset) * (1 / span)
         return torch.from_numpy(np.broadcast_to(luma.clip(0, 1), (3, *luma.shape)).copy())
     layout = "yuvj444p" if name.startswith("yuvj") else f"yuv444p{depth}"
     matrix = resolve_matrix(frame.colorspace, frame.width, frame.height)
-    planes = _planes(frame.reformat(format=layout, **size))
+    planes = plane_views(frame.reformat(format=layout, **size))
     return torch.from_numpy(_yuv_to_rgb(planes, matrix, full, bits))
 
 
@@ -96,7 +96,7 @@ def rgb_to_frame(rgb: Tensor, matrix: int, full: bool, bits: int) -> VideoFrame:
     Odd sizes grow by one row or column, a copy of the last one, since 4:2:0 wants even sizes.
     """
     kr, kb = _LUMA_WEIGHTS[matrix]
-    span, offset, chroma_span = _code_range(bits, full)
+    span, offset, chroma_span = code_range(bits, full)
     red, green, blue = pixels = rgb.detach().to("cpu", torch.float32).numpy().clip(0, 1)
     height, width = red.shape
     if height % 2 or width % 2:
@@ -109,7 +109,7 @@ def rgb_to_frame(rgb: Tensor, matrix: int, full: bool, bits: int) -> VideoFrame:
     luma += np.multiply(blue, kb, out=term)
     frame = VideoFrame(width, height, "yuv420p" if bits == 8 else "yuv420p10le")
     frame.colorspace, frame.color_range = matrix, FULL if full else LIMITED
-    y_plane, u_plane, v_plane = _planes(frame)
+    y_plane, u_plane, v_plane = plane_views(frame)
     for plane, color, weight in ((u_plane, blue, kb), (v_plane, red, kr)):
         color -= luma
         chroma = _halve_chroma(color)
@@ -137,7 +137,7 @@ def _yuv_to_rgb(planes: list[Array], matrix: int, full: bool, bits: int) -> Arra
     """Convert full-size Y, U, V planes [H, W] of integers to RGB [3, H, W] in [0, 1]."""
     kr, kb = _LUMA_WEIGHTS[matrix]
     kg = 1 - kr - kb
-    span, offset, chroma_span = _code_range(bits, full)
+    span, offset, chroma_span = code_range(bits, full)
     y, blue, red = (plane.astype(np.float32) for plane in planes)
     y -= offset
     y *= 1 / span
@@ -154,7 +154,7 @@ def _yuv_to_rgb(planes: list[Array], matrix: int, full: bool, bits: int) -> Arra
     return rgb.clip(0, 1, out=rgb)
 
 
-def _code_range(bits: int, full: bool) -> tuple[int, int, int]:
+def code_range(bits: int, full: bool) -> tuple[int, int, int]:
     """Return the span and the offset of luma codes, and the span of chroma codes."""
     if full:
         return (1 << bits) - 1, 0, (1 << bits) - 1
@@ -170,13 +170,13 @@ def _rgb_to_tensor(frame: VideoFrame) -> Tensor:
         pixels = packed[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
         rgb[:] = pixels.transpose(2, 0, 1)
     else:
-        for channel, plane in zip((1, 2, 0), _planes(frame), strict=True):
+        for channel, plane in zip((1, 2, 0), plane_views(frame), strict=True):
             rgb[channel] = plane
     rgb *= 1 / ((1 << bits) - 1)
     return torch.from_numpy(rgb.clip(0, 1, out=rgb))
 
 
-def _planes(frame: VideoFrame) -> list[Array]:
+def plane_views(frame: VideoFrame) -> list[Array]:
     """Return a planar frame's planes as views [H, W] of its own memory."""
     dtype = np.uint16 if frame.format.components[0].bits > 8 else np.uint8
     views = []

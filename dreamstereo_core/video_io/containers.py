@@ -6,6 +6,7 @@ from pathlib import Path
 
 from av.audio.stream import AudioStream
 
+from .footage import open_footage
 from .source import Source, VideoError, image_paths, open_input
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -58,9 +59,12 @@ def suggest_suffix(source: Source) -> str:
     """
     if image_paths(source) is not None:
         return ".mp4"
-    with open_input(source) as container:
-        if container.format.name == "image2" or container.format.name.endswith("_pipe"):
+    with open_footage(source) as footage:
+        if footage.still:
             suffix = Path(source).suffix.lower() if isinstance(source, str | Path) else ".png"
             return suffix if suffix in WRITABLE_IMAGES else ".png"
+        if not footage.has_audio:
+            return ".mp4"
+    with open_input(source) as container:
         codecs = [audio_codec(stream) for stream in container.streams.audio]
         return ".mp4" if all(holds_audio("mp4", codec) for codec in codecs) else ".mkv"

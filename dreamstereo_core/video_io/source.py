@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias, cast
 
 import av
 from av.container import InputContainer
@@ -103,6 +103,24 @@ class _SharedReader(io.RawIOBase):
             data = self._file.read(size)
         self._position += len(data)
         return data
+
+
+@contextmanager
+def open_bytes(source: Source) -> Iterator[BinaryIO]:
+    """Open a file, or a cursor of its own over a file object, for reading bytes.
+
+    Raises:
+        VideoError: it cannot be opened.
+    """
+    if not isinstance(source, str | Path):
+        yield cast(BinaryIO, _SharedReader(source))
+        return
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(Path(source).open("rb"))
+        except OSError as error:
+            raise VideoError(f"{source}: cannot be read ({reason(error)})") from error
+        yield file
 
 
 @contextmanager
