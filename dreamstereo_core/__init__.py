@@ -12,13 +12,14 @@ from .packing import LAYOUTS, pack_stereo
 from .pbdp import build_pair
 from .pipeline import FILE_LAYOUTS, ConvertOptions, StereoPipeline
 from .types import InpaintingPair, StereoVideo, WarpResult
-from .video_io import EncodeOptions, VideoError, VideoInfo, probe, read_frames
+from .video_io import DecodeOptions, EncodeOptions, VideoError, VideoInfo, probe, read_frames
 
 __all__ = [
     "FILE_LAYOUTS",
     "LAYOUTS",
     "ClassicInpainter",
     "ConvertOptions",
+    "DecodeOptions",
     "DepthEstimator",
     "DiffusionInpainter",
     "EncodeOptions",

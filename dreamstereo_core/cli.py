@@ -20,8 +20,9 @@ from .fill import INPAINTERS, load_inpainter
 from .pipeline import FILE_LAYOUTS, ConvertOptions
 from .preview import preview_sheet
 from .scenes import DETECTORS
-from .video_io import EncodeOptions, VideoError
-from .video_io.mux import CODECS
+from .video_io import DecodeOptions, EncodeOptions, VideoError
+from .video_io.decode_options import DEINTERLACING, SOURCE_EYES, SOURCE_LAYOUTS
+from .video_io.mux import AUTO, CHROMA, CODECS
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 WHERE_WAN_IS = (
@@ -75,7 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_input(convert, "the file to write (default: beside INPUT, under a name players know)")
     convert.add_argument("--layout", choices=FILE_LAYOUTS, default="full_sbs", metavar="LAYOUT",
                          help=f"one of {', '.join(FILE_LAYOUTS)}")  # fmt: skip
-    convert.add_argument("--codec", choices=sorted(CODECS), default="h264", help="video codec")
+    convert.add_argument("--codec", choices=(AUTO, *sorted(CODECS)), default=AUTO,
+                         help="video codec; auto: h264 for 8 bits and up to 4096 pixels, else "
+                         "hevc")  # fmt: skip
+    convert.add_argument("--chroma", choices=CHROMA, default=EncodeOptions.chroma,
+                         help="444: a colour for each pixel, for screen recordings")  # fmt: skip
     convert.add_argument("--crf", type=int, help="quality, lower is better (default: the codec's)")
     convert.add_argument("--frames", type=_frame_range, default=(0, None), metavar="A:B",
                          help="convert frames A up to, not including, B")  # fmt: skip
@@ -133,7 +138,32 @@ def _add_input(parser: argparse.ArgumentParser, output: str) -> None:
     parser.add_argument("--metric-depth", action="store_true",
                         help="supplied depth: distances, large is far (EXR: metres)")  # fmt: skip
     parser.add_argument("--download", action="store_true", help="allow a MODEL to be downloaded")
+    _add_reading(parser.add_argument_group("how INPUT is read"))
     _add_checkpoint(parser.add_argument_group("a CHECKPOINT's options"))
+
+
+def _add_reading(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--deinterlace", choices=DEINTERLACING, default=DecodeOptions.deinterlace,
+                       help="auto: frames that are tagged as interlaced")  # fmt: skip
+    group.add_argument("--background", default=DecodeOptions.background, metavar="COLOR",
+                       help="of transparent parts: black, white, grey or RRGGBB")  # fmt: skip
+    group.add_argument("--source-eye", choices=SOURCE_EYES, default=DecodeOptions.source_eye,
+                       help="take one eye of an INPUT that is 3D already")  # fmt: skip
+    group.add_argument("--source-layout", choices=SOURCE_LAYOUTS,
+                       default=DecodeOptions.source_layout,
+                       help="how the eyes lie in it; auto: as its tags say")  # fmt: skip
+
+
+def _reading(options: argparse.Namespace) -> DecodeOptions:
+    try:
+        return DecodeOptions(
+            deinterlace=options.deinterlace,
+            background=options.background,
+            source_eye=options.source_eye,
+            source_layout=options.source_layout,
+        )
+    except ValueError as error:
+        raise _WrongUse(error) from error
 
 
 def _add_checkpoint(group: argparse._ArgumentGroup) -> None:
@@ -218,9 +248,10 @@ def _models(options: argparse.Namespace) -> dict:
 
 def _convert(options: argparse.Namespace) -> int:
     try:
-        encode = EncodeOptions(codec=options.codec, crf=options.crf)
+        encode = EncodeOptions(codec=options.codec, crf=options.crf, chroma=options.chroma)
     except ValueError as error:
         raise _WrongUse(error) from error
+    decode = _reading(options)
     models = _models(options)
     # disable=None: no bar where stderr is no terminal.
     with tqdm(unit="frame", disable=True if options.quiet else None) as bar:
@@ -234,6 +265,7 @@ def _convert(options: argparse.Namespace) -> int:
             options.output,
             **models,
             encode=encode,
+            decode=decode,
             frames=options.frames,
             overwrite=options.overwrite,
             on_progress=show_progress,
@@ -247,6 +279,7 @@ def _preview(options: argparse.Namespace) -> int:
     target = preview_sheet(
         options.input,
         options.output,
+        decode=_reading(options),
         **_models(options),
         count=options.count,
         overwrite=options.overwrite,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import deque
@@ -9,8 +10,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -22,6 +25,7 @@ from .packing import packed_size
 from .pipeline import ConvertOptions, StereoPipeline, show
 from .types import StereoVideo
 from .video_io import (
+    DecodeOptions,
     EncodeOptions,
     Frame,
     Source,
@@ -30,11 +34,14 @@ from .video_io import (
     VideoWriter,
     probe,
     read_frames,
+    separate_pictures,
     stereo_name,
     suggest_suffix,
 )
 
 PREVIEW_WIDTH = 512
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,6 +79,7 @@ def convert_file(
     inpainter: Inpainter,
     options: ConvertOptions | None = None,
     encode: EncodeOptions | None = None,
+    decode: DecodeOptions | None = None,
     frames: tuple[int, int | None] = (0, None),
     overwrite: bool = False,
     metadata: Mapping[str, str] | None = None,
@@ -79,21 +87,26 @@ def convert_file(
 ) -> tuple[Path, ...]:
     """Convert a video, an image or an image sequence; sound and time stamps are kept.
 
+    The images of a folder are a film, unless their sizes or kinds differ: then each one is
+    converted by itself.
+
     Args:
         source: path, folder of images, printf pattern or binary stream.
-        target: the file to write; None puts it beside the source under a name that players
-            understand.
+        target: the file to write (the folder, for separate images); None puts it beside the source
+            under a name that players understand.
         depth: from `load_depth`.
         inpainter: from `load_inpainter`.
         options: how deep, which eye, which layout.
         encode: codec and quality.
+        decode: how to read the source.
         frames: first frame and the one to stop before.
         overwrite: replace an existing file.
         metadata: entries for the container.
         on_progress: called after each chunk; what it raises stops the conversion.
 
     Returns:
-        The file written; left and right for the layout "separate".
+        The files written: one, or one for each separate image; for the layout "separate" left and
+        right.
 
     Raises:
         VideoError: the source cannot be read or the target cannot be written. Nothing is left under
@@ -101,11 +114,18 @@ def convert_file(
         ValueError: an option is wrong.
     """
     options = options or ConvertOptions()
-    info = probe(source)
+    if (pictures := separate_pictures(source)) is not None:
+        each = partial(convert_file, inpainter=inpainter, options=options, encode=encode,
+                       decode=decode, metadata=metadata)  # fmt: skip
+        folder = _picture_folder(Path(cast(str, source)), target, options.layout)
+        return _convert_pictures(
+            pictures, folder, options.layout, each, depth, frames, overwrite, on_progress
+        )
+    info = probe(source, decode)
     views = ("left", "right") if options.layout == "separate" else (options.layout,)
     targets = tuple(_target(source, target, view, len(views) > 1) for view in views)
     start, stop = frames
-    source_frames = read_frames(source, start, stop)
+    source_frames = read_frames(source, start, stop, decode)
     first = next(source_frames, None)
     if first is None:
         raise VideoError(f"{source}: has no frame in the range {start}:{stop or ''}")
@@ -141,6 +161,68 @@ def convert_file(
                 on_progress(_progress(chunk, info, frames, begin, pictures[0][-1]))
             del chunk, pictures  # or they would stay while the next chunk is made
     return targets
+
+
+def _picture_folder(source: Path, target: Path | None, layout: str) -> Path:
+    """Return where the pictures of a folder go."""
+    if target is None:
+        name = source.name if layout == "separate" else stereo_name(source, layout).stem
+        return source.with_name(f"{name}_3d" if layout == "separate" else name)
+    if target.suffix and not target.is_dir():
+        raise VideoError(
+            f"{source}: its pictures differ in size or kind, so each one becomes a picture; "
+            f"expected a folder to put them in, got {target} (a pattern such as frame_%05d.png "
+            "as input makes a film)"
+        )
+    return target
+
+
+def _convert_pictures(
+    pictures: list[Path],
+    folder: Path,
+    layout: str,
+    convert: Callable[..., tuple[Path, ...]],
+    depth: DepthEstimator,
+    frames: tuple[int, int | None],
+    overwrite: bool,
+    on_progress: Callable[[Progress], None] | None,
+) -> tuple[Path, ...]:
+    """Convert each picture by itself; one that cannot be read does not keep the others waiting."""
+    begin = time.monotonic()
+    chosen = pictures[slice(*frames)]
+    _log.warning("%d pictures of different sizes or kinds: each one by itself", len(chosen))
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    failures: list[str] = []
+    for done, picture in enumerate(chosen):
+
+        def report(progress: Progress, done: int = done) -> None:
+            if on_progress:
+                seconds = time.monotonic() - begin
+                on_progress(Progress(done + 1, len(chosen), seconds, progress.picture))
+
+        options = {"depth": depth.from_frame(done), "overwrite": overwrite, "on_progress": report}
+        try:
+            target = _picture_target(picture, folder, layout, written)
+            written += convert(picture, target, **options)
+        except VideoError as error:
+            failures.append(str(error))
+    if failures:
+        raise VideoError(f"{len(failures)} of {len(chosen)} pictures were left out: "
+                         + "; ".join(failures[:5]))  # fmt: skip
+    return tuple(written)
+
+
+def _picture_target(picture: Path, folder: Path, layout: str, taken: list[Path]) -> Path:
+    """Return the name of a converted picture that no other one of this run has."""
+    suffix = suggest_suffix(picture)
+    for stem in (picture.stem, picture.name):
+        target = folder / f"{stem}{suffix}"
+        if layout != "separate":
+            target = stereo_name(target, layout, suffix)
+        if target not in taken:
+            break
+    return target
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from .hdr import HdrMetadata
 from .info import VideoInfo
 from .mux import EncodeOptions
 from .names import stereo_name
+from .photos import separate_pictures
 from .probe import probe
 from .source import Source, VideoError
 
@@ -24,6 +25,7 @@ __all__ = [
     "VideoWriter",
     "probe",
     "read_frames",
+    "separate_pictures",
     "stereo_name",
     "suggest_suffix",
 ]

@@ -90,10 +90,13 @@ def frame_to_rgb(frame: VideoFrame, width: int, height: int) -> Tensor:
     return torch.from_numpy(_yuv_to_rgb(planes, matrix, full, bits))
 
 
-def rgb_to_frame(rgb: Tensor, matrix: int, full: bool, bits: int) -> VideoFrame:
-    """Convert RGB [3, H, W] in [0, 1] to a 4:2:0 frame of 8 or 10 bits, tagged with its meaning.
+def rgb_to_frame(
+    rgb: Tensor, matrix: int, full: bool, bits: int, whole_chroma: bool = False
+) -> VideoFrame:
+    """Convert RGB [3, H, W] in [0, 1] to a frame of 8 or 10 bits, tagged with its meaning.
 
-    Odd sizes grow by one row or column, a copy of the last one, since 4:2:0 wants even sizes.
+    It is 4:2:0, or 4:4:4 with `whole_chroma`. Odd sizes grow by one row or column, a copy of the
+    last one, since 4:2:0 wants even sizes.
     """
     kr, kb = _LUMA_WEIGHTS[matrix]
     span, offset, chroma_span = code_range(bits, full)
@@ -107,12 +110,12 @@ def rgb_to_frame(rgb: Tensor, matrix: int, full: bool, bits: int) -> VideoFrame:
     term = red * kr
     luma += term
     luma += np.multiply(blue, kb, out=term)
-    frame = VideoFrame(width, height, "yuv420p" if bits == 8 else "yuv420p10le")
+    frame = VideoFrame(width, height, pixel_format(bits, whole_chroma))
     frame.colorspace, frame.color_range = matrix, FULL if full else LIMITED
     y_plane, u_plane, v_plane = plane_views(frame)
     for plane, color, weight in ((u_plane, blue, kb), (v_plane, red, kr)):
         color -= luma
-        chroma = _halve_chroma(color)
+        chroma = color if whole_chroma else _halve_chroma(color)
         chroma *= chroma_span / (2 - 2 * weight)
         chroma += (1 << (bits - 1)) + 0.5  # 0.5: the conversion to integers truncates
         np.copyto(plane, chroma.clip(0, (1 << bits) - 1, out=chroma), casting="unsafe")
@@ -120,6 +123,11 @@ def rgb_to_frame(rgb: Tensor, matrix: int, full: bool, bits: int) -> VideoFrame:
     luma += offset + 0.5
     np.copyto(y_plane, luma, casting="unsafe")
     return frame
+
+
+def pixel_format(bits: int, whole_chroma: bool) -> str:
+    """Return FFmpeg's name for planar YUV of 8 or 10 bits, 4:2:0 or 4:4:4."""
+    return f"yuv{444 if whole_chroma else 420}p{'' if bits == 8 else '10le'}"
 
 
 def _halve_chroma(chroma: Array) -> Array:

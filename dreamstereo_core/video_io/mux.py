@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -19,7 +20,7 @@ from torch import Tensor
 
 from ..checks import check_choice, check_range
 from .audio import SourceAudio
-from .color import FULL, LIMITED, resolve_matrix, rgb_to_frame
+from .color import FULL, LIMITED, pixel_format, resolve_matrix, rgb_to_frame
 from .containers import FORMATS
 from .hdr import encoder_options
 from .info import VideoInfo
@@ -42,6 +43,12 @@ CODECS = {
     "hevc": _Codec("libx265", 20, 51, "medium", "x265-params"),
     "av1": _Codec("libsvtav1", 26, 63, "8", "svtav1-params"),
 }
+AUTO = "auto"
+_FINEST = 1_000_000  # units of time in a second
+CHROMA = ("420", "444")
+_H264_SIDE = 4096
+"""Pixels: decoders in devices take no H.264 that is wider or higher, nor one of 10 bits."""
+
 _STEREO = {  # layout: (H.264 frame-packing, Matroska stereo_mode)
     "full_sbs": (3, "left_right"),
     "half_sbs": (3, "left_right"),
@@ -54,10 +61,14 @@ _STEREO = {  # layout: (H.264 frame-packing, Matroska stereo_mode)
 class EncodeOptions:
     """How to encode; None is the codec's own default (bit depth: as the source)."""
 
-    codec: str = "h264"
+    codec: str = AUTO
+    """"auto": h264 where devices play it, for 8 bits and up to 4096 pixels; else hevc. In WebM,
+    which holds neither, av1."""
     crf: int | None = None
     preset: str | None = None
     bit_depth: int | None = None
+    chroma: str = "420"
+    """"444" keeps the colour of each pixel (screen recordings, titles); few devices play it."""
     audio: str = "copy"
     """"copy": packets as they are. "copy_or_aac": AAC where the container cannot hold the codec."""
 
@@ -67,12 +78,24 @@ class EncodeOptions:
         Raises:
             ValueError: naming the one that is wrong.
         """
-        check_choice("codec", self.codec, tuple(CODECS))
+        check_choice("codec", self.codec, (AUTO, *CODECS))
         check_choice("audio", self.audio, ("copy", "copy_or_aac"))
+        check_choice("chroma", self.chroma, CHROMA)
+        if self.chroma == "444" and self.codec == "av1":
+            raise ValueError("chroma: expected 420 with the codec av1, whose encoder has no 444")
         if self.crf is not None:
-            check_range("crf", self.crf, 0, CODECS[self.codec].crf_max)
+            check_range("crf", self.crf, 0, CODECS.get(self.codec, CODECS["h264"]).crf_max)
         if self.bit_depth not in (None, 8, 10):
             raise ValueError(f"bit_depth: expected 8, 10 or None, got {self.bit_depth}")
+
+
+def resolve_codec(encode: EncodeOptions, bits: int, size: tuple[int, int], container: str) -> str:
+    """Return the codec for a film of this depth and size, as `EncodeOptions.codec` describes."""
+    if encode.codec != AUTO:
+        return encode.codec
+    if container == "webm" and encode.chroma == "420":
+        return "av1"
+    return "h264" if bits == 8 and max(size) <= _H264_SIDE else "hevc"
 
 
 class VideoSink:
@@ -89,13 +112,17 @@ class VideoSink:
     ) -> None:
         """Set the encoder up; `path` is written, `target` is what errors name."""
         self._target = target
-        self._codec = CODECS[encode.codec]
         self._container_name = FORMATS[target.suffix.lower()]
         self._encode_audio = encode.audio == "copy_or_aac"
         self._bits = encode.bit_depth or info.bit_depth
+        self._whole_chroma = encode.chroma == "444"
+        encode = replace(
+            encode, codec=resolve_codec(encode, self._bits, size, self._container_name)
+        )
+        self._codec = CODECS[encode.codec]
         self._matrix = resolve_matrix(info.color.matrix, info.width, info.height)
         self._full = info.color.range == FULL
-        self._time_base = _fine(info.time_base)
+        self._time_base = _fine(info.time_base, info.frame_rate)
         self._audio: SourceAudio | None = None
         self._audio_range: tuple[Fraction | None, Fraction | None] = (None, None)
         self._origin: Fraction | None = None
@@ -151,7 +178,7 @@ class VideoSink:
             if self._audio is not None:
                 start, stop = self._audio_range
                 self._audio.start(time if start is None else start, stop)
-        frame = rgb_to_frame(pixels, self._matrix, self._full, self._bits)
+        frame = rgb_to_frame(pixels, self._matrix, self._full, self._bits, self._whole_chroma)
         frame.time_base = self._time_base
         # Two times that differ may fall on one tick of a coarse clock.
         frame.pts = max(round((time - self._origin) / self._time_base), self._next_pts)
@@ -209,7 +236,7 @@ class VideoSink:
         stream = cast(VideoStream, added)
         context = stream.codec_context
         context.width, context.height = (n + n % 2 for n in size)
-        context.pix_fmt = "yuv420p" if self._bits == 8 else "yuv420p10le"
+        context.pix_fmt = pixel_format(self._bits, self._whole_chroma)
         context.sample_aspect_ratio = info.pixel_aspect
         context.color_primaries = info.color.primaries
         context.color_trc = info.color.transfer
@@ -232,10 +259,14 @@ class VideoSink:
             self._output.mux(packet)
 
 
-def _fine(time_base: Fraction) -> Fraction:
-    """Return a unit of time that divides the source's, fine enough for repaired times."""
-    ticks = time_base.denominator
-    if ticks > 1_000_000:
+def _fine(time_base: Fraction, rate: Fraction) -> Fraction:
+    """Return a unit of time that divides the source's, fine enough for repaired times.
+
+    Steps of the frame rate are whole units of it, too, where that does not make it too fine.
+    """
+    both = math.lcm(time_base.denominator, rate.numerator)
+    ticks = both if both <= _FINEST else time_base.denominator
+    if ticks > _FINEST:
         return Fraction(1, 90_000)
     while ticks < 10_000:  # as FFmpeg's MP4 muxer does
         ticks *= 2

@@ -17,7 +17,10 @@ from av.error import FFmpegError
 Source: TypeAlias = str | Path | BinaryIO
 """A video or image file, an open binary file, a folder of images, or a pattern (frame_%05d.png)."""
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".exr")
+IMAGE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".exr", ".tga", ".dpx"),
+    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".ppm", ".pgm"),
+)
 NUMBER_PATTERN = re.compile(r"%(?:0(\d+))?d")
 
 
