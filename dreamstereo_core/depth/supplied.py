@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..types import Video
-from ..video_io import probe, read_frames
+from ..video_io import Frame, probe, read_frames
 from ..video_io.source import image_paths
+from .colored import check_grey
 from .edges import deband
 from .estimator import DepthError, DepthEstimator, invert_meters
 from .float_images import is_float, read_floats
@@ -22,6 +23,7 @@ from .inversion import InversionGuess
 
 _log = logging.getLogger(__name__)
 _LEVEL = 1 / 255  # between two values of an 8-bit file
+_LOOKED_AT = 8  # frames, before any work
 _NEAREST = 1 / 65535  # smallest distance in an integer file, whose unit is unknown
 
 
@@ -38,7 +40,8 @@ class _Position:
 class SuppliedDepth(DepthEstimator):
     """Read inverse depth from a file: values / largest value as they are, 1 = near.
 
-    The first channel counts; of an EXR, R, Y, or a Z that is alone. A frame belongs to the video's
+    It is grey, one channel, or red only; of an EXR, a channel whose last part is Z, depth, V or Y,
+    else grey RGB. A colour map is refused. A frame belongs to the video's
     frame of the same number, the file's own rate is ignored. A file that is longer than the video
     is used as far as the video goes; one that is shorter is an error. One image serves every frame.
     Larger depth than the video is averaged down; smaller depth is returned as it is. The terraces
@@ -53,6 +56,7 @@ class SuppliedDepth(DepthEstimator):
 
     Raises:
         VideoError: the file cannot be read.
+        DepthError: it has colours.
         ValueError: both `invert` and `metric` were given.
     """
 
@@ -73,6 +77,8 @@ class SuppliedDepth(DepthEstimator):
         else:
             info = probe(source)
             self._still, self._banded = info.is_image, info.bit_depth == 8
+            for frame in read_frames(source, stop=_LOOKED_AT):  # fails at the door
+                check_grey(frame.pixels, self.name)
         self.normalized = not (self._float or metric)
 
     @property
@@ -119,7 +125,11 @@ class SuppliedDepth(DepthEstimator):
         start = 0 if self._still else self._start
         if self._float:
             return read_floats(self._source, start)
-        return (frame.pixels[:1] for frame in read_frames(self._source, start))
+        return map(self._grey, read_frames(self._source, start))
+
+    def _grey(self, frame: Frame) -> Tensor:
+        check_grey(frame.pixels, self.name)
+        return frame.pixels[:1]
 
     def _prepare(self, plane: Tensor, video: Video) -> Tensor:
         """Return ``[1, 1, h, w]``, near = large, no larger than the video."""
