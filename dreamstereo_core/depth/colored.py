@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from .estimator import DepthError
@@ -14,7 +13,7 @@ _AREA = 0.005
 
 
 def is_colored(picture: Tensor) -> bool:
-    """Tell whether RGB ``[3, H, W]`` in [0, 1] has colours; red with nothing else counts as grey."""
+    """Tell whether RGB ``[3, H, W]`` in [0, 1] has colours; red alone counts as grey."""
     step = max(1, min(picture.shape[1:]) // 256)
     small = picture[:, ::step, ::step]
     if small[1:].amax() - small[1:].amin() < _SATURATION / 2 and small[1:].amax() < _SATURATION:

@@ -18,7 +18,7 @@ from ..video_io import VideoError
 from ..video_io.color import raw_view
 from ..video_io.source import Source, image_paths, open_bytes, reason
 from .colored import check_grey
-from .exr_header import select_depth
+from .exr_header import DepthChannel, find_depth
 
 SUFFIX = ".exr"
 _FORMATS = {"grayf": (0,), "gbrpf": (2, 0, 1), "gbrapf": (2, 0, 1)}
@@ -51,23 +51,50 @@ def _decode(path: Path) -> np.ndarray:
     """Return the depth channel ``[1, H, W]``, or R, G and B ``[3, H, W]``."""
     with open_bytes(path) as file:
         data = file.read()
-    decoder = cast(VideoCodecContext, CodecContext.create("exr", "r"))
+    options: dict[str, str] = {}
     try:
-        data, decoder.options = select_depth(data, str(path))
-        frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
-    except FFmpegError as error:
-        raise VideoError(f"{path}: cannot be decoded ({reason(error)})") from error
-    except ValueError as error:
-        raise VideoError(f"{path}: {error}") from error
-    if not frames:
-        raise VideoError(f"{path}: cannot be decoded (no picture in it)")
-    name = frames[0].format.name
+        if (depth := find_depth(data, str(path))) is not None:
+            if not depth.plain:
+                return _by_openexr(path, depth)
+            data, options = depth.alone(data)
+        frame = _by_ffmpeg(data, options)
+    except VideoError:
+        raise
+    except (FFmpegError, ValueError) as error:
+        raise VideoError(f"{path}: cannot be read as EXR ({reason(error)})") from error
+    name = frame.format.name
     start, dtype = name[:-4], _TYPES.get(name[-4:])
     if dtype is None or start not in _FORMATS:
         raise VideoError(f"{path}: expected a float image, got {name}")
     planes = []
     for index in _FORMATS[start]:
-        plane = frames[0].planes[index]
+        plane = frame.planes[index]
         lines = raw_view(plane, dtype).reshape(plane.height, -1)
         planes.append(lines[:, : plane.width].astype(np.float32))
     return np.stack(planes)
+
+
+def _by_ffmpeg(data: bytes, options: dict[str, str]) -> av.VideoFrame:
+    decoder = cast(VideoCodecContext, CodecContext.create("exr", "r"))
+    decoder.options = options
+    frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
+    if not frames:
+        raise ValueError("no picture in it")
+    return frames[0]
+
+
+def _by_openexr(path: Path, depth: DepthChannel) -> np.ndarray:
+    """Read what FFmpeg cannot: several parts, DWA compression."""
+    try:
+        import OpenEXR  # pyright: ignore[reportMissingImports]
+    except ImportError as error:
+        raise VideoError(
+            f"{path}: its depth {depth.name!r} lies in several parts or in DWA compression; "
+            "pip install dreamstereo[exr], or save it with ZIP compression in one part"
+        ) from error
+    try:
+        parts = OpenEXR.File(str(path), separate_channels=True).parts
+        pixels = parts[depth.part].channels[depth.name].pixels
+    except (RuntimeError, KeyError, IndexError) as error:
+        raise VideoError(f"{path}: cannot be read as EXR ({error})") from error
+    return pixels.astype(np.float32)[None]

@@ -58,7 +58,7 @@ class _Bwdif:
             source = graph.add_buffer(
                 width=frame.width,
                 height=frame.height,
-                format=frame.format.name,
+                format=frame.format,
                 time_base=Fraction(1, 1000),
             )
             which = "interlaced" if mode == "auto" else "all"
