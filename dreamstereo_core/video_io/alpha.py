@@ -27,7 +27,8 @@ _WAITING = 64
 
 def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
     """Return the decoder for a WebM stream with alpha, which FFmpeg's own one leaves out."""
-    if stream.metadata.get("alpha_mode") != "1" or stream.codec_context.name not in _VPX:
+    metadata = {key.lower(): value for key, value in stream.metadata.items()}
+    if metadata.get("alpha_mode") != "1" or stream.codec_context.name not in _VPX:
         return None
     try:
         decoder = cast(VideoCodecContext, CodecContext.create(_VPX[stream.codec_context.name], "r"))

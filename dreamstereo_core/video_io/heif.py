@@ -130,7 +130,6 @@ def _assemble(grid: Grid, decoded: dict[int, VideoFrame]) -> VideoFrame:
         return first
     whole = VideoFrame(grid.width, grid.height, first.format.name)
     whole.colorspace, whole.color_range = first.colorspace, first.color_range
-    whole.color_primaries, whole.color_trc = first.color_primaries, first.color_trc
     unit = 2 if first.format.components[0].bits > 8 else 1
     for index, item in enumerate(grid.items):
         row, column = divmod(index, grid.columns)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import cast
 
 import av
-from av import Packet
+from av import Packet, VideoFrame
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError
@@ -44,6 +44,7 @@ CODECS = {
     "av1": _Codec("libsvtav1", 26, 63, "8", "svtav1-params"),
 }
 AUTO = "auto"
+_LONG_DELAY = 3600  # seconds between decoding and showing that no encoder needs
 _FINEST = 1_000_000  # units of time in a second
 CHROMA = ("420", "444")
 _H264_SIDE = 4096
@@ -183,11 +184,11 @@ class VideoSink:
         # Two times that differ may fall on one tick of a coarse clock.
         frame.pts = max(round((time - self._origin) / self._time_base), self._next_pts)
         self._next_pts = frame.pts + 1
-        self._mux(self._stream.encode(frame))
+        self._mux(self._encode(frame))
 
     def finish(self) -> None:
         """Encode what waits, write the rest of the audio and the trailer."""
-        self._mux(self._stream.encode(None))
+        self._mux(self._encode(None))
         if self._audio is not None:
             self._audio.mux_until(None)
         self._output.close()
@@ -250,6 +251,17 @@ class VideoSink:
             squeeze = {"half_sbs": Fraction(2), "half_tb": Fraction(1, 2)}
             self._display_aspect = info.pixel_aspect * squeeze.get(layout or "", 1)
         return stream
+
+    def _encode(self, frame: VideoFrame | None) -> list[Packet]:
+        """Encode a frame, None: flush; return what is ready."""
+        packets = self._stream.encode(frame)
+        for packet in packets:
+            # x265 leaves the decoding time of a film of one or two pictures to chance.
+            if packet.pts is None or packet.dts is None:
+                continue
+            if not packet.pts - _LONG_DELAY / self._time_base <= packet.dts <= packet.pts:
+                packet.dts = packet.pts
+        return packets
 
     def _mux(self, packets: list[Packet]) -> None:
         """Write video packets, each after the audio that belongs before it."""

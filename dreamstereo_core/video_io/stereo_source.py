@@ -42,7 +42,7 @@ class Packing:
 
 def tagged_packing(metadata: dict[str, str], frame: VideoFrame) -> Packing | None:
     """Return what the stream's metadata or the frame's side data say, None: nothing, or 2D."""
-    mode = metadata.get("stereo_mode", "")
+    mode = {key.lower(): value for key, value in metadata.items()}.get("stereo_mode", "")
     if mode in _MATROSKA:
         return Packing(*_MATROSKA[mode])
     if mode and mode not in ("mono", "left", "right", "unspecified"):

@@ -1,5 +1,6 @@
 """Supplied depth: floats, distances, bands, fly pixels, what does not fit, what looks inverted."""
 
+import sys
 from fractions import Fraction
 from typing import cast
 
@@ -17,6 +18,8 @@ from dreamstereo_core.depth.edges import deband, remove_fly_pixels
 from dreamstereo_core.preview import preview_picture
 from dreamstereo_core.video_io import VideoError, read_frames
 
+from .picture_files import write_exr as write_channels
+from .picture_files import write_film
 from .test_bars import boxed, picture
 from .test_depth import write_pngs
 
@@ -245,3 +248,86 @@ def test_a_preview_shows_each_sample_with_its_own_depth(tmp_path):
     )
     columns = sheet[0, 0, 360:720].view(360, 4, 480).mean(dim=(0, 2))
     assert (columns * 255).tolist() == pytest.approx([30, 90, 150, 210], abs=1)
+
+
+class TestColors:
+    """Depth in false colours."""
+
+    def film(self, path, colors):
+        """A ramp of depth through a list of colours."""
+        ramp = np.linspace(0, len(colors) - 1, W)
+        table = np.array(colors, float)
+        row = np.stack([np.interp(ramp, range(len(colors)), table[:, c]) for c in range(3)], -1)
+        picture = np.broadcast_to(row, (H, W, 3)).astype(np.uint8)
+        return write_film(path, [picture] * 2, options={"crf": "4"}, pixels="yuv444p")
+
+    @pytest.mark.parametrize(
+        "colors",
+        [
+            [(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)],  # inferno
+            [(48, 18, 59), (70, 150, 250), (100, 250, 90), (250, 150, 40), (122, 4, 3)],  # turbo
+            [(94, 79, 162), (102, 194, 165), (255, 255, 191), (244, 109, 67), (158, 1, 66)],
+        ],
+    )
+    def test_a_colour_map_is_refused_at_the_door(self, tmp_path, colors):
+        path = self.film(tmp_path / "d.mp4", colors)
+        with pytest.raises(DepthError, match=r"d.mp4: expected depth in grey .* save the depth"):
+            load_depth(path)
+
+    @pytest.mark.parametrize("colors", [[(0, 0, 0), (255, 255, 255)], [(0, 0, 0), (255, 0, 0)]])
+    def test_grey_and_red_alone_are_read(self, tmp_path, colors):
+        depth = load_depth(self.film(tmp_path / "d.mp4", colors))
+        raw, _ = depth.predict(torch.rand(1, 3, H, W))
+        assert raw[0, 0, 4].tolist() == pytest.approx(np.linspace(0, 1, W), abs=0.08)
+
+
+class TestExrChannels:
+    """The depth among the channels of other programs."""
+
+    def channels(self, *names, dtype=np.float32):
+        other = np.random.default_rng(0).random((H, W), np.float32)
+        made = {name: other for name in ("R", "G", "B", "A")}
+        made |= {name: other for name in names[1:]}
+        return {k: v.astype(dtype) for k, v in (made | {names[0]: wall_and_box()[0]}).items()}
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ("Z",),
+            ("depth",),
+            ("ViewLayer.Depth.Z", "ViewLayer.Normal.X", "ViewLayer.Normal.Y", "ViewLayer.Normal.Z"),
+            ("Image.V", "uv.U", "uv.V"),
+            ("a.Y", "b.X", "b.Y"),
+        ],
+    )
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32])
+    def test_the_depth_is_found_by_its_name(self, tmp_path, names, dtype):
+        path = write_channels(tmp_path / "d.exr", self.channels(*names, dtype=dtype))
+        raw, _ = load_depth(path, metric=True).predict(torch.rand(1, 3, H, W))
+        assert torch.equal(raw[0, 0], 1 / torch.from_numpy(wall_and_box()[0]))
+
+    def test_a_picture_is_no_depth(self, tmp_path):
+        random = np.random.default_rng(0)
+        channels = {name: random.random((H, W), np.float32) for name in "RGB"}
+        with pytest.raises(DepthError, match="expected depth in grey"):
+            load_depth(write_channels(tmp_path / "d.exr", channels))
+
+    def test_what_ffmpeg_would_misread_wants_openexr(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "OpenEXR", None)
+        path = write_channels(tmp_path / "d.exr", self.channels("Z"), compression=8)
+        with pytest.raises(VideoError, match=r"DWA compression; pip install dreamstereo\[exr\]"):
+            load_depth(path)
+
+    def test_damaged_headers_are_one_line(self, tmp_path):
+        data = write_channels(tmp_path / "d.exr", self.channels("x.Z")).read_bytes()
+        random = np.random.default_rng(0)
+        for _ in range(60):
+            mutant = bytearray(data)
+            for place in random.integers(4, 300, 3):
+                mutant[place] = random.integers(256)
+            path = tmp_path / "m.exr"
+            path.write_bytes(mutant)
+            try:
+                load_depth(path)
+            except (VideoError, DepthError) as error:
+                assert "\n" not in str(error)

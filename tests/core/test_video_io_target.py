@@ -128,7 +128,7 @@ def test_ffmpeg_reports_a_full_disk(tmp_path, monkeypatch):
         ("a.xyz", {}, "expected a name ending in one of .mp4"),
         ("a", {}, "expected a name ending in one of"),
         ("absent/a.mp4", {}, "cannot be created"),
-        ("a.webm", {}, "cannot hold h264 video"),
+        ("a.webm", {"encode": EncodeOptions(codec="h264")}, "cannot hold h264 video"),
         ("a.mp4", {"encode": EncodeOptions(preset="warp")}, "libx264 refuses 64x48 .*warp"),
     ],
 )
@@ -185,8 +185,10 @@ def test_wrong_frames_are_refused(tmp_path, frames, at, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"codec": "divx"}, "codec: expected one of h264, hevc, av1"),
+        ({"codec": "divx"}, "codec: expected one of auto, h264, hevc, av1"),
         ({"crf": 52}, r"crf: expected a value in \[0, 51\]"),
+        ({"chroma": "422"}, "chroma: expected one of 420, 444"),
+        ({"chroma": "444", "codec": "av1"}, "chroma: expected 420 with the codec av1"),
         ({"bit_depth": 12}, "bit_depth: expected 8, 10 or None"),
     ],
 )
