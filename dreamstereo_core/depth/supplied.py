@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -13,11 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..types import Video
-from ..video_io import probe, read_frames
+from ..video_io import Source, VideoInfo, probe, read_frames
 from ..video_io.source import image_paths
 from .edges import deband
 from .estimator import DepthError, DepthEstimator, invert_meters
 from .float_images import is_float, read_floats
+from .film_match import FilmMatch, match_film
 from .inversion import InversionGuess
 
 _log = logging.getLogger(__name__)
@@ -39,8 +42,9 @@ class SuppliedDepth(DepthEstimator):
     """Read inverse depth from a file: values / largest value as they are, 1 = near.
 
     The first channel counts; of an EXR, R, Y, or a Z that is alone. A frame belongs to the video's
-    frame of the same number, the file's own rate is ignored. A file that is longer than the video
-    is used as far as the video goes; one that is shorter is an error. One image serves every frame.
+    frame of the same number; `for_film` compares lengths, matches another rate by time, and has the
+    last depth held where a few are missing. A file that is longer than the video is used as far as
+    the video goes. One image serves every frame.
     Larger depth than the video is averaged down; smaller depth is returned as it is. The terraces
     of 8-bit depth become slopes. EXR and metric depth know no largest value: they get one scale per
     shot, as an estimator's. A depth that looks inverted is logged as a warning, never changed.
@@ -66,6 +70,7 @@ class SuppliedDepth(DepthEstimator):
         self._invert = invert
         self._metric = metric
         self._start = start
+        self._match = FilmMatch()
         self._float = is_float(source)
         if self._float:
             next(read_floats(source))  # fails at the door
@@ -80,10 +85,30 @@ class SuppliedDepth(DepthEstimator):
         """A depth file shows what the film shows, bars and all."""
         return True
 
+    @property
+    def files(self) -> tuple[Source, ...]:
+        """The depth file, folder or pattern."""
+        return (self._source,)
+
     def from_frame(self, index: int) -> SuppliedDepth:
         """Return the same depth for a film that begins at its frame `index`."""
-        start = self._start + index
-        return SuppliedDepth(self._source, invert=self._invert, metric=self._metric, start=start)
+        later = copy(self)
+        later._start = self._start + index
+        return later
+
+    def for_film(
+        self, film: VideoInfo, stop: int | None = None, times: Iterator[Fraction] | None = None
+    ) -> SuppliedDepth:
+        """Return the same depth fitted to a film, see `match_film`; a small lack is a warning.
+
+        Raises:
+            DepthError: it fits neither frame by frame nor by time.
+            VideoError: one of the two cannot be read.
+        """
+        fitted = copy(self)
+        if not self._still:
+            fitted._match = match_film(self._source, self._start, film, stop, times)
+        return fitted
 
     def predict(
         self, video: Video, state: _Position | None = None, *, new_shot: bool = False
@@ -115,11 +140,14 @@ class SuppliedDepth(DepthEstimator):
         return depth, replace(state, index=state.index + len(video))
 
     def _planes(self) -> Iterator[Tensor]:
-        """Read ``[1, h, w]`` from the start on."""
-        start = 0 if self._still else self._start
+        """Read ``[1, h, w]`` for each frame of the film from the start on."""
+        start = 0 if self._still else self._match.first(self._start)
         if self._float:
-            return read_floats(self._source, start)
-        return (frame.pixels[:1] for frame in read_frames(self._source, start))
+            planes = ((None, plane) for plane in read_floats(self._source, start))
+        else:
+            frames = read_frames(self._source, start)
+            planes = ((frame.time, frame.pixels[:1]) for frame in frames)
+        return self._match.fit(planes, self._start, self.name)
 
     def _prepare(self, plane: Tensor, video: Video) -> Tensor:
         """Return ``[1, 1, h, w]``, near = large, no larger than the video."""

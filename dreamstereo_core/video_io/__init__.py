@@ -2,6 +2,7 @@
 
 from .color import ColorTags
 from .containers import suggest_suffix
+from .count import count_frames
 from .decode import Frame, read_frames
 from .encode import VideoWriter
 from .hdr import HdrMetadata
@@ -19,6 +20,7 @@ __all__ = [
     "VideoError",
     "VideoInfo",
     "VideoWriter",
+    "count_frames",
     "probe",
     "read_frames",
     "stereo_name",

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import chain
 from typing import NamedTuple
 
 import av
 import numpy as np
-from av import VideoFrame
+from av import Packet, VideoFrame
 from av.container import InputContainer
 from av.error import EOFError as EndOfFile
 from av.error import FFmpegError
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from .color import UNSPECIFIED, ColorTags, raw_view
@@ -123,10 +124,8 @@ def decode_frames(
     """
     damage: FFmpegError | None = None
     count = 0
-    packets = container.demux(stream)
-    while True:
+    for packet in chain(demux(container, stream), [None]):
         try:
-            packet = next(packets, None)
             frames = stream.codec_context.decode(packet)
         except MemoryError:
             raise
@@ -134,15 +133,33 @@ def decode_frames(
             break
         except FFmpegError as error:
             damage = error
+            if not stream.codec_context.is_open:
+                break  # nor will it open for the next packet
             continue
         for frame in frames:
             count += 1
             yield frame
-        if packet is None:
-            break
     if not count:
         why = "no frame could be decoded" if damage is None else reason(damage)
         raise VideoError(f"{name}: its video cannot be decoded ({why})")
+
+
+def demux(container: InputContainer, *streams: Stream) -> Iterator[Packet]:
+    """Yield the packets of streams in file order; damage ends them, FFmpeg reads past what it can.
+
+    PyAV's last packets are empty: they flush the decoders.
+    """
+    packets = container.demux(*streams)
+    while True:
+        try:
+            packet = next(packets, None)
+        except MemoryError:
+            raise
+        except FFmpegError:
+            return
+        if packet is None:
+            return
+        yield packet
 
 
 def is_still(container: InputContainer) -> bool:
