@@ -22,6 +22,7 @@ from .info import (
     video_stream,
 )
 from .source import Source, VideoError, image_paths, open_input, source_name
+from .stamps import PictureClock, may_jump
 
 _log = logging.getLogger(__name__)
 
@@ -73,13 +74,11 @@ def _read_container(source: Source, start: int, stop: int | None) -> Iterator[Fr
         frame_duration = 1 / stream_rate(stream)
         upright = _Upright()
         turned: Orientation | None = None
-        time: Fraction | None = None
+        clock = PictureClock(may_jump(container))
         index = -1
         for index, frame in enumerate(decode_frames(container, stream, name)):
             stamp = None if frame.pts is None else frame.pts * (stream.time_base or 1)
-            if time is not None and (stamp is None or stamp <= time):
-                stamp = time + frame_duration
-            time = Fraction(stamp or 0)
+            time = clock.move(None if stamp is None else Fraction(stamp), frame_duration)
             turned = turned or orientation(frame)
             if index >= start:
                 yield Frame(upright.convert(frame, turned, name), time)

@@ -11,7 +11,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from .source import IMAGE_SUFFIXES, NUMBER_PATTERN, Source, VideoError, image_paths, reason, source_name
+from .source import (
+    IMAGE_SUFFIXES,
+    NUMBER_PATTERN,
+    Source,
+    VideoError,
+    image_paths,
+    reason,
+    source_name,
+)
 
 try:
     import fcntl
@@ -251,4 +259,3 @@ def _identity(file: Source) -> tuple[int, int] | None:
     except (OSError, ValueError, AttributeError):
         return None
     return found.st_dev, found.st_ino
-
