@@ -135,9 +135,8 @@ def match_film(
 
 def _lengths(source: str | Path, depth: VideoInfo | None, film: VideoInfo) -> tuple[int, int]:
     """Return the frames of both; they are counted unless the containers' own numbers agree."""
-    if depth is not None and depth.frame_count is not None:
-        if depth.frame_count == film.frame_count:
-            return depth.frame_count, depth.frame_count
+    if depth is not None and depth.frame_count == film.frame_count is not None:
+        return film.frame_count, film.frame_count
     return count_frames(source), 1 if film.is_image else count_frames(film.source)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..video_io import VideoError
 from ..video_io.color import raw_view
 from ..video_io.info import decode_frames, video_stream
-from ..video_io.source import Source, image_paths, open_input
+from ..video_io.source import Source, check_file, image_paths, open_input
 
 SUFFIX = ".exr"
 _FORMATS = {"grayf32le": 0, "gbrpf32le": 2, "gbrapf32le": 2}  # name: the plane of the first channel
@@ -49,6 +49,7 @@ def read_floats(source: str | Path, start: int = 0) -> Iterator[Tensor]:
 
 def _with_luma(path: Path) -> Source:
     """Return the file; one whose only channel is Z, which FFmpeg does not know, as one of Y."""
+    check_file(path)
     with path.open("rb") as file:
         head = file.read(_HEAD)
         if not head.startswith(_MAGIC) or _Z_ALONE not in head:

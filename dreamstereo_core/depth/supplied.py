@@ -19,8 +19,8 @@ from ..video_io import Source, VideoInfo, probe, read_frames
 from ..video_io.source import image_paths
 from .edges import deband
 from .estimator import DepthError, DepthEstimator, invert_meters
-from .float_images import is_float, read_floats
 from .film_match import FilmMatch, match_film
+from .float_images import is_float, read_floats
 from .inversion import InversionGuess
 
 _log = logging.getLogger(__name__)

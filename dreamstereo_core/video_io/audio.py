@@ -52,9 +52,10 @@ class CopiedTrack:
         """Yield the packet at its time in the output; the order of time stamps never fails."""
         base = cast(Fraction, packet.time_base)
         if self._text and begin < self._start:
-            packet.duration -= round((self._start - begin) / base)
-            if packet.duration <= 0:
+            left = (packet.duration or 0) - round((self._start - begin) / base)
+            if left <= 0:
                 return
+            packet.duration = left
             begin = self._start
         stamp = round((begin - self._start) / base)
         if self._last is not None:

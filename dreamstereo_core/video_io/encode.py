@@ -63,7 +63,8 @@ class VideoWriter:
             overwrite: replace an existing target.
 
         Raises:
-            VideoError: the target cannot be written, not with this codec or audio, or is the source.
+            VideoError: the target is the source, or cannot be written, or not with this codec or
+                audio.
         """
         self._target = Path(target)
         self._size = (width, height)

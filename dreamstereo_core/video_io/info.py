@@ -155,7 +155,7 @@ def demux(container: InputContainer, *streams: Stream) -> Iterator[Packet]:
             packet = next(packets, None)
         except MemoryError:
             raise
-        except FFmpegError:
+        except (FFmpegError, IndexError):  # PyAV stumbles over a stream that came up late
             return
         if packet is None:
             return

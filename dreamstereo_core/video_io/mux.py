@@ -27,7 +27,6 @@ from .matroska import scale_display_size
 from .source import Source, VideoError, image_paths, reason
 from .tracks import SourceTracks
 
-
 _log = logging.getLogger(__name__)
 
 

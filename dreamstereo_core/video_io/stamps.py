@@ -139,10 +139,11 @@ class TrackClock:
         """Return where a packet belongs whose stamp does not run on; None: nowhere."""
         begin = stamp + position.shift
         following = self._following(packet)
-        if following is not None and not 0 <= following - stamp <= _NEAR:
-            if -_OVERLAP <= following + position.shift - end <= _NEAR + _length(packet):
-                self._note(packet)
-                return end  # this one is wrong, the next one is right again
+        until = None if following is None else following + position.shift - end
+        again = until is not None and -_OVERLAP <= until <= _NEAR + _length(packet)
+        if again and following is not None and not 0 <= following - stamp <= _NEAR:
+            self._note(packet)
+            return end  # this one is wrong, the next one is right again
         if begin > end and not (self._pictures.jumps and begin - end > _JUMP_AHEAD):
             return begin  # a gap
         if self._pictures.shift == position.shift:

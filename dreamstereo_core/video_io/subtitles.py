@@ -30,7 +30,7 @@ class TextSubtitle:
     lead_in = Fraction(LONGEST_SUBTITLE)
 
     def __init__(self, source: Stream, output: OutputContainer) -> None:
-        self._decoder = source.codec_context
+        self._decoder: Any = source.codec_context
         codec = TEXT_CODEC[output.format.name]
         self._boxed = codec == "mov_text"
         with av.open(BytesIO(_EMPTY[codec])) as empty:

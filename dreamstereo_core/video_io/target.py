@@ -252,10 +252,7 @@ def _files(source: Source) -> list[Source]:
 def _identity(file: Source) -> tuple[int, int] | None:
     """Return what tells a file from all others, None where there is none."""
     try:
-        if isinstance(file, str | Path):
-            found = os.stat(file)
-        else:
-            found = os.fstat(file.fileno())
+        found = os.stat(file if isinstance(file, str | Path) else file.fileno())
     except (OSError, ValueError, AttributeError):
         return None
     return found.st_dev, found.st_ino

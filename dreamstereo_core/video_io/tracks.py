@@ -1,4 +1,4 @@
-"""What a source has beside its pictures, carried over: sound, subtitles, chapters, covers, fonts."""
+"""What a source has beside its pictures, carried over: sound, subtitles, chapters, covers."""
 
 from __future__ import annotations
 

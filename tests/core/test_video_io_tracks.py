@@ -1,6 +1,7 @@
 """What lies beside the pictures comes along, and no fault in it ends a conversion."""
 
 import io
+from contextlib import suppress
 from fractions import Fraction
 
 import av
@@ -118,12 +119,13 @@ def test_chapters_are_kept_and_cut(tmp_path, name):
         )
         with av.open(str(target)) as file:
             got = [
-                tuple(float(c[k] * c["time_base"]) for k in ("start", "end"))
-                + (c["metadata"]["title"],)
+                (float(c["start"] * c["time_base"]), c["metadata"]["title"])
                 for c in file.chapters()
             ]
-        assert [g[2] for g in got] == ["A", "B"]
-        assert np.allclose([g[:2] for g in got], [e[:2] for e in expected], atol=0.05)
+            ends = [float(c["end"] * c["time_base"]) for c in file.chapters()]
+        assert [title for _, title in got] == ["A", "B"]
+        whole = [(begin, end) for (begin, _), end in zip(got, ends, strict=True)]
+        assert np.allclose(whole, [e[:2] for e in expected], atol=0.05)
 
 
 @NEW
@@ -258,10 +260,8 @@ def test_one_wrong_stamp_is_replaced(tmp_path, wrong):
             if packet.stream_index == 1 and number % 40 == 39 and wrong is not None:
                 packet.pts = packet.dts = packet.pts + round(wrong * 1000)
             packet.stream = ways[packet.stream_index]
-            try:
+            with suppress(ValueError):
                 output.mux(packet)
-            except ValueError:
-                pass
     before, after = packets(good), packets(copy(bad, tmp_path / "b.mp4"))
     assert len(after) >= len(before) - 3
     for time, data in after:  # silence is the same everywhere
