@@ -11,8 +11,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
+from threading import Lock
 from typing import cast
 
 import torch
@@ -38,6 +39,7 @@ from .video_io import (
     stereo_name,
     suggest_suffix,
 )
+from .video_io.target import refuse_sources
 
 PREVIEW_WIDTH = 512
 
@@ -109,8 +111,9 @@ def convert_file(
         right.
 
     Raises:
-        VideoError: the source cannot be read or the target cannot be written. Nothing is left under
-            the target's name.
+        VideoError: the source cannot be read, or the target cannot be written or is what is read.
+            Nothing is left under the target's name.
+        DepthError: a supplied depth does not fit the film.
         ValueError: an option is wrong.
     """
     options = options or ConvertOptions()
@@ -124,6 +127,8 @@ def convert_file(
     info = probe(source, decode)
     views = ("left", "right") if options.layout == "separate" else (options.layout,)
     targets = tuple(_target(source, target, view, len(views) > 1) for view in views)
+    for path in targets:
+        refuse_sources(path, depth.files)
     start, stop = frames
     source_frames = read_frames(source, start, stop, decode)
     first = next(source_frames, None)
@@ -131,8 +136,8 @@ def convert_file(
         raise VideoError(f"{source}: has no frame in the range {start}:{stop or ''}")
     # A constant rate is assumed for the sound's end only, and only where the film is cut short.
     audio_stop = None if stop is None else first.time + (stop - start) / info.frame_rate
-    pipeline = StereoPipeline(depth, inpainter, options)
     clock = _Clock(chain([first], source_frames))
+    pipeline = StereoPipeline(depth.for_film(info, stop, clock.times()), inpainter, options)
     begin = time.monotonic()
     with ExitStack() as stack, _a_core_for_the_codecs():
         writers = []
@@ -242,14 +247,25 @@ class _Clock:
     def __init__(self, frames: Iterator[Frame]) -> None:
         self._frames = frames
         self._times: deque[Fraction] = deque()
+        self._taken = 0
+        self._lock = Lock()  # the depth runs in a thread of its own
 
     def pixels(self) -> Iterator[Tensor]:
         for frame in self._frames:
             self._times.append(frame.time)
             yield frame.pixels
 
+    def times(self) -> Iterator[Fraction]:
+        """Yield the time of each frame that was handed out and not yet taken."""
+        for index in count():
+            with self._lock:
+                time = self._times[index - self._taken]
+            yield time
+
     def take(self, count: int) -> list[Fraction]:
-        return [self._times.popleft() for _ in range(count)]
+        with self._lock:
+            self._taken += count
+            return [self._times.popleft() for _ in range(count)]
 
 
 def _target(source: Source, target: Path | None, view: str, separate: bool) -> Path:

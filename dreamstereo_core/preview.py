@@ -14,6 +14,8 @@ from .fill import Inpainter
 from .pipeline import ConvertOptions, StereoPipeline, show
 from .types import Video
 from .video_io import DecodeOptions, Source, VideoError, VideoWriter, probe, read_frames
+from .video_io.containers import check_suffix
+from .video_io.target import check_free, refuse_sources
 
 ROWS = ("anaglyph", "depth", "mask")
 COLUMN_WIDTH = 480
@@ -46,16 +48,20 @@ def preview_sheet(
         The file written.
 
     Raises:
-        VideoError: the source cannot be read or the target cannot be written.
+        VideoError: the source cannot be read, or the target cannot be written or is what is read.
+        DepthError: a supplied depth does not fit the film.
         ValueError: `count` is less than 1.
     """
     info = probe(source, decode)
-    sheet = preview_picture(
-        source, depth=depth, inpainter=inpainter, options=options, decode=decode, count=count
-    )
     if target is None:
         path = Path(str(source))
         target = path.with_name(f"{path.stem.replace('%', '')}_preview.png")
+    check_suffix(Path(target))
+    check_free(Path(target), overwrite)
+    refuse_sources(Path(target), [source, *depth.files])
+    sheet = preview_picture(
+        source, depth=depth, inpainter=inpainter, options=options, decode=decode, count=count
+    )
     height, width = sheet.shape[-2:]
     with VideoWriter(target, info, width, height, overwrite=overwrite) as writer:
         writer.write(sheet, [Fraction(0)])
@@ -79,6 +85,8 @@ def preview_picture(
         raise ValueError(f"count: expected at least 1, got {count}")
     columns = []
     options = options or ConvertOptions()
+    info = probe(source, decode)
+    depth = depth.for_film(info)
     for index, frame in _sample(source, decode, count):
         pipeline = StereoPipeline(depth.from_frame(index), inpainter, options)
         for stereo in pipeline.convert([frame]):

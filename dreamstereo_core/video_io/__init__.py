@@ -2,6 +2,7 @@
 
 from .color import ColorTags
 from .containers import suggest_suffix
+from .count import count_frames
 from .decode import Frame, read_frames
 from .decode_options import DecodeOptions
 from .encode import VideoWriter
@@ -23,6 +24,7 @@ __all__ = [
     "VideoError",
     "VideoInfo",
     "VideoWriter",
+    "count_frames",
     "probe",
     "read_frames",
     "separate_pictures",

@@ -18,6 +18,7 @@ from .footage import Picture, open_footage
 from .info import SEQUENCE_RATE
 from .orientation import Orientation, orientation
 from .source import Source, VideoError, image_paths, source_name
+from .stamps import PictureClock
 from .stereo_source import Packing, chosen_packing, tagged_packing, take_eye, warn_of_stereo
 
 _log = logging.getLogger(__name__)
@@ -74,10 +75,11 @@ def _read_one(
 ) -> Iterator[Frame]:
     with open_footage(source, options) as footage:
         upright = _Upright(options)
-        clock = _Clock(footage.rate, footage.time_base)
+        clock, steady = PictureClock(footage.may_jump), _Steady(footage.rate, footage.time_base)
         index = -1
         for index, picture in enumerate(footage.pictures()):
-            time = clock.time(picture.frame.pts)
+            stamp = None if picture.frame.pts is None else picture.frame.pts * footage.time_base
+            time = steady.place(clock.move(stamp, 1 / footage.rate))
             if index == 0:
                 upright.turn(footage.orientation or orientation(picture.frame))
                 tagged = tagged_packing(footage.metadata, picture.frame)
@@ -93,32 +95,22 @@ def _read_one(
             )
 
 
-class _Clock:
-    """Repairs time stamps."""
+class _Steady:
+    """Moves stamps of a constant rate off the container's ticks, back to where they belong."""
 
     def __init__(self, rate: Fraction, tick: Fraction) -> None:
-        self._duration = 1 / rate
-        self._tick = tick
+        self._step, self._tick = 1 / rate, tick
         # A rate whose steps are no whole ticks has uneven ones in the file, and there only.
-        self._snap = (self._duration / tick).denominator != 1
+        self._on = (self._step / tick).denominator != 1
         self._first: Fraction | None = None
-        self._last: Fraction | None = None
 
-    def time(self, stamp: int | None) -> Fraction:
-        """Return the time of the next frame in seconds."""
-        time = None if stamp is None else stamp * self._tick
-        if self._last is not None and (time is None or time <= self._last):
-            time = self._last + self._duration
-        self._last = Fraction(time or 0)
+    def place(self, time: Fraction) -> Fraction:
+        """Return where a picture belongs; from the first one that is off the rate on, `time`."""
         if self._first is None:
-            self._first = self._last
-        if self._snap:
-            step = round((self._last - self._first) / self._duration)
-            even = self._first + step * self._duration
-            self._snap = abs(even - self._last) <= self._tick
-            if self._snap:
-                self._last = even
-        return self._last
+            self._first = time
+        even = self._first + round((time - self._first) / self._step) * self._step
+        self._on = self._on and abs(even - time) <= self._tick
+        return even if self._on else time
 
 
 class _Upright:

@@ -22,6 +22,7 @@ from .heif import decode_picture, read_picture
 from .info import SEQUENCE_RATE, decode_frames, is_still, stream_rate, video_stream
 from .orientation import Orientation
 from .source import Source, VideoError, open_bytes, open_input, source_name
+from .stamps import may_jump
 
 _TICK = Fraction(1, 90000)
 _MAYBE_ANIMATED = ("apng", "gif")
@@ -55,6 +56,8 @@ class Footage:
     orientation: Orientation | None = None
     """None: as the frames' display matrix says."""
     metadata: dict[str, str] = field(default_factory=dict)
+    may_jump: bool = False
+    """Whether a clock that starts anew is nothing unusual, see `stamps`."""
 
 
 @contextmanager
@@ -114,6 +117,7 @@ def _film(
         bool(container.streams.audio),
         stream.time_base or _TICK,
         metadata=stream.metadata,
+        may_jump=may_jump(container),
     )
 
 

@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 
-from av import VideoFrame
+from av import Packet, VideoFrame
 from av.container import InputContainer
 from av.error import EOFError as EndOfFile
 from av.error import FFmpegError
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
@@ -22,6 +23,7 @@ from .source import Source, VideoError, reason
 SEQUENCE_RATE = Fraction(24)
 """Frames per second of a folder or numbered images, which carry no rate."""
 
+_ROUNDING = 3e-6  # of 30000/1001 to 29.97
 _NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails
 _PICTURES = ("png", "bmp", "gif", "webp", "tiff")
 
@@ -87,10 +89,8 @@ def decode_frames(
     decoder = decoder or stream.codec_context
     # AVI has no time stamps of presentation: a picture is shown in the place of a packet, in order.
     places: deque[int | None] | None = deque() if container.format.name == "avi" else None
-    packets = container.demux(stream)
-    while True:
+    for packet in chain(demux(container, stream), [None]):
         try:
-            packet = next(packets, None)
             if places is not None and packet is not None and packet.size:
                 places.append(packet.dts)
             frames = decoder.decode(packet)
@@ -102,17 +102,35 @@ def decode_frames(
             damage = error
             if places:
                 places.pop()
+            if not decoder.is_open:
+                break  # nor will it open for the next packet
             continue
         for frame in frames:
             count += 1
             if places:
                 frame.pts = places.popleft()
             yield frame
-        if packet is None:
-            break
     if not count:
         why = "no frame could be decoded" if damage is None else reason(damage)
         raise VideoError(f"{name}: its video cannot be decoded ({why})")
+
+
+def demux(container: InputContainer, *streams: Stream) -> Iterator[Packet]:
+    """Yield the packets of streams in file order; damage ends them, FFmpeg reads past what it can.
+
+    PyAV's last packets are empty: they flush the decoders.
+    """
+    packets = container.demux(*streams)
+    while True:
+        try:
+            packet = next(packets, None)
+        except MemoryError:
+            raise
+        except (FFmpegError, IndexError):  # PyAV stumbles over a stream that came up late
+            return
+        if packet is None:
+            return
+        yield packet
 
 
 def is_still(container: InputContainer) -> bool:
@@ -121,6 +139,12 @@ def is_still(container: InputContainer) -> bool:
 
 
 def stream_rate(stream: VideoStream) -> Fraction:
-    """Return the average frame rate; what says nothing of use counts as `SEQUENCE_RATE`."""
+    """Return the average frame rate; what says nothing of use counts as `SEQUENCE_RATE`.
+
+    29.97 and other roundings of a rate over 1001 are that rate.
+    """
     rate = stream.average_rate or stream.guessed_rate
-    return rate if rate and 0 < rate <= 1000 else SEQUENCE_RATE
+    if not rate or not 0 < rate <= 1000:
+        return SEQUENCE_RATE
+    exact = Fraction(round(rate * Fraction(1001, 1000)) * 1000, 1001)
+    return exact if abs(exact / rate - 1) < _ROUNDING else rate

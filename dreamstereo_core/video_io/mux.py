@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from contextlib import suppress
@@ -14,18 +15,20 @@ import av
 from av import Packet, VideoFrame
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
-from av.error import FFmpegError
+from av.error import FFmpegError, PatchWelcomeError
 from av.video.stream import VideoStream
 from torch import Tensor
 
 from ..checks import check_choice, check_range
-from .audio import SourceAudio
 from .color import FULL, LIMITED, pixel_format, resolve_matrix, rgb_to_frame
 from .containers import FORMATS
 from .hdr import encoder_options
 from .info import VideoInfo
 from .matroska import scale_display_size
 from .source import Source, VideoError, image_paths, reason
+from .tracks import SourceTracks
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -124,8 +127,9 @@ class VideoSink:
         self._matrix = resolve_matrix(info.color.matrix, info.width, info.height)
         self._full = info.color.range == FULL
         self._time_base = _fine(info.time_base, info.frame_rate)
-        self._audio: SourceAudio | None = None
-        self._audio_range: tuple[Fraction | None, Fraction | None] = (None, None)
+        self._tracks: SourceTracks | None = None
+        self._side_packets = self._refused = 0
+        self._range: tuple[Fraction | None, Fraction | None] = (None, None)
         self._origin: Fraction | None = None
         self._next_pts = 0
         self._path = path
@@ -139,13 +143,21 @@ class VideoSink:
             raise
 
     def add_audio(self, source: Source, start: Fraction | None, stop: Fraction | None) -> None:
-        """Take a source's audio between two times of its own clock; None: from the first frame."""
+        """Take what lies beside a source's pictures, between two times of its own clock.
+
+        None: from the first frame.
+        """
         if image_paths(source) is not None:
             return
-        self._audio = SourceAudio(
-            source, self._output, str(self._target), encode=self._encode_audio
+        self._tracks = SourceTracks(
+            source,
+            self._output,
+            str(self._target),
+            encode=self._encode_audio,
+            start=start,
+            stop=stop,
         )
-        self._audio_range = (start, stop)
+        self._range = (start, stop)
 
     def open(self, metadata: dict[str, str]) -> None:
         """Open the encoder and write the header.
@@ -153,7 +165,7 @@ class VideoSink:
         Raises:
             VideoError: the encoder refuses the preset or the size.
         """
-        titles = self._audio.metadata if self._audio else {}
+        titles = self._tracks.metadata if self._tracks else {}
         self._output.metadata.update(titles | metadata)
         if self._container_name in ("mp4", "mov"):
             # Tags beyond the standard ones need the second flag, which hides the standard ones
@@ -176,9 +188,9 @@ class VideoSink:
         """Encode one picture [3, H, W] shown at `time` of the source's clock."""
         if self._origin is None:
             self._origin = time
-            if self._audio is not None:
-                start, stop = self._audio_range
-                self._audio.start(time if start is None else start, stop)
+            if self._tracks is not None:
+                start, stop = self._range
+                self._tracks.start(time if start is None else start, stop)
         frame = rgb_to_frame(pixels, self._matrix, self._full, self._bits, self._whole_chroma)
         frame.time_base = self._time_base
         # Two times that differ may fall on one tick of a coarse clock.
@@ -189,16 +201,15 @@ class VideoSink:
     def finish(self) -> None:
         """Encode what waits, write the rest of the audio and the trailer."""
         self._mux(self._encode(None))
-        if self._audio is not None:
-            self._audio.mux_until(None)
+        self._mux_tracks(None)
         self._output.close()
         if self._display_aspect != 1:
             scale_display_size(self._path, self._display_aspect)
 
     def close(self) -> None:
         """Let go of the files, finished or not."""
-        if self._audio is not None:
-            self._audio.close()
+        if self._tracks is not None:
+            self._tracks.close()
         with suppress(FFmpegError, OSError):  # an unfinished file is about to be removed
             self._output.close()
 
@@ -264,11 +275,38 @@ class VideoSink:
         return packets
 
     def _mux(self, packets: list[Packet]) -> None:
-        """Write video packets, each after the audio that belongs before it."""
+        """Write video packets, each after what belongs before it."""
         for packet in packets:
-            if self._audio is not None and packet.dts is not None:
-                self._audio.mux_until(packet.dts * self._time_base)
+            if packet.dts is not None:
+                self._mux_tracks(packet.dts * self._time_base)
+            self._write(packet)
+
+    def _mux_tracks(self, time: Fraction | None) -> None:
+        """Write the packets of the other tracks that begin at or before `time`, None: all."""
+        if self._tracks is None:
+            return
+        for packet in self._tracks.packets_until(time):
+            self._side_packets += 1
+            self._write(packet)
+
+    def _write(self, packet: Packet) -> None:
+        """Mux a packet; one of sound or subtitles that the muxer refuses is left out.
+
+        The muxer sorts packets before it looks at them, so that its refusal may come late, with
+        another packet. The pictures' own are never refused.
+        """
+        try:
             self._output.mux(packet)
+        except FFmpegError as error:
+            self._refused += 1
+            about_data = isinstance(error, ValueError | PatchWelcomeError)  # not the disk
+            if not about_data or self._refused > self._side_packets:
+                raise
+            if self._refused == 1:
+                _log.warning(
+                    "%s: packets of sound or subtitles that it cannot hold are left out (%s)",
+                    *(self._target, reason(error)),
+                )
 
 
 def _fine(time_base: Fraction, rate: Fraction) -> Fraction:

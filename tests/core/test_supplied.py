@@ -1,6 +1,7 @@
 """Supplied depth: floats, distances, bands, fly pixels, what does not fit, what looks inverted."""
 
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from typing import cast
 
@@ -16,14 +17,22 @@ from dreamstereo_core.bars import Bars
 from dreamstereo_core.depth import ClipDepth, DepthError
 from dreamstereo_core.depth.edges import deband, remove_fly_pixels
 from dreamstereo_core.preview import preview_picture
-from dreamstereo_core.video_io import VideoError, read_frames
+from dreamstereo_core.video_io import (
+    EncodeOptions,
+    VideoError,
+    count_frames,
+    probe,
+    read_frames,
+)
 
 from .picture_files import write_exr as write_channels
 from .picture_files import write_film
+from .pictures import INFO, ramp, save, times
 from .test_bars import boxed, picture
 from .test_depth import write_pngs
 
 H, W = 24, 32
+CLEAN = EncodeOptions(crf=1, preset="ultrafast")
 
 
 def write_exr(path, values, pixel_format="grayf32le"):
@@ -116,6 +125,22 @@ class TestFloats:
             load_depth("embedded", metric=True)
 
 
+def images(tmp_path, count):
+    """A film as images of which only the number matters."""
+    folder = tmp_path / f"film{count}"
+    folder.mkdir()
+    for i in range(count):
+        (folder / f"{i}.png").touch()
+    return folder
+
+
+def stepped(path, count, rate):
+    """Depth that grows by 4 of 255 with each frame."""
+    levels = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 3, 12, 16) * 4 / 255
+    at = times(count, rate)
+    return save(path, levels, replace(INFO, frame_rate=Fraction(rate)), CLEAN, at)
+
+
 class TestLength:
     def test_what_is_longer_is_used_as_far_as_the_film_goes(self, tmp_path):
         folder = write_pngs(tmp_path / "d", np.full((7, H, W), 51))
@@ -128,6 +153,61 @@ class TestLength:
         pipeline = StereoPipeline(depth, ClassicInpainter(reach=(1, 2)))
         with pytest.raises(DepthError, match=r"d: expected .* got 4 for at least 6"):
             list(pipeline.convert(torch.rand(1, 3, H, W).repeat(5, 1, 1, 1)))
+
+    @pytest.mark.parametrize(("have", "whole"), [(17, 18), (119, 120), (16, 18)])
+    def test_a_few_missing_hold_the_last_one(self, tmp_path, caplog, have, whole):
+        values = np.arange(have)[:, None, None] + np.zeros((have, 3, 4))
+        film = replace(INFO, frame_count=whole, source=images(tmp_path, whole))
+        depth = load_depth(write_pngs(tmp_path / "d", values)).for_film(film)
+        made, _ = depth.predict(torch.rand(whole, 3, 3, 4))
+        levels = (made[:, 0, 2, 2] * 255).round().tolist()
+        assert levels == [*range(have), *[have - 1] * (whole - have)]
+        (line,) = caplog.messages
+        assert f"has {have} frames for {whole}; the last one is held" in line
+
+    def test_many_missing_are_refused_at_the_door(self, tmp_path):
+        film = replace(INFO, frame_count=40, source=images(tmp_path, 40))
+        depth = load_depth(write_pngs(tmp_path / "d", np.zeros((30, 4, 4))))
+        with pytest.raises(DepthError, match="each of the film's 40 frames, got 30"):
+            depth.for_film(film)
+        assert depth.for_film(film, 30)
+
+    def test_a_count_that_nobody_wrote_down_is_counted(self, tmp_path):
+        """Matroska has no number of frames; a cut download has the whole film's."""
+        for name in ("a.mkv", "a.mp4"):
+            film = save(tmp_path / name, ramp(20, 16, 16), INFO)
+            assert count_frames(film) == 20
+        assert load_depth(tmp_path / "a.mkv").for_film(probe(tmp_path / "a.mp4"))
+
+    @pytest.mark.parametrize(
+        ("rate", "count", "expected"),
+        [(12, 12, [0, 0, 1, 1, 2, 2, 3, 3]), (48, 48, [0, 2, 4, 6, 8, 10, 12, 14])],
+    )
+    def test_another_rate_is_matched_by_time(self, tmp_path, caplog, rate, count, expected):
+        path = stepped(tmp_path / "depth.mkv", count, rate)
+        film = replace(INFO, frame_rate=Fraction(24), frame_count=24, source=images(tmp_path, 24))
+        depth = load_depth(path).for_film(film)
+        made, _ = depth.predict(torch.rand(24, 3, 16, 16))
+        assert (made[:8].mean((1, 2, 3)) * 255 / 4).round().tolist() == expected
+        assert [m for m in caplog.messages if "matched by time" in m]
+        later, _ = depth.from_frame(4).predict(torch.rand(4, 3, 16, 16))
+        torch.testing.assert_close(later, made[4:8])
+        uneven = iter([Fraction(5), Fraction(11, 2), Fraction(6)])
+        made, _ = load_depth(path).for_film(film, None, uneven).predict(torch.rand(2, 3, 16, 16))
+        assert (made.mean((1, 2, 3)) * 255 / 4).round().tolist() == [0, rate / 2]
+
+    def test_equal_numbers_belong_together_whatever_the_rate(self, tmp_path, caplog):
+        path = stepped(tmp_path / "depth.mkv", 24, 10)
+        film = replace(INFO, frame_rate=Fraction(24), frame_count=24, source=images(tmp_path, 24))
+        made, _ = load_depth(path).for_film(film).predict(torch.rand(8, 3, 16, 16))
+        assert (made.mean((1, 2, 3)) * 255 / 4).round().tolist() == list(range(8))
+        assert not caplog.messages
+
+    def test_another_rate_that_is_too_short_is_refused(self, tmp_path):
+        path = stepped(tmp_path / "depth.mkv", 30, 12)
+        film = replace(INFO, frame_rate=Fraction(24), frame_count=99, source=images(tmp_path, 99))
+        with pytest.raises(DepthError, match="each of the film's 99 frames, got 30"):
+            load_depth(path).for_film(film)
 
     @pytest.mark.parametrize("size", [(12, 16), (48, 64), (30, 31)])
     def test_another_size(self, tmp_path, size):
@@ -331,3 +411,22 @@ class TestExrChannels:
                 load_depth(path)
             except (VideoError, DepthError) as error:
                 assert "\n" not in str(error)
+
+
+class TestShape:
+    """A depth of another aspect ratio."""
+
+    @pytest.mark.parametrize(
+        ("size", "aspect", "warned"),
+        [
+            ((W, H), Fraction(1), False),
+            ((W, W), Fraction(1), True),
+            ((W * 4 // 3, H), Fraction(1), True),
+            ((W * 4 // 3, H), Fraction(3, 4), False),  # anamorphic film, depth as shown
+        ],
+    )
+    def test_it_is_a_warning(self, tmp_path, caplog, size, aspect, warned):
+        path = write_film(tmp_path / "d.mp4", [np.full((H, W, 3), 99, np.uint8)] * 2)
+        film = replace(INFO, width=size[0], height=size[1], pixel_aspect=aspect, frame_count=2)
+        load_depth(path).for_film(film)
+        assert ("its shape" in caplog.text) == warned
