@@ -34,9 +34,12 @@ from .video_io import (
     stereo_name,
     suggest_suffix,
 )
-from .video_io.target import refuse_sources
+from .video_io.source import image_paths
+from .video_io.target import check_targets
 
 PREVIEW_WIDTH = 512
+SEQUENCE_NAME = "frame_%05d.png"
+"""Of images that come from images and go to a folder."""
 
 
 @dataclass(frozen=True)
@@ -83,8 +86,9 @@ def convert_file(
 
     Args:
         source: path, folder of images, printf pattern or binary stream.
-        target: the file to write; None puts it beside the source under a name that players
-            understand.
+        target: the file to write, or numbered images (frame_%05d.png). A folder takes a film under
+            a name that players understand, and images as `SEQUENCE_NAME`; None puts the file beside
+            the source.
         depth: from `load_depth`.
         inpainter: from `load_inpainter`.
         options: how deep, which eye, which layout.
@@ -105,10 +109,12 @@ def convert_file(
     """
     options = options or ConvertOptions()
     info = probe(source)
-    views = ("left", "right") if options.layout == "separate" else (options.layout,)
-    targets = tuple(_target(source, target, view, len(views) > 1) for view in views)
-    for path in targets:
-        refuse_sources(path, depth.files)
+    views = _views(options.layout)
+    targets = conversion_targets(source, target, options.layout)
+    into_folder = target is not None and is_folder(Path(target))
+    check_targets(targets, [source, *depth.files], overwrite, new_folder=into_folder)
+    if into_folder:
+        targets[0].parent.mkdir(parents=True, exist_ok=True)
     start, stop = frames
     source_frames = read_frames(source, start, stop)
     first = next(source_frames, None)
@@ -186,13 +192,37 @@ class _Clock:
             return [self._times.popleft() for _ in range(count)]
 
 
+def conversion_targets(source: Source, target: Path | None, layout: str) -> tuple[Path, ...]:
+    """Return the files that `convert_file` writes with these arguments.
+
+    Raises:
+        VideoError: the source is missing or unreadable.
+        ValueError: the source has no name, and `target` does not give one.
+    """
+    views = _views(layout)
+    return tuple(_target(source, target, view, len(views) > 1) for view in views)
+
+
+def _views(layout: str) -> tuple[str, ...]:
+    return ("left", "right") if layout == "separate" else (layout,)
+
+
+def is_folder(target: Path) -> bool:
+    """Tell whether a target is a folder, there already or to be made."""
+    return os.path.isdir(target) or not target.suffix
+
+
 def _target(source: Source, target: Path | None, view: str, separate: bool) -> Path:
-    if target is None:
-        if not isinstance(source, str | Path):
-            raise ValueError("target: expected a path, since the source is a stream without a name")
-        return stereo_name(Path(source), view, suggest_suffix(source))
-    target = Path(target)
-    return target.with_stem(f"{target.stem}_{view}") if separate else target
+    target = None if target is None else Path(target)
+    folder = target is not None and is_folder(target)
+    if target is not None and folder and image_paths(source) is not None:
+        target, folder = target / SEQUENCE_NAME, False
+    if target is not None and not folder:
+        return target.with_stem(f"{target.stem}_{view}") if separate else target
+    if not isinstance(source, str | Path):
+        raise ValueError("target: expected a path, since the source is a stream without a name")
+    named = stereo_name(Path(source), view, suggest_suffix(source))
+    return named if target is None else target / named.name
 
 
 def _size(info: VideoInfo, view: str) -> tuple[int, int]:

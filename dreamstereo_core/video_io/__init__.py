@@ -7,6 +7,7 @@ from .decode import Frame, read_frames
 from .encode import VideoWriter
 from .hdr import HdrMetadata
 from .info import VideoInfo, probe
+from .mark import is_own
 from .mux import EncodeOptions
 from .names import stereo_name
 from .source import Source, VideoError
@@ -21,6 +22,7 @@ __all__ = [
     "VideoInfo",
     "VideoWriter",
     "count_frames",
+    "is_own",
     "probe",
     "read_frames",
     "stereo_name",
