@@ -1,5 +1,6 @@
 """2D video to stereoscopic 3D in plain torch: depth, warp, stereo inpainting, packing."""
 
+from . import interrupts as interrupts  # first: it arms the command before torch is imported
 from .blend import blend
 from .convert import Progress, convert_file
 from .depth import DepthEstimator, load_depth

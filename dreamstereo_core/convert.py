@@ -39,9 +39,12 @@ from .video_io import (
     stereo_name,
     suggest_suffix,
 )
-from .video_io.target import refuse_sources
+from .video_io.source import image_paths
+from .video_io.target import check_targets
 
 PREVIEW_WIDTH = 512
+SEQUENCE_NAME = "frame_%05d.png"
+"""Of images that come from images and go to a folder."""
 
 _log = logging.getLogger(__name__)
 
@@ -94,8 +97,9 @@ def convert_file(
 
     Args:
         source: path, folder of images, printf pattern or binary stream.
-        target: the file to write (the folder, for separate images); None puts it beside the source
-            under a name that players understand.
+        target: the file to write, or numbered images (frame_%05d.png). A folder takes a film under
+            a name that players understand, images as `SEQUENCE_NAME`, and separate images under
+            names like the film's; None puts the file, or their folder, beside the source.
         depth: from `load_depth`.
         inpainter: from `load_inpainter`.
         options: how deep, which eye, which layout.
@@ -117,18 +121,19 @@ def convert_file(
         ValueError: an option is wrong.
     """
     options = options or ConvertOptions()
+    views = _views(options.layout)
+    targets = conversion_targets(source, target, options.layout)
+    into_folder = makes_folder(source, target)
+    check_targets(targets, [source, *depth.files], overwrite, new_folder=into_folder)
     if (pictures := separate_pictures(source)) is not None:
+        targets[0].parent.mkdir(parents=True, exist_ok=True)
         each = partial(convert_file, inpainter=inpainter, options=options, encode=encode,
-                       decode=decode, metadata=metadata)  # fmt: skip
-        folder = _picture_folder(Path(cast(str, source)), target, options.layout)
-        return _convert_pictures(
-            pictures, folder, options.layout, each, depth, frames, overwrite, on_progress
-        )
+                       decode=decode, metadata=metadata, overwrite=overwrite)  # fmt: skip
+        places = _picture_targets(pictures, cast(str, source), target, options.layout)
+        return _convert_pictures(list(places.items()), each, depth, frames, on_progress)
     info = probe(source, decode)
-    views = ("left", "right") if options.layout == "separate" else (options.layout,)
-    targets = tuple(_target(source, target, view, len(views) > 1) for view in views)
-    for path in targets:
-        refuse_sources(path, depth.files)
+    if into_folder:
+        targets[0].parent.mkdir(parents=True, exist_ok=True)
     start, stop = frames
     source_frames = read_frames(source, start, stop, decode)
     first = next(source_frames, None)
@@ -168,48 +173,28 @@ def convert_file(
     return targets
 
 
-def _picture_folder(source: Path, target: Path | None, layout: str) -> Path:
-    """Return where the pictures of a folder go."""
-    if target is None:
-        name = source.name if layout == "separate" else stereo_name(source, layout).stem
-        return source.with_name(f"{name}_3d" if layout == "separate" else name)
-    if target.suffix and not target.is_dir():
-        raise VideoError(
-            f"{source}: its pictures differ in size or kind, so each one becomes a picture; "
-            f"expected a folder to put them in, got {target} (a pattern such as frame_%05d.png "
-            "as input makes a film)"
-        )
-    return target
-
-
 def _convert_pictures(
-    pictures: list[Path],
-    folder: Path,
-    layout: str,
+    pictures: list[tuple[Path, Path]],
     convert: Callable[..., tuple[Path, ...]],
     depth: DepthEstimator,
     frames: tuple[int, int | None],
-    overwrite: bool,
     on_progress: Callable[[Progress], None] | None,
 ) -> tuple[Path, ...]:
     """Convert each picture by itself; one that cannot be read does not keep the others waiting."""
     begin = time.monotonic()
     chosen = pictures[slice(*frames)]
     _log.warning("%d pictures of different sizes or kinds: each one by itself", len(chosen))
-    folder.mkdir(parents=True, exist_ok=True)
     written: list[Path] = []
     failures: list[str] = []
-    for done, picture in enumerate(chosen):
+    for done, (picture, target) in enumerate(chosen):
 
         def report(progress: Progress, done: int = done) -> None:
             if on_progress:
                 seconds = time.monotonic() - begin
                 on_progress(Progress(done + 1, len(chosen), seconds, progress.picture))
 
-        options = {"depth": depth.from_frame(done), "overwrite": overwrite, "on_progress": report}
         try:
-            target = _picture_target(picture, folder, layout, written)
-            written += convert(picture, target, **options)
+            written += convert(picture, target, depth=depth.from_frame(done), on_progress=report)
         except VideoError as error:
             failures.append(str(error))
     if failures:
@@ -218,16 +203,32 @@ def _convert_pictures(
     return tuple(written)
 
 
-def _picture_target(picture: Path, folder: Path, layout: str, taken: list[Path]) -> Path:
-    """Return the name of a converted picture that no other one of this run has."""
-    suffix = suggest_suffix(picture)
-    for stem in (picture.stem, picture.name):
-        target = folder / f"{stem}{suffix}"
-        if layout != "separate":
-            target = stereo_name(target, layout, suffix)
-        if target not in taken:
-            break
-    return target
+def _picture_targets(
+    pictures: list[Path], source: str | Path, target: Path | None, layout: str
+) -> dict[Path, Path]:
+    """Return the target of each separate picture of a folder, no two of them the same."""
+    if target is None:
+        name = "3d" if layout == "separate" else stereo_name(Path("a"), layout).stem[2:]
+        target = Path(source).absolute().with_name(f"{Path(source).absolute().name}_{name}")
+    elif not is_folder(target):
+        raise VideoError(
+            f"{source}: its pictures differ in size or kind, so each one becomes a picture; "
+            f"expected a folder to put them in, got {target} (a pattern such as frame_%05d.png "
+            "as input makes a film)"
+        )
+    found: dict[Path, Path] = {}
+    for picture in pictures:
+        try:
+            suffix = suggest_suffix(picture)
+        except VideoError:  # said when it is converted
+            suffix = ".png"
+        for stem in (picture.stem, picture.name):
+            place = target / f"{stem}{suffix}"
+            place = place if layout == "separate" else stereo_name(place, layout, suffix)
+            if place not in found.values():
+                break
+        found[picture] = place
+    return found
 
 
 @contextmanager
@@ -268,13 +269,48 @@ class _Clock:
             return [self._times.popleft() for _ in range(count)]
 
 
-def _target(source: Source, target: Path | None, view: str, separate: bool) -> Path:
+def conversion_targets(source: Source, target: Path | None, layout: str) -> tuple[Path, ...]:
+    """Return the files that `convert_file` writes with these arguments.
+
+    Raises:
+        VideoError: the source is missing or unreadable.
+        ValueError: the source has no name, and `target` does not give one.
+    """
+    views = _views(layout)
+    if (pictures := separate_pictures(source)) is not None:
+        places = _picture_targets(pictures, cast(str, source), target, layout)
+        return tuple(path for picture, place in places.items()
+                     for path in conversion_targets(picture, place, layout))  # fmt: skip
+    return tuple(_target(source, target, view, len(views) > 1) for view in views)
+
+
+def _views(layout: str) -> tuple[str, ...]:
+    return ("left", "right") if layout == "separate" else (layout,)
+
+
+def makes_folder(source: Source, target: Path | None) -> bool:
+    """Tell whether `convert_file` may have to make the folder that it writes into."""
     if target is None:
-        if not isinstance(source, str | Path):
-            raise ValueError("target: expected a path, since the source is a stream without a name")
-        return stereo_name(Path(source), view, suggest_suffix(source))
-    target = Path(target)
-    return target.with_stem(f"{target.stem}_{view}") if separate else target
+        return separate_pictures(source) is not None
+    return is_folder(Path(target))
+
+
+def is_folder(target: Path) -> bool:
+    """Tell whether a target is a folder, there already or to be made."""
+    return os.path.isdir(target) or not target.suffix
+
+
+def _target(source: Source, target: Path | None, view: str, separate: bool) -> Path:
+    target = None if target is None else Path(target)
+    folder = target is not None and is_folder(target)
+    if target is not None and folder and image_paths(source) is not None:
+        target, folder = target / SEQUENCE_NAME, False
+    if target is not None and not folder:
+        return target.with_stem(f"{target.stem}_{view}") if separate else target
+    if not isinstance(source, str | Path):
+        raise ValueError("target: expected a path, since the source is a stream without a name")
+    named = stereo_name(Path(source), view, suggest_suffix(source))
+    return named if target is None else target / named.name
 
 
 def _size(info: VideoInfo, view: str) -> tuple[int, int]:

@@ -14,8 +14,7 @@ from .fill import Inpainter
 from .pipeline import ConvertOptions, StereoPipeline, show
 from .types import Video
 from .video_io import DecodeOptions, Source, VideoError, VideoWriter, probe, read_frames
-from .video_io.containers import check_suffix
-from .video_io.target import check_free, refuse_sources
+from .video_io.target import check_targets
 
 ROWS = ("anaglyph", "depth", "mask")
 COLUMN_WIDTH = 480
@@ -56,9 +55,7 @@ def preview_sheet(
     if target is None:
         path = Path(str(source))
         target = path.with_name(f"{path.stem.replace('%', '')}_preview.png")
-    check_suffix(Path(target))
-    check_free(Path(target), overwrite)
-    refuse_sources(Path(target), [source, *depth.files])
+    check_targets([Path(target)], [source, *depth.files], overwrite)
     sheet = preview_picture(
         source, depth=depth, inpainter=inpainter, options=options, decode=decode, count=count
     )

@@ -135,8 +135,9 @@ def match_film(
 
 def _lengths(source: str | Path, depth: VideoInfo | None, film: VideoInfo) -> tuple[int, int]:
     """Return the frames of both; they are counted unless the containers' own numbers agree."""
-    if depth is not None and depth.frame_count == film.frame_count is not None:
-        return film.frame_count, film.frame_count
+    said = None if depth is None else depth.frame_count
+    if said is not None and said == film.frame_count:
+        return said, said
     return count_frames(source), 1 if film.is_image else count_frames(film.source)
 
 

@@ -8,6 +8,7 @@ from .decode_options import DecodeOptions
 from .encode import VideoWriter
 from .hdr import HdrMetadata
 from .info import VideoInfo
+from .mark import is_own
 from .mux import EncodeOptions
 from .names import stereo_name
 from .photos import separate_pictures
@@ -25,6 +26,7 @@ __all__ = [
     "VideoInfo",
     "VideoWriter",
     "count_frames",
+    "is_own",
     "probe",
     "read_frames",
     "separate_pictures",

@@ -14,6 +14,7 @@ from av.video.codeccontext import VideoCodecContext
 from torch import Tensor
 
 from .color import FULL, raw_view
+from .mark import mark_image
 from .source import NUMBER_PATTERN, VideoError
 
 _ENCODERS = {".png": "png", ".jpg": "mjpeg", ".jpeg": "mjpeg", ".webp": "libwebp"}
@@ -107,4 +108,5 @@ def _encode(pixels: Tensor, suffix: str, deep: bool) -> bytes:
     context.pix_fmt = frame.format.name
     context.time_base = Fraction(1, 25)
     context.options = _OPTIONS[encoder]
-    return b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
+    packets = [*context.encode(frame), *context.encode(None)]
+    return mark_image(b"".join(bytes(packet) for packet in packets), suffix.lower())

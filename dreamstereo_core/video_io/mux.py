@@ -24,6 +24,7 @@ from .color import FULL, LIMITED, pixel_format, resolve_matrix, rgb_to_frame
 from .containers import FORMATS
 from .hdr import encoder_options
 from .info import VideoInfo
+from .mark import TRACK
 from .matroska import scale_display_size
 from .source import Source, VideoError, image_paths, reason
 from .tracks import SourceTracks
@@ -255,6 +256,7 @@ class VideoSink:
         context.colorspace = self._matrix
         context.color_range = FULL if self._full else LIMITED
         context.options = options
+        stream.metadata.update(TRACK)
         if encode.codec == "hevc" and self._container_name in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # Apple's players refuse FFmpeg's default, hev1
         if stereo_mode is not None and self._container_name == "matroska":

@@ -69,7 +69,7 @@ def image_paths(source: Source) -> list[Path] | None:
         images = [p for p in path.iterdir() if _is_image(p)]
         if not images:
             raise VideoError(f"{path}: expected a folder of images, found none in it")
-        return sorted(images, key=_natural_key)
+        return sorted(images, key=natural_key)
     if os.path.exists(path):  # unlike Path's own, False for a name that is too long
         return None
     match = NUMBER_PATTERN.search(path.name)
@@ -91,7 +91,7 @@ def _is_image(path: Path) -> bool:
     )
 
 
-def _natural_key(path: Path) -> list[tuple[int, str]]:
+def natural_key(path: Path) -> list[tuple[int, str]]:
     """Sort frame_2 before frame_10."""
     parts = re.findall(r"\d+|\D+", path.name)
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]

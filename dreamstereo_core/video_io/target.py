@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from .containers import check_suffix
 from .source import (
     IMAGE_SUFFIXES,
     NUMBER_PATTERN,
@@ -35,6 +36,11 @@ def is_sequence(target: Path) -> bool:
     return target.suffix.lower() in IMAGE_SUFFIXES and bool(NUMBER_PATTERN.search(target.name))
 
 
+def is_there(target: Path) -> bool:
+    """Tell whether a target is there already; of numbered images, one of them."""
+    return bool(numbered(target)) if is_sequence(target) else os.path.exists(target)
+
+
 def check_free(target: Path, overwrite: bool) -> None:
     """Require a name that may be written.
 
@@ -49,7 +55,7 @@ def check_free(target: Path, overwrite: bool) -> None:
                     f"{target}: {taken[0].name} exists already; allow overwriting or choose "
                     "another name"
                 )
-        elif target.is_dir():
+        elif os.path.isdir(target):
             raise VideoError(f"{target}: expected a file name, this is a folder")
         elif target.exists() and not overwrite:
             raise VideoError(f"{target}: exists already; allow overwriting or choose another name")
@@ -63,6 +69,10 @@ def refuse_sources(target: Path, sources: Iterable[Source]) -> None:
     Raises:
         VideoError: it is one of them.
     """
+    sources = list(sources)
+    folder = _identity(target.parent) if is_sequence(target) else None
+    if folder is not None and any(_identity(source) == folder for source in sources):
+        raise VideoError(f"{target}: expected another folder than the one that is read")
     targets = {_identity(path) for path in (numbered(target) or [target])} - {None}
     if not targets:
         return
@@ -82,6 +92,28 @@ def numbered(target: Path) -> list[Path]:
         return image_paths(target) or []
     except VideoError:
         return []
+
+
+def check_targets(
+    targets: Iterable[Path],
+    sources: Iterable[Source],
+    overwrite: bool,
+    *,
+    new_folder: bool = False,
+) -> None:
+    """Require targets that can be written, before any work; `new_folder`: theirs will be made.
+
+    Raises:
+        VideoError: one has a suffix that is not written, no folder, exists already, or is what is
+            read.
+    """
+    sources = list(sources)
+    for target in targets:
+        check_suffix(target)
+        refuse_sources(target, sources)
+        check_free(target, overwrite)
+        if not (new_folder or is_sequence(target) or target.parent.is_dir()):
+            raise VideoError(f"{target}: cannot be created (no folder {target.parent})")
 
 
 class Claim:

@@ -201,7 +201,7 @@ class SourceTracks:
             packet = next((packet for packet in packets if packet.size), None)
         if packet is not None and codec in _COVERS:
             if self._output.format.name in ("mp4", "mov"):
-                cover = self._output.add_stream_from_template(stream)
+                cover = self._output.add_stream_from_template(stream, opaque=True)
                 cast(Any, cover).disposition = Disposition.attached_pic.value
                 packet.pts = packet.dts = 0
                 packet.stream = cover

@@ -75,7 +75,7 @@ def test_a_list_opens_no_other_file(tmp_path, name, kind):
         "m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\n{secret}\n#EXT-X-ENDLIST\n",
         "ffconcat": f"ffconcat version 1.0\nfile '{secret.name}'\n",
         "mpd": f'<?xml version="1.0"?><MPD><Period><BaseURL>{secret}</BaseURL></Period></MPD>',
-        "sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
+        "sdp": "v=0\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n",
         "imf": f'<?xml version="1.0"?><CompositionPlaylist>{secret}</CompositionPlaylist>',
     }[kind]
     path = tmp_path / name

@@ -285,7 +285,7 @@ def test_numbered_images(tmp_path):
     assert content(target) == 3
     with pytest.raises(VideoError, match=r"f_001.png exists already"):
         VideoWriter(target, INFO, 64, 48)
-    with pytest.raises(VideoError, match="is what is read"):
+    with pytest.raises(VideoError, match="another folder than the one that is read"):
         VideoWriter(target, replace(INFO, source=target.parent), 64, 48, overwrite=True)
     save(target, ramp(2), overwrite=True)
     assert leftovers(target.parent) == ["f_001.png", "f_002.png"]

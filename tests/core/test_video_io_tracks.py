@@ -32,7 +32,7 @@ def rich(path, subtitles=SRT, chapters=True, cover=None, attachments=()):
     """A film of two seconds with subtitles, chapters, a cover and attached files."""
     plain = film(path.with_name("plain.mkv"))
     with av.open(str(plain)) as source, av.open(str(path), "w") as output:
-        ways = {s.index: output.add_stream_from_template(s) for s in source.streams}
+        ways = {s.index: output.add_stream_from_template(s, opaque=True) for s in source.streams}
         with av.open(io.BytesIO(subtitles.encode()), format="srt") as text:
             titles = output.add_stream_from_template(text.streams[0])
             titles.metadata["language"] = "ger"
@@ -182,7 +182,9 @@ def test_a_track_without_packets_is_left_out(tmp_path, caplog, encode):
     with av.open(str(film(tmp_path / "s.mkv", ["aac", "ac3"]))) as source:
         path = tmp_path / "a.mkv"
         with av.open(str(path), "w") as output:
-            ways = [output.add_stream_from_template(stream) for stream in source.streams]
+            ways = [
+                output.add_stream_from_template(stream, opaque=True) for stream in source.streams
+            ]
             for packet in source.demux():
                 if packet.size and packet.stream_index < 2:
                     packet.stream = ways[packet.stream_index]
@@ -255,7 +257,7 @@ def test_one_wrong_stamp_is_replaced(tmp_path, wrong):
     good = film(tmp_path / "a.mkv", ["ac3"])
     bad = tmp_path / "bad.mkv"
     with av.open(str(good)) as source, av.open(str(bad), "w") as output:
-        ways = [output.add_stream_from_template(stream) for stream in source.streams]
+        ways = [output.add_stream_from_template(stream, opaque=True) for stream in source.streams]
         for number, packet in enumerate(p for p in source.demux() if p.size):
             if packet.stream_index == 1 and number % 40 == 39 and wrong is not None:
                 packet.pts = packet.dts = packet.pts + round(wrong * 1000)
