@@ -30,6 +30,7 @@ _NOT_METADATA = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 _TEXT = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text", "microdvd", "subviewer"}
 _COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 _ENOUGH = 64  # packets in which a cover comes
+_LATE = 10  # seconds by which tracks lie apart in a file, at most
 
 
 class _Track(Protocol):
@@ -174,9 +175,12 @@ class SourceTracks:
         if holds_audio(container, codec):
             if _fits(stream, container):
                 return CopiedTrack(stream, self._output)
-            if container == "matroska":  # it holds whatever has a name there
-                self._left_out.append(f"{kind} ({codec})")
-                return None
+            if container == "matroska" and stream.channels <= len(AAC_LAYOUTS):
+                _log.warning(
+                    "%s: %s: %s has no name there, it becomes AAC",
+                    *(self._target, kind, codec),
+                )
+                return AacTrack(stream, self._output)
         elif self._encode and holds_audio(container, "aac") and stream.channels <= len(AAC_LAYOUTS):
             return AacTrack(stream, self._output)
         raise VideoError(
@@ -254,14 +258,11 @@ class SourceTracks:
         with open_input(self._source) as file:
             audio = [s for s in file.streams.audio if s.codec_context is not None]
             waiting = {stream.index for stream in audio}
-            for packet in demux(file, *audio) if audio else ():
-                begin = (
-                    None if packet.pts is None else packet.pts * cast(Fraction, packet.time_base)
-                )
-                late = begin is not None and stop is not None and begin >= stop
-                if packet.size and not late and (begin is None or begin >= (start or begin)):
+            picture = _picture(file, source_name(self._source))
+            for packet, begin in TrackClock(file, picture, list(audio)).packets():
+                if (stop is None or begin < stop) and (start is None or begin >= start):
                     waiting.discard(packet.stream_index)
-                if not waiting:
+                if not waiting or (stop is not None and begin > stop + _LATE):
                     break
         return waiting
 

@@ -252,6 +252,37 @@ def test_joined_recordings_stay_in_step(tmp_path, caplog, second, name):
         assert line.startswith(f"{target}: audio stream 1")
 
 
+def test_a_range_after_a_break_has_its_sound(tmp_path):
+    path = tmp_path / "a.ts"
+    path.write_bytes(bursts(tmp_path / "1.ts") + bursts(tmp_path / "2.ts"))
+    frames = list(read_frames(path, 60, 90))
+    target = copy(path, tmp_path / "b.mp4", 60, 90, audio_start=frames[0].time)
+    light, sound = starts(target)
+    assert len(light) == 3
+    assert np.abs(np.subtract(light, sound[-3:])).max() < 0.06
+
+
+def test_sound_without_a_name_in_matroska_becomes_aac(tmp_path, caplog):
+    path = tmp_path / "a.flv"
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("flv", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        sound = output.add_stream("adpcm_swf", rate=44100, layout="mono")
+        for index in range(25):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8))
+            picture.pts, picture.time_base = index, Fraction(1, 25)
+            output.mux(video.encode(picture))
+        for at in range(0, 40960, 4096):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.int16), "s16", "mono")
+            frame.sample_rate, frame.time_base, frame.pts = 44100, Fraction(1, 44100), at
+            output.mux(sound.encode(frame))
+        output.mux(video.encode(None))
+    target = copy(path, tmp_path / "b.mkv")
+    with av.open(str(target)) as file:
+        assert file.streams.audio[0].codec_context.name == "aac"
+    assert [m for m in caplog.messages if "adpcm_swf has no name there, it becomes AAC" in m]
+
+
 @pytest.mark.parametrize("wrong", [-1.0, 400.0, None])
 def test_one_wrong_stamp_is_replaced(tmp_path, wrong):
     good = film(tmp_path / "a.mkv", ["ac3"])
