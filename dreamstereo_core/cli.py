@@ -13,7 +13,7 @@ from typing import NoReturn
 import torch
 from tqdm import tqdm
 
-from .comfort import CONVERGENCES
+from .arguments import DTYPES, add_options, frame_range, reading_options
 from .convert import Progress, conversion_targets, convert_file, makes_folder
 from .depth import DepthError, describe_models, load_depth
 from .fill import INPAINTERS, load_inpainter
@@ -21,13 +21,10 @@ from .interrupts import INTERRUPTED, LINE, interruptible, raise_if_interrupted
 from .jobs import Job, Plan, WrongUse, make_plan
 from .pipeline import FILE_LAYOUTS, ConvertOptions
 from .preview import preview_sheet
-from .scenes import DETECTORS
 from .video_io import DecodeOptions, EncodeOptions, VideoError, probe, separate_pictures
-from .video_io.decode_options import DEINTERLACING, SOURCE_EYES, SOURCE_LAYOUTS
 from .video_io.mux import AUTO, CHROMA, CODECS
 from .video_io.target import check_targets
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 WHERE_WAN_IS = (
     "wan2.1_fun_inp_1.3B_bf16.safetensors and, beside it or in ../vae, wan_2.1_vae.safetensors are "
     "at huggingface.co/Comfy-Org/Wan_2.1_ComfyUI_repackaged"
@@ -103,7 +100,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
                          "name players know)")  # fmt: skip
     convert.add_argument("--recursive", action="store_true",
                          help="look for videos in the folders of a folder, too")  # fmt: skip
-    _add_options(convert)
+    add_options(convert)
     convert.add_argument("--layout", choices=FILE_LAYOUTS, default="full_sbs", metavar="LAYOUT",
                          help=f"one of {', '.join(FILE_LAYOUTS)}")  # fmt: skip
     convert.add_argument("--codec", choices=(AUTO, *sorted(CODECS)), default=AUTO,
@@ -112,7 +109,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     convert.add_argument("--chroma", choices=CHROMA, default=EncodeOptions.chroma,
                          help="444: a colour for each pixel, for screen recordings")  # fmt: skip
     convert.add_argument("--crf", type=int, help="quality, lower is better (default: the codec's)")
-    convert.add_argument("--frames", type=_frame_range, default=(0, None), metavar="A:B",
+    convert.add_argument("--frames", type=frame_range, default=(0, None), metavar="A:B",
                          help="convert frames A up to, not including, B")  # fmt: skip
     convert.add_argument("--feather", type=int, default=ConvertOptions.feather,
                          help="width of the seam's ramp in pixels")  # fmt: skip
@@ -126,115 +123,13 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     preview.add_argument("input", metavar="INPUT", help=INPUT)
     preview.add_argument("output", metavar="OUTPUT", nargs="?", type=Path,
                          help="the PNG to write (default: INPUT_preview.png)")  # fmt: skip
-    _add_options(preview)
+    add_options(preview)
     preview.add_argument("--count", type=int, default=4, help="how many frames")
     preview.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
 
     info = commands.add_parser("info", help="versions, devices, models and where they go")
     info.set_defaults(run=_info)
     return parser, dict(commands.choices)
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--max-disparity", type=float, default=ConvertOptions.max_disparity,
-                        metavar="PERCENT", help="depth, in percent of the width")  # fmt: skip
-    parser.add_argument("--convergence", type=_convergence, default="auto",
-                        metavar=f"{'|'.join(CONVERGENCES)}|0..1",
-                        help="what lies on the screen: 0 the farthest, 1 the nearest, or found in "
-                        "each shot (auto: the subject)")  # fmt: skip
-    parser.add_argument("--max-front", type=_limit, default=ConvertOptions.max_front,
-                        metavar="PERCENT|none", help="the most that anything comes in front of "
-                        "the screen, in percent of the width")  # fmt: skip
-    parser.add_argument("--max-behind", type=_limit, default=ConvertOptions.max_behind,
-                        metavar="PERCENT|none",
-                        help="the most that anything goes behind it")  # fmt: skip
-    parser.add_argument("--floating-window", action="store_true",
-                        help="hide what one eye only sees of near things at the sides")  # fmt: skip
-    parser.add_argument("--foreground-dilation", type=int, metavar="PIXELS",
-                        help="let near things grow (default: 1 for 640 of width)")  # fmt: skip
-    parser.add_argument("--shots", choices=DETECTORS, default="auto",
-                        help="what finds the cuts; auto: histogram")  # fmt: skip
-    parser.add_argument("--keep-bars", dest="bars", action="store_false",
-                        help="give letterbox and pillarbox bars a depth, too")  # fmt: skip
-    parser.add_argument("--eye", choices=("right", "left"), default="right",
-                        help="the eye to make; the other one is the source")  # fmt: skip
-    parser.add_argument("--fill", default=INPAINTERS[0],
-                        metavar=f"{'|'.join(INPAINTERS)}|CHECKPOINT",
-                        help="inpainter, or the file of a Wan-class one")  # fmt: skip
-    parser.add_argument("--depth", default="auto", metavar="auto|embedded|MODEL|PATH",
-                        help="estimator, or a depth video or image sequence")  # fmt: skip
-    parser.add_argument("--invert-depth", action="store_true", help="supplied depth: black is near")
-    parser.add_argument("--no-steady", dest="steady", action="store_false",
-                        help="leave a MODEL's depth as it is, frame by frame")  # fmt: skip
-    parser.add_argument("--metric-depth", action="store_true",
-                        help="supplied depth: distances, large is far (EXR: metres)")  # fmt: skip
-    parser.add_argument("--download", action="store_true", help="allow a MODEL to be downloaded")
-    _add_reading(parser.add_argument_group("how INPUT is read"))
-    _add_checkpoint(parser.add_argument_group("a CHECKPOINT's options"))
-
-
-def _add_reading(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--deinterlace", choices=DEINTERLACING, default=DecodeOptions.deinterlace,
-                       help="auto: frames that are tagged as interlaced")  # fmt: skip
-    group.add_argument("--background", default=DecodeOptions.background, metavar="COLOR",
-                       help="of transparent parts: black, white, grey or RRGGBB")  # fmt: skip
-    group.add_argument("--source-eye", choices=SOURCE_EYES, default=DecodeOptions.source_eye,
-                       help="take one eye of an INPUT that is 3D already")  # fmt: skip
-    group.add_argument("--source-layout", choices=SOURCE_LAYOUTS,
-                       default=DecodeOptions.source_layout,
-                       help="how the eyes lie in it; auto: as its tags say")  # fmt: skip
-
-
-def _reading(options: argparse.Namespace) -> DecodeOptions:
-    try:
-        return DecodeOptions(
-            deinterlace=options.deinterlace,
-            background=options.background,
-            source_eye=options.source_eye,
-            source_layout=options.source_layout,
-        )
-    except ValueError as error:
-        raise WrongUse(error) from error
-
-
-def _add_checkpoint(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--vae", help="wan, distilled or a file (default: Wan's, beside CHECKPOINT)")
-    group.add_argument("--lora", type=lora_argument, action="append", default=[],
-                       metavar="FILE[:STRENGTH]", help="to merge; may be repeated")  # fmt: skip
-    group.add_argument("--context", metavar="FILE", help="an encoded prompt (default: the model's)")
-    group.add_argument(
-        "--steps", type=int, default=ConvertOptions.num_steps, help="denoising steps"
-    )
-    group.add_argument("--dilation", type=int, default=ConvertOptions.dilation, metavar="K",
-                       help="tokens kept around the holes: a K x K kernel, K odd")  # fmt: skip
-    group.add_argument("--seed", type=int, default=ConvertOptions.seed, help="of the noise")
-    group.add_argument("--device", default="auto", help="to compute on, as cuda:1")
-    group.add_argument("--dtype", choices=sorted(DTYPES), help="precision (default: the file's)")
-
-
-def lora_argument(text: str) -> tuple[str, float]:
-    """Read FILE or FILE:STRENGTH."""
-    path, colon, strength = text.rpartition(":")
-    try:
-        return (path, float(strength)) if colon else (text, 1.0)
-    except ValueError:  # the colon belongs to the path
-        return text, 1.0
-
-
-def _convergence(text: str) -> float | str:
-    return text if text in CONVERGENCES else float(text)
-
-
-def _limit(text: str) -> float | None:
-    return None if text == "none" else float(text)
-
-
-def _frame_range(text: str) -> tuple[int, int | None]:
-    start, colon, stop = text.partition(":")
-    begin, end = int(start or 0), int(stop) if stop else None
-    if not colon or begin < 0 or (end is not None and end <= begin):
-        raise ValueError(text)
-    return begin, end
 
 
 def _models(options: argparse.Namespace) -> dict:
@@ -282,7 +177,7 @@ def _convert(options: argparse.Namespace) -> int:
         encode = EncodeOptions(codec=options.codec, crf=options.crf, chroma=options.chroma)
     except ValueError as error:
         raise WrongUse(error) from error
-    decode = _reading(options)
+    decode = reading_options(options)
     plan = make_plan(
         options.names,
         options.output,
@@ -366,7 +261,7 @@ def _preview(options: argparse.Namespace) -> int:
     target = preview_sheet(
         options.input,
         options.output,
-        decode=_reading(options),
+        decode=reading_options(options),
         **_models(options),
         count=options.count,
         overwrite=options.overwrite,
