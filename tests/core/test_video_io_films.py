@@ -43,7 +43,7 @@ class TestStreams:
             for i, (width, height) in enumerate(sizes):
                 stream = output.add_stream("libx264", rate=25)
                 stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-                stream.disposition = int(av.stream.Disposition.default) if i in default else 0
+                stream.disposition = av.stream.Disposition.default.value * (i in default)
                 streams.append(stream)
             for stream, count in zip(streams, counts, strict=True):
                 for picture in plain(count, stream.height, stream.width):
