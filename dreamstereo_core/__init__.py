@@ -1,5 +1,6 @@
 """2D video to stereoscopic 3D in plain torch: depth, warp, stereo inpainting, packing."""
 
+from . import interrupts as interrupts  # first: it arms the command before torch is imported
 from .blend import blend
 from .convert import Progress, convert_file
 from .depth import DepthEstimator, load_depth
@@ -12,13 +13,14 @@ from .packing import LAYOUTS, pack_stereo
 from .pbdp import build_pair
 from .pipeline import FILE_LAYOUTS, ConvertOptions, StereoPipeline
 from .types import InpaintingPair, StereoVideo, WarpResult
-from .video_io import EncodeOptions, VideoError, VideoInfo, probe, read_frames
+from .video_io import DecodeOptions, EncodeOptions, VideoError, VideoInfo, probe, read_frames
 
 __all__ = [
     "FILE_LAYOUTS",
     "LAYOUTS",
     "ClassicInpainter",
     "ConvertOptions",
+    "DecodeOptions",
     "DepthEstimator",
     "DiffusionInpainter",
     "EncodeOptions",

@@ -13,42 +13,50 @@ from typing import NoReturn
 import torch
 from tqdm import tqdm
 
-from .comfort import CONVERGENCES
-from .convert import Progress, convert_file
+from .arguments import DTYPES, add_options, frame_range, reading_options
+from .convert import Progress, conversion_targets, convert_file, makes_folder
 from .depth import DepthError, describe_models, load_depth
 from .fill import INPAINTERS, load_inpainter
+from .interrupts import INTERRUPTED, LINE, interruptible, raise_if_interrupted
+from .jobs import Job, Plan, WrongUse, make_plan
 from .pipeline import FILE_LAYOUTS, ConvertOptions
 from .preview import preview_sheet
-from .scenes import DETECTORS
-from .video_io import EncodeOptions, VideoError
-from .video_io.mux import CODECS
+from .video_io import DecodeOptions, EncodeOptions, VideoError, probe, separate_pictures
+from .video_io.mux import AUTO, CHROMA, CODECS
+from .video_io.target import check_targets
 
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 WHERE_WAN_IS = (
     "wan2.1_fun_inp_1.3B_bf16.safetensors and, beside it or in ../vae, wan_2.1_vae.safetensors are "
     "at huggingface.co/Comfy-Org/Wan_2.1_ComfyUI_repackaged"
 )
-DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+DONE, FAILED, WRONG_USE = 0, 1, 2
+INPUT = "video, image, folder of images or frame_%%05d.png"
+NAMES = (
+    "The last of several names is OUTPUT if it is a folder or not there yet. A file that exists is "
+    "another INPUT; only after a single INPUT it is OUTPUT if dreamstereo made it, and --overwrite "
+    "replaces it. Any other file is replaced only if it is named by --output, and what is read "
+    "never is. Of several inputs, those whose result is there already are left out."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0 done, 1 could not, 2 wrong use, 130 interrupted."""
     logging.basicConfig(format="dreamstereo: %(message)s", level=logging.WARNING)
     try:
-        options = _parser().parse_args(arguments)
-        return options.run(options)
+        with interruptible():
+            options = _parse(sys.argv[1:] if arguments is None else list(arguments))
+            return options.run(options)
     except SystemExit as exit_:  # argparse has said why
         return int(exit_.code or 0)
-    except KeyboardInterrupt:
-        return _fail("interrupted; nothing was written", INTERRUPTED)
-    except _WrongUse as error:
+    except KeyboardInterrupt as stop:
+        return _fail(str(stop) or LINE, INTERRUPTED)
+    except WrongUse as error:
         return _fail(error, WRONG_USE)
-    except (VideoError, DepthError, ValueError, ImportError, OSError, MemoryError) as error:
+    except _ERRORS as error:
         return _fail(error or type(error).__name__, FAILED)
 
 
-class _WrongUse(Exception):
-    """An argument whose value makes no sense."""
+_ERRORS = (VideoError, DepthError, ValueError, ImportError, OSError, MemoryError)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -63,21 +71,45 @@ def _fail(error: object, code: int) -> int:
     return code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the arguments; options may stand before, between and after names."""
+    parser, commands = _parser()
+    if arguments and arguments[0] in commands:
+        return commands[arguments[0]].parse_intermixed_args(arguments[1:])
+    return parser.parse_args(arguments)
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the parser and those of the commands."""
     formatter = argparse.ArgumentDefaultsHelpFormatter
     parser = _Parser("dreamstereo", description="Turn 2D video into stereoscopic 3D.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
 
     convert = commands.add_parser(
-        "convert", help="convert a video, image or image sequence", formatter_class=formatter
+        "convert",
+        help="convert videos, images or image sequences",
+        formatter_class=formatter,
+        usage="dreamstereo convert INPUT... [OUTPUT] [options]",
+        epilog=NAMES,
     )
     convert.set_defaults(run=_convert)
-    _add_input(convert, "the file to write (default: beside INPUT, under a name players know)")
+    convert.add_argument("names", metavar="INPUT", nargs="+",
+                         help=f"{INPUT}, folder of videos; after them perhaps OUTPUT")  # fmt: skip
+    convert.add_argument("-o", "--output", metavar="OUTPUT", help="the file to write, numbered "
+                         "images (frame_%%05d.png), or a folder (default: beside INPUT, under a "
+                         "name players know)")  # fmt: skip
+    convert.add_argument("--recursive", action="store_true",
+                         help="look for videos in the folders of a folder, too")  # fmt: skip
+    add_options(convert)
     convert.add_argument("--layout", choices=FILE_LAYOUTS, default="full_sbs", metavar="LAYOUT",
                          help=f"one of {', '.join(FILE_LAYOUTS)}")  # fmt: skip
-    convert.add_argument("--codec", choices=sorted(CODECS), default="h264", help="video codec")
+    convert.add_argument("--codec", choices=(AUTO, *sorted(CODECS)), default=AUTO,
+                         help="video codec; auto: h264 for 8 bits and up to 4096 pixels, else "
+                         "hevc")  # fmt: skip
+    convert.add_argument("--chroma", choices=CHROMA, default=EncodeOptions.chroma,
+                         help="444: a colour for each pixel, for screen recordings")  # fmt: skip
     convert.add_argument("--crf", type=int, help="quality, lower is better (default: the codec's)")
-    convert.add_argument("--frames", type=_frame_range, default=(0, None), metavar="A:B",
+    convert.add_argument("--frames", type=frame_range, default=(0, None), metavar="A:B",
                          help="convert frames A up to, not including, B")  # fmt: skip
     convert.add_argument("--feather", type=int, default=ConvertOptions.feather,
                          help="width of the seam's ramp in pixels")  # fmt: skip
@@ -88,92 +120,16 @@ def _parser() -> argparse.ArgumentParser:
         "preview", help="sample frames: anaglyph, depth, occlusion mask", formatter_class=formatter
     )
     preview.set_defaults(run=_preview)
-    _add_input(preview, "the PNG to write (default: INPUT_preview.png)")
+    preview.add_argument("input", metavar="INPUT", help=INPUT)
+    preview.add_argument("output", metavar="OUTPUT", nargs="?", type=Path,
+                         help="the PNG to write (default: INPUT_preview.png)")  # fmt: skip
+    add_options(preview)
     preview.add_argument("--count", type=int, default=4, help="how many frames")
     preview.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
 
     info = commands.add_parser("info", help="versions, devices, models and where they go")
     info.set_defaults(run=_info)
-    return parser
-
-
-def _add_input(parser: argparse.ArgumentParser, output: str) -> None:
-    parser.add_argument("input", metavar="INPUT", help="video, image, folder or frame_%%05d.png")
-    parser.add_argument("output", metavar="OUTPUT", nargs="?", type=Path, help=output)
-    parser.add_argument("--max-disparity", type=float, default=ConvertOptions.max_disparity,
-                        metavar="PERCENT", help="depth, in percent of the width")  # fmt: skip
-    parser.add_argument("--convergence", type=_convergence, default="auto",
-                        metavar=f"{'|'.join(CONVERGENCES)}|0..1",
-                        help="what lies on the screen: 0 the farthest, 1 the nearest, or found in "
-                        "each shot (auto: the subject)")  # fmt: skip
-    parser.add_argument("--max-front", type=_limit, default=ConvertOptions.max_front,
-                        metavar="PERCENT|none", help="the most that anything comes in front of "
-                        "the screen, in percent of the width")  # fmt: skip
-    parser.add_argument("--max-behind", type=_limit, default=ConvertOptions.max_behind,
-                        metavar="PERCENT|none",
-                        help="the most that anything goes behind it")  # fmt: skip
-    parser.add_argument("--floating-window", action="store_true",
-                        help="hide what one eye only sees of near things at the sides")  # fmt: skip
-    parser.add_argument("--foreground-dilation", type=int, metavar="PIXELS",
-                        help="let near things grow (default: 1 for 640 of width)")  # fmt: skip
-    parser.add_argument("--shots", choices=DETECTORS, default="auto",
-                        help="what finds the cuts; auto: histogram")  # fmt: skip
-    parser.add_argument("--keep-bars", dest="bars", action="store_false",
-                        help="give letterbox and pillarbox bars a depth, too")  # fmt: skip
-    parser.add_argument("--eye", choices=("right", "left"), default="right",
-                        help="the eye to make; the other one is the source")  # fmt: skip
-    parser.add_argument("--fill", default=INPAINTERS[0],
-                        metavar=f"{'|'.join(INPAINTERS)}|CHECKPOINT",
-                        help="inpainter, or the file of a Wan-class one")  # fmt: skip
-    parser.add_argument("--depth", default="auto", metavar="auto|embedded|MODEL|PATH",
-                        help="estimator, or a depth video or image sequence")  # fmt: skip
-    parser.add_argument("--invert-depth", action="store_true", help="supplied depth: black is near")
-    parser.add_argument("--no-steady", dest="steady", action="store_false",
-                        help="leave a MODEL's depth as it is, frame by frame")  # fmt: skip
-    parser.add_argument("--metric-depth", action="store_true",
-                        help="supplied depth: distances, large is far (EXR: metres)")  # fmt: skip
-    parser.add_argument("--download", action="store_true", help="allow a MODEL to be downloaded")
-    _add_checkpoint(parser.add_argument_group("a CHECKPOINT's options"))
-
-
-def _add_checkpoint(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--vae", help="wan, distilled or a file (default: Wan's, beside CHECKPOINT)")
-    group.add_argument("--lora", type=lora_argument, action="append", default=[],
-                       metavar="FILE[:STRENGTH]", help="to merge; may be repeated")  # fmt: skip
-    group.add_argument("--context", metavar="FILE", help="an encoded prompt (default: the model's)")
-    group.add_argument(
-        "--steps", type=int, default=ConvertOptions.num_steps, help="denoising steps"
-    )
-    group.add_argument("--dilation", type=int, default=ConvertOptions.dilation, metavar="K",
-                       help="tokens kept around the holes: a K x K kernel, K odd")  # fmt: skip
-    group.add_argument("--seed", type=int, default=ConvertOptions.seed, help="of the noise")
-    group.add_argument("--device", default="auto", help="to compute on, as cuda:1")
-    group.add_argument("--dtype", choices=sorted(DTYPES), help="precision (default: the file's)")
-
-
-def lora_argument(text: str) -> tuple[str, float]:
-    """Read FILE or FILE:STRENGTH."""
-    path, colon, strength = text.rpartition(":")
-    try:
-        return (path, float(strength)) if colon else (text, 1.0)
-    except ValueError:  # the colon belongs to the path
-        return text, 1.0
-
-
-def _convergence(text: str) -> float | str:
-    return text if text in CONVERGENCES else float(text)
-
-
-def _limit(text: str) -> float | None:
-    return None if text == "none" else float(text)
-
-
-def _frame_range(text: str) -> tuple[int, int | None]:
-    start, colon, stop = text.partition(":")
-    begin, end = int(start or 0), int(stop) if stop else None
-    if not colon or begin < 0 or (end is not None and end <= begin):
-        raise ValueError(text)
-    return begin, end
+    return parser, dict(commands.choices)
 
 
 def _models(options: argparse.Namespace) -> dict:
@@ -196,7 +152,7 @@ def _models(options: argparse.Namespace) -> dict:
             seed=options.seed,
         )
     except ValueError as error:
-        raise _WrongUse(error) from error
+        raise WrongUse(error) from error
     depth = load_depth(
         options.depth,
         allow_download=options.download,
@@ -218,35 +174,94 @@ def _models(options: argparse.Namespace) -> dict:
 
 def _convert(options: argparse.Namespace) -> int:
     try:
-        encode = EncodeOptions(codec=options.codec, crf=options.crf)
+        encode = EncodeOptions(codec=options.codec, crf=options.crf, chroma=options.chroma)
     except ValueError as error:
-        raise _WrongUse(error) from error
+        raise WrongUse(error) from error
+    decode = reading_options(options)
+    plan = make_plan(
+        options.names,
+        options.output,
+        options.layout,
+        recursive=options.recursive,
+        overwrite=options.overwrite,
+    )
+    for source, reason in plan.skipped.items():
+        print(f"dreamstereo: {source}: left out ({reason})", file=sys.stderr)
+    for reason in plan.refused:
+        _fail(reason, FAILED)
+    if not plan.batch:
+        _check(plan.jobs[0], options, decode)
+    elif not plan.jobs:
+        return _end(plan, 0)
     models = _models(options)
+    if len(plan.jobs) > 1 and models["depth"].files:
+        raise WrongUse(f"depth: {options.depth} belongs to one film, got {len(plan.jobs)}")
+    return _convert_all(plan, options, encode, models | {"decode": decode})
+
+
+def _check(job: Job, options: argparse.Namespace, decode: DecodeOptions) -> None:
+    """Refuse what cannot be done before a model is loaded."""
+    if separate_pictures(job.source) is None:
+        probe(job.source, decode)
+    targets = conversion_targets(job.source, job.target, options.layout)
+    new_folder = makes_folder(job.source, job.target)
+    check_targets(targets, [job.source], options.overwrite, new_folder=new_folder)
+
+
+def _convert_all(
+    plan: Plan, options: argparse.Namespace, encode: EncodeOptions, models: dict
+) -> int:
+    """Convert one after the other; of several, a failure does not stop the others."""
+    failed = done = 0
+    for job in plan.jobs:
+        try:
+            written = _convert_one(job, options, encode, models)
+        except _ERRORS as error:
+            if not plan.batch:
+                raise
+            failed += 1
+            _fail(error or type(error).__name__, FAILED)
+            continue
+        except KeyboardInterrupt:
+            line = f"interrupted; {done} of {len(plan.jobs)} are done" if plan.batch else LINE
+            raise KeyboardInterrupt(line) from None
+        done += 1
+        if not options.quiet:
+            print(*written, sep="\n", flush=True)
+    return _end(plan, failed)
+
+
+def _end(plan: Plan, failed: int) -> int:
+    return FAILED if failed or plan.refused else DONE
+
+
+def _convert_one(
+    job: Job, options: argparse.Namespace, encode: EncodeOptions, models: dict
+) -> tuple[Path, ...]:
     # disable=None: no bar where stderr is no terminal.
     with tqdm(unit="frame", disable=True if options.quiet else None) as bar:
 
         def show_progress(progress: Progress) -> None:
+            raise_if_interrupted()
             bar.total = progress.total
             bar.update(progress.done - bar.n)
 
-        written = convert_file(
-            options.input,
-            options.output,
+        return convert_file(
+            job.source,
+            job.target,
             **models,
             encode=encode,
             frames=options.frames,
             overwrite=options.overwrite,
             on_progress=show_progress,
         )
-    if not options.quiet:
-        print(*written, sep="\n")
-    return DONE
 
 
 def _preview(options: argparse.Namespace) -> int:
     target = preview_sheet(
         options.input,
         options.output,
+        decode=reading_options(options),
         **_models(options),
         count=options.count,
         overwrite=options.overwrite,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections import deque
@@ -9,8 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
+from functools import partial
+from itertools import chain, count
 from pathlib import Path
+from threading import Lock
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -22,6 +26,7 @@ from .packing import packed_size
 from .pipeline import ConvertOptions, StereoPipeline, show
 from .types import StereoVideo
 from .video_io import (
+    DecodeOptions,
     EncodeOptions,
     Frame,
     Source,
@@ -30,11 +35,18 @@ from .video_io import (
     VideoWriter,
     probe,
     read_frames,
+    separate_pictures,
     stereo_name,
     suggest_suffix,
 )
+from .video_io.source import image_paths
+from .video_io.target import check_targets
 
 PREVIEW_WIDTH = 512
+SEQUENCE_NAME = "frame_%05d.png"
+"""Of images that come from images and go to a folder."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,6 +84,7 @@ def convert_file(
     inpainter: Inpainter,
     options: ConvertOptions | None = None,
     encode: EncodeOptions | None = None,
+    decode: DecodeOptions | None = None,
     frames: tuple[int, int | None] = (0, None),
     overwrite: bool = False,
     metadata: Mapping[str, str] | None = None,
@@ -79,40 +92,57 @@ def convert_file(
 ) -> tuple[Path, ...]:
     """Convert a video, an image or an image sequence; sound and time stamps are kept.
 
+    The images of a folder are a film, unless their sizes or kinds differ: then each one is
+    converted by itself.
+
     Args:
         source: path, folder of images, printf pattern or binary stream.
-        target: the file to write; None puts it beside the source under a name that players
-            understand.
+        target: the file to write, or numbered images (frame_%05d.png). A folder takes a film under
+            a name that players understand, images as `SEQUENCE_NAME`, and separate images under
+            names like the film's; None puts the file, or their folder, beside the source.
         depth: from `load_depth`.
         inpainter: from `load_inpainter`.
         options: how deep, which eye, which layout.
         encode: codec and quality.
+        decode: how to read the source.
         frames: first frame and the one to stop before.
         overwrite: replace an existing file.
         metadata: entries for the container.
         on_progress: called after each chunk; what it raises stops the conversion.
 
     Returns:
-        The file written; left and right for the layout "separate".
+        The files written: one, or one for each separate image; for the layout "separate" left and
+        right.
 
     Raises:
-        VideoError: the source cannot be read or the target cannot be written. Nothing is left under
-            the target's name.
+        VideoError: the source cannot be read, or the target cannot be written or is what is read.
+            Nothing is left under the target's name.
+        DepthError: a supplied depth does not fit the film.
         ValueError: an option is wrong.
     """
     options = options or ConvertOptions()
-    info = probe(source)
-    views = ("left", "right") if options.layout == "separate" else (options.layout,)
-    targets = tuple(_target(source, target, view, len(views) > 1) for view in views)
+    views = _views(options.layout)
+    targets = conversion_targets(source, target, options.layout)
+    into_folder = makes_folder(source, target)
+    check_targets(targets, [source, *depth.files], overwrite, new_folder=into_folder)
+    if (pictures := separate_pictures(source)) is not None:
+        targets[0].parent.mkdir(parents=True, exist_ok=True)
+        each = partial(convert_file, inpainter=inpainter, options=options, encode=encode,
+                       decode=decode, metadata=metadata, overwrite=overwrite)  # fmt: skip
+        places = _picture_targets(pictures, cast(str, source), target, options.layout)
+        return _convert_pictures(list(places.items()), each, depth, frames, on_progress)
+    info = probe(source, decode)
+    if into_folder:
+        targets[0].parent.mkdir(parents=True, exist_ok=True)
     start, stop = frames
-    source_frames = read_frames(source, start, stop)
+    source_frames = read_frames(source, start, stop, decode)
     first = next(source_frames, None)
     if first is None:
         raise VideoError(f"{source}: has no frame in the range {start}:{stop or ''}")
     # A constant rate is assumed for the sound's end only, and only where the film is cut short.
     audio_stop = None if stop is None else first.time + (stop - start) / info.frame_rate
-    pipeline = StereoPipeline(depth, inpainter, options)
     clock = _Clock(chain([first], source_frames))
+    pipeline = StereoPipeline(depth.for_film(info, stop, clock.times()), inpainter, options)
     begin = time.monotonic()
     with ExitStack() as stack, _a_core_for_the_codecs():
         writers = []
@@ -143,6 +173,64 @@ def convert_file(
     return targets
 
 
+def _convert_pictures(
+    pictures: list[tuple[Path, Path]],
+    convert: Callable[..., tuple[Path, ...]],
+    depth: DepthEstimator,
+    frames: tuple[int, int | None],
+    on_progress: Callable[[Progress], None] | None,
+) -> tuple[Path, ...]:
+    """Convert each picture by itself; one that cannot be read does not keep the others waiting."""
+    begin = time.monotonic()
+    chosen = pictures[slice(*frames)]
+    _log.warning("%d pictures of different sizes or kinds: each one by itself", len(chosen))
+    written: list[Path] = []
+    failures: list[str] = []
+    for done, (picture, target) in enumerate(chosen):
+
+        def report(progress: Progress, done: int = done) -> None:
+            if on_progress:
+                seconds = time.monotonic() - begin
+                on_progress(Progress(done + 1, len(chosen), seconds, progress.picture))
+
+        try:
+            written += convert(picture, target, depth=depth.from_frame(done), on_progress=report)
+        except VideoError as error:
+            failures.append(str(error))
+    if failures:
+        raise VideoError(f"{len(failures)} of {len(chosen)} pictures were left out: "
+                         + "; ".join(failures[:5]))  # fmt: skip
+    return tuple(written)
+
+
+def _picture_targets(
+    pictures: list[Path], source: str | Path, target: Path | None, layout: str
+) -> dict[Path, Path]:
+    """Return the target of each separate picture of a folder, no two of them the same."""
+    if target is None:
+        name = "3d" if layout == "separate" else stereo_name(Path("a"), layout).stem[2:]
+        target = Path(source).absolute().with_name(f"{Path(source).absolute().name}_{name}")
+    elif not is_folder(target):
+        raise VideoError(
+            f"{source}: its pictures differ in size or kind, so each one becomes a picture; "
+            f"expected a folder to put them in, got {target} (a pattern such as frame_%05d.png "
+            "as input makes a film)"
+        )
+    found: dict[Path, Path] = {}
+    for picture in pictures:
+        try:
+            suffix = suggest_suffix(picture)
+        except VideoError:  # said when it is converted
+            suffix = ".png"
+        for stem in (picture.stem, picture.name):
+            place = target / f"{stem}{suffix}"
+            place = place if layout == "separate" else stereo_name(place, layout, suffix)
+            if place not in found.values():
+                break
+        found[picture] = place
+    return found
+
+
 @contextmanager
 def _a_core_for_the_codecs() -> Iterator[None]:
     """Keep torch off one core: its idle threads spin, against the decoder's and the encoder's."""
@@ -160,23 +248,69 @@ class _Clock:
     def __init__(self, frames: Iterator[Frame]) -> None:
         self._frames = frames
         self._times: deque[Fraction] = deque()
+        self._taken = 0
+        self._lock = Lock()  # the depth runs in a thread of its own
 
     def pixels(self) -> Iterator[Tensor]:
         for frame in self._frames:
             self._times.append(frame.time)
             yield frame.pixels
 
+    def times(self) -> Iterator[Fraction]:
+        """Yield the time of each frame that was handed out and not yet taken."""
+        for index in count():
+            with self._lock:
+                time = self._times[index - self._taken]
+            yield time
+
     def take(self, count: int) -> list[Fraction]:
-        return [self._times.popleft() for _ in range(count)]
+        with self._lock:
+            self._taken += count
+            return [self._times.popleft() for _ in range(count)]
+
+
+def conversion_targets(source: Source, target: Path | None, layout: str) -> tuple[Path, ...]:
+    """Return the files that `convert_file` writes with these arguments.
+
+    Raises:
+        VideoError: the source is missing or unreadable.
+        ValueError: the source has no name, and `target` does not give one.
+    """
+    views = _views(layout)
+    if (pictures := separate_pictures(source)) is not None:
+        places = _picture_targets(pictures, cast(str, source), target, layout)
+        return tuple(path for picture, place in places.items()
+                     for path in conversion_targets(picture, place, layout))  # fmt: skip
+    return tuple(_target(source, target, view, len(views) > 1) for view in views)
+
+
+def _views(layout: str) -> tuple[str, ...]:
+    return ("left", "right") if layout == "separate" else (layout,)
+
+
+def makes_folder(source: Source, target: Path | None) -> bool:
+    """Tell whether `convert_file` may have to make the folder that it writes into."""
+    if target is None:
+        return separate_pictures(source) is not None
+    return is_folder(Path(target))
+
+
+def is_folder(target: Path) -> bool:
+    """Tell whether a target is a folder, there already or to be made."""
+    return os.path.isdir(target) or not target.suffix
 
 
 def _target(source: Source, target: Path | None, view: str, separate: bool) -> Path:
-    if target is None:
-        if not isinstance(source, str | Path):
-            raise ValueError("target: expected a path, since the source is a stream without a name")
-        return stereo_name(Path(source), view, suggest_suffix(source))
-    target = Path(target)
-    return target.with_stem(f"{target.stem}_{view}") if separate else target
+    target = None if target is None else Path(target)
+    folder = target is not None and is_folder(target)
+    if target is not None and folder and image_paths(source) is not None:
+        target, folder = target / SEQUENCE_NAME, False
+    if target is not None and not folder:
+        return target.with_stem(f"{target.stem}_{view}") if separate else target
+    if not isinstance(source, str | Path):
+        raise ValueError("target: expected a path, since the source is a stream without a name")
+    named = stereo_name(Path(source), view, suggest_suffix(source))
+    return named if target is None else target / named.name
 
 
 def _size(info: VideoInfo, view: str) -> tuple[int, int]:

@@ -13,7 +13,8 @@ from .depth import DepthEstimator
 from .fill import Inpainter
 from .pipeline import ConvertOptions, StereoPipeline, show
 from .types import Video
-from .video_io import Source, VideoError, VideoWriter, probe, read_frames
+from .video_io import DecodeOptions, Source, VideoError, VideoWriter, probe, read_frames
+from .video_io.target import check_targets
 
 ROWS = ("anaglyph", "depth", "mask")
 COLUMN_WIDTH = 480
@@ -26,6 +27,7 @@ def preview_sheet(
     depth: DepthEstimator,
     inpainter: Inpainter,
     options: ConvertOptions | None = None,
+    decode: DecodeOptions | None = None,
     count: int = 4,
     overwrite: bool = False,
 ) -> Path:
@@ -37,6 +39,7 @@ def preview_sheet(
         depth: from `load_depth`.
         inpainter: from `load_inpainter`.
         options: as for the conversion; its layout is of no use here.
+        decode: how to read the source.
         count: how many frames, at least 1.
         overwrite: replace an existing file.
 
@@ -44,14 +47,18 @@ def preview_sheet(
         The file written.
 
     Raises:
-        VideoError: the source cannot be read or the target cannot be written.
+        VideoError: the source cannot be read, or the target cannot be written or is what is read.
+        DepthError: a supplied depth does not fit the film.
         ValueError: `count` is less than 1.
     """
-    info = probe(source)
-    sheet = preview_picture(source, depth=depth, inpainter=inpainter, options=options, count=count)
+    info = probe(source, decode)
     if target is None:
         path = Path(str(source))
         target = path.with_name(f"{path.stem.replace('%', '')}_preview.png")
+    check_targets([Path(target)], [source, *depth.files], overwrite)
+    sheet = preview_picture(
+        source, depth=depth, inpainter=inpainter, options=options, decode=decode, count=count
+    )
     height, width = sheet.shape[-2:]
     with VideoWriter(target, info, width, height, overwrite=overwrite) as writer:
         writer.write(sheet, [Fraction(0)])
@@ -64,6 +71,7 @@ def preview_picture(
     depth: DepthEstimator,
     inpainter: Inpainter,
     options: ConvertOptions | None = None,
+    decode: DecodeOptions | None = None,
     count: int = 4,
 ) -> Video:
     """Return the sheet `[1, 3, h, w]` that `preview_sheet` writes; arguments and errors as there.
@@ -74,19 +82,21 @@ def preview_picture(
         raise ValueError(f"count: expected at least 1, got {count}")
     columns = []
     options = options or ConvertOptions()
-    for index, frame in _sample(source, probe(source).frame_count, count):
+    info = probe(source, decode)
+    depth = depth.for_film(info)
+    for index, frame in _sample(source, decode, count):
         pipeline = StereoPipeline(depth.from_frame(index), inpainter, options)
         for stereo in pipeline.convert([frame]):
             columns.append(torch.cat([_shrink(show(stereo, row)) for row in ROWS], dim=2))
     return torch.cat(columns, dim=3)
 
 
-def _sample(source: Source, total: int | None, count: int) -> list[tuple[int, Tensor]]:
+def _sample(source: Source, decode: DecodeOptions | None, count: int) -> list[tuple[int, Tensor]]:
     """Return `count` frames `[3, H, W]` and their numbers, the middle ones of equal parts."""
-    total = total or 1
+    total = probe(source, decode).frame_count or 1
     wanted = sorted({int((i + 0.5) * total / count) for i in range(count)})
     frames: list[tuple[int, Tensor]] = []
-    for index, frame in enumerate(read_frames(source, 0, wanted[-1] + 1)):
+    for index, frame in enumerate(read_frames(source, 0, wanted[-1] + 1, decode)):
         if index in wanted:
             frames.append((index, frame.pixels))
     if not frames:

@@ -11,7 +11,13 @@ from ..dreamstereo_core.fill import INPAINTERS
 from ..dreamstereo_core.pipeline import FILE_LAYOUTS
 from ..dreamstereo_core.scenes import DETECTORS
 from ..dreamstereo_core.types import Eye
-from ..dreamstereo_core.video_io import EncodeOptions, stereo_name
+from ..dreamstereo_core.video_io import DecodeOptions, EncodeOptions, stereo_name
+from ..dreamstereo_core.video_io.decode_options import (
+    DEINTERLACING,
+    SOURCE_EYES,
+    SOURCE_LAYOUTS,
+)
+from ..dreamstereo_core.video_io.mux import CHROMA
 from .blend import FEATHER_TOOLTIP
 from .disparity import choose_convergence, limit_inputs, strength_inputs
 from .inpaint import diffusion_inputs
@@ -22,6 +28,13 @@ from .sources import stream_source, temp_directory
 from .warp import EYE_TOOLTIP
 from .wire_types import Depth, Inpainter, schema
 
+CHROMA_TOOLTIP = "444 keeps the colour of each pixel, for screen recordings; few devices play it."
+DEINTERLACE_TOOLTIP = (
+    "auto: frames that are tagged as interlaced become whole pictures. on: all frames."
+)
+SOURCE_LAYOUT_TOOLTIP = (
+    "How the two eyes of such a film lie in it. auto: as its tags say. 2d: it is no such film."
+)
 LAYOUTS = [layout for layout in FILE_LAYOUTS if layout != "separate"]
 
 
@@ -74,11 +87,11 @@ class ConvertVideo(io.ComfyNode):
                 io.Int.Input("feather", default=4, min=0, max=64, tooltip=FEATHER_TOOLTIP),
                 io.Combo.Input(
                     "codec",
-                    options=["h264", "hevc", "av1"],
-                    default="h264",
+                    options=["auto", "h264", "hevc", "av1"],
+                    default="auto",
                     tooltip=(
-                        "h264 plays everywhere; hevc and av1 are smaller and right for widths "
-                        "above 4096."
+                        "auto: h264, which plays everywhere, for 8 bits and up to 4096 pixels; else"
+                        " hevc, since devices play no larger or deeper h264."
                     ),
                 ),
                 io.Int.Input(
@@ -100,6 +113,7 @@ class ConvertVideo(io.ComfyNode):
                 *comfort_inputs(),
                 *diffusion_inputs(),
                 *film_inputs(),
+                *reading_inputs(),
             ],
             outputs=[
                 io.Video.Output(
@@ -133,6 +147,11 @@ class ConvertVideo(io.ComfyNode):
         seed: int = 0,
         shots: str = "auto",
         bars: bool = True,
+        chroma: str = "420",
+        deinterlace: str = "auto",
+        background: str = "black",
+        source_eye: str = "both",
+        source_layout: str = "auto",
     ) -> io.NodeOutput:
         """Convert the whole film into ComfyUI's temp folder."""
         options = ConvertOptions(
@@ -158,7 +177,8 @@ class ConvertVideo(io.ComfyNode):
                 inpainter=StoppableInpainter(inpainter or inpainter_on_device(fill)),
                 options=options,
                 # Save Video writes .mp4, which does not hold a camera's PCM sound.
-                encode=EncodeOptions(codec=codec, crf=crf, audio="copy_or_aac"),
+                encode=EncodeOptions(codec=codec, crf=crf, chroma=chroma, audio="copy_or_aac"),
+                decode=DecodeOptions(deinterlace, background, source_eye, source_layout),
                 on_progress=NodeProgress(cls.hidden.unique_id),
             )
         return io.NodeOutput(InputImpl.VideoFromFile(str(path)))
@@ -203,6 +223,32 @@ def film_inputs() -> list[io.Input]:
             ),
         ),
     ]
+
+
+def reading_inputs() -> list[io.Input]:
+    """Return the inputs for films that want to be read, or written, in a way of their own."""
+    background = io.String.Input(
+        "background",
+        default=DecodeOptions.background,
+        optional=True,
+        tooltip="What transparent parts lie on: black, white, grey or RRGGBB.",
+    )
+    inputs = [
+        _choice("chroma", CHROMA, CHROMA_TOOLTIP),
+        _choice("deinterlace", DEINTERLACING, DEINTERLACE_TOOLTIP),
+        background,
+        _choice("source_eye", SOURCE_EYES, "Of a film that is 3D already: the eye to begin with."),
+        _choice("source_layout", SOURCE_LAYOUTS, SOURCE_LAYOUT_TOOLTIP),
+    ]
+    for item in inputs:
+        item.advanced = True  # an argument in newer cores only, so an attribute
+    return inputs
+
+
+def _choice(name: str, options: tuple[str, ...], tooltip: str) -> io.Input:
+    return io.Combo.Input(
+        name, options=list(options), default=options[0], optional=True, tooltip=tooltip
+    )
 
 
 def temp_target(layout: str) -> Path:

@@ -31,7 +31,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from dreamstereo_core import ClassicInpainter, Inpainter, VideoError, blend, load_depth
-from dreamstereo_core.cli import lora_argument
+from dreamstereo_core.arguments import lora_argument
 from dreamstereo_core.depth import DepthError
 from dreamstereo_core.fill import INPAINTERS, RefinedInpainter, load_inpainter
 from dreamstereo_core.masks import wide_parts

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import copy
+from fractions import Fraction
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +16,7 @@ from ..checks import check_frames
 from ..scenes import ShotDetector
 from ..segments import split_film
 from ..types import InverseDepth, Video
+from ..video_io import Source, VideoInfo
 from .stream import DepthFrame, stream_depth
 from .upsample import upsample_inverse_depth
 
@@ -38,8 +41,25 @@ class DepthEstimator(Protocol):
         """Whether `predict` takes whole frames; else only what letterbox bars enclose."""
         return self.normalized
 
+    @property
+    def files(self) -> tuple[Source, ...]:
+        """The files that are read while it predicts; models have none."""
+        return ()
+
     def from_frame(self, index: int) -> DepthEstimator:
         """Return the estimator for a film that begins at its frame `index`; models need none."""
+        return self
+
+    def for_film(
+        self, film: VideoInfo, stop: int | None = None, times: Iterator[Fraction] | None = None
+    ) -> DepthEstimator:
+        """Return the estimator for this film up to its frame `stop`; models need none.
+
+        `times` gives the time of each frame that is converted, in seconds of the film's clock.
+
+        Raises:
+            DepthError: a supplied depth does not fit the film.
+        """
         return self
 
     def predict(
@@ -88,6 +108,19 @@ class WrappedDepth(DepthEstimator):
         """Return the same around the wrapped estimator from that frame on."""
         wrapper = copy(self)
         wrapper.estimator = self.estimator.from_frame(index)
+        return wrapper
+
+    @property
+    def files(self) -> tuple[Source, ...]:
+        """As of the wrapped estimator."""
+        return self.estimator.files
+
+    def for_film(
+        self, film: VideoInfo, stop: int | None = None, times: Iterator[Fraction] | None = None
+    ) -> DepthEstimator:
+        """Return the same around the wrapped estimator for this film."""
+        wrapper = copy(self)
+        wrapper.estimator = self.estimator.for_film(film, stop, times)
         return wrapper
 
     def flush(self, state: Any) -> Tensor:

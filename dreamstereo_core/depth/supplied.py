@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -13,15 +15,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..types import Video
-from ..video_io import probe, read_frames
+from ..video_io import Frame, Source, VideoInfo, probe, read_frames
 from ..video_io.source import image_paths
+from .colored import check_grey
 from .edges import deband
 from .estimator import DepthError, DepthEstimator, invert_meters
+from .film_match import FilmMatch, match_film
 from .float_images import is_float, read_floats
 from .inversion import InversionGuess
 
 _log = logging.getLogger(__name__)
 _LEVEL = 1 / 255  # between two values of an 8-bit file
+_SAME_SHAPE = 0.03  # sizes are rounded to whole blocks by some tools
+_LOOKED_AT = 8  # frames, before any work
 _NEAREST = 1 / 65535  # smallest distance in an integer file, whose unit is unknown
 
 
@@ -38,9 +44,11 @@ class _Position:
 class SuppliedDepth(DepthEstimator):
     """Read inverse depth from a file: values / largest value as they are, 1 = near.
 
-    The first channel counts; of an EXR, R, Y, or a Z that is alone. A frame belongs to the video's
-    frame of the same number, the file's own rate is ignored. A file that is longer than the video
-    is used as far as the video goes; one that is shorter is an error. One image serves every frame.
+    It is grey, one channel, or red only; of an EXR, a channel whose last part is Z, depth, V or Y,
+    else grey RGB. A colour map is refused. A frame belongs to the video's
+    frame of the same number; `for_film` compares lengths, matches another rate by time, and has the
+    last depth held where a few are missing. A file that is longer than the video is used as far as
+    the video goes. One image serves every frame.
     Larger depth than the video is averaged down; smaller depth is returned as it is. The terraces
     of 8-bit depth become slopes. EXR and metric depth know no largest value: they get one scale per
     shot, as an estimator's. A depth that looks inverted is logged as a warning, never changed.
@@ -53,6 +61,7 @@ class SuppliedDepth(DepthEstimator):
 
     Raises:
         VideoError: the file cannot be read.
+        DepthError: it has colours.
         ValueError: both `invert` and `metric` were given.
     """
 
@@ -66,13 +75,18 @@ class SuppliedDepth(DepthEstimator):
         self._invert = invert
         self._metric = metric
         self._start = start
+        self._match = FilmMatch()
         self._float = is_float(source)
         if self._float:
-            next(read_floats(source))  # fails at the door
+            first = next(read_floats(source))  # fails at the door
+            self._shapes = {Fraction(first.shape[2], first.shape[1])}
             self._still, self._banded = image_paths(source) is None, False
         else:
             info = probe(source)
+            self._shapes = _shapes(info)
             self._still, self._banded = info.is_image, info.bit_depth == 8
+            for frame in read_frames(source, stop=_LOOKED_AT):  # fails at the door
+                check_grey(frame.pixels, self.name)
         self.normalized = not (self._float or metric)
 
     @property
@@ -80,10 +94,39 @@ class SuppliedDepth(DepthEstimator):
         """A depth file shows what the film shows, bars and all."""
         return True
 
+    @property
+    def files(self) -> tuple[Source, ...]:
+        """The depth file, folder or pattern."""
+        return (self._source,)
+
     def from_frame(self, index: int) -> SuppliedDepth:
         """Return the same depth for a film that begins at its frame `index`."""
-        start = self._start + index
-        return SuppliedDepth(self._source, invert=self._invert, metric=self._metric, start=start)
+        later = copy(self)
+        later._start = self._start + index
+        return later
+
+    def for_film(
+        self, film: VideoInfo, stop: int | None = None, times: Iterator[Fraction] | None = None
+    ) -> SuppliedDepth:
+        """Return the same depth fitted to a film, see `match_film`.
+
+        A small lack of frames and another shape are warnings.
+
+        Raises:
+            DepthError: it fits neither frame by frame nor by time.
+            VideoError: one of the two cannot be read.
+        """
+        fitted = copy(self)
+        wanted = _shapes(film)
+        if not any(abs(have / want - 1) < _SAME_SHAPE for have in self._shapes for want in wanted):
+            _log.warning(
+                "%s: its shape (%.2f wide for 1 high) is not the film's (%.2f); it is stretched to "
+                "fit, which is right only where both show the same",
+                *(self.name, max(self._shapes), max(wanted)),
+            )
+        if not self._still:
+            fitted._match = match_film(self._source, self._start, film, stop, times)
+        return fitted
 
     def predict(
         self, video: Video, state: _Position | None = None, *, new_shot: bool = False
@@ -115,11 +158,18 @@ class SuppliedDepth(DepthEstimator):
         return depth, replace(state, index=state.index + len(video))
 
     def _planes(self) -> Iterator[Tensor]:
-        """Read ``[1, h, w]`` from the start on."""
-        start = 0 if self._still else self._start
+        """Read ``[1, h, w]`` for each frame of the film from the start on."""
+        start = 0 if self._still else self._match.first(self._start)
         if self._float:
-            return read_floats(self._source, start)
-        return (frame.pixels[:1] for frame in read_frames(self._source, start))
+            planes = ((None, plane) for plane in read_floats(self._source, start))
+        else:
+            frames = read_frames(self._source, start)
+            planes = ((frame.time, self._grey(frame)) for frame in frames)
+        return self._match.fit(planes, self._start, self.name)
+
+    def _grey(self, frame: Frame) -> Tensor:
+        check_grey(frame.pixels, self.name)
+        return frame.pixels[:1]
 
     def _prepare(self, plane: Tensor, video: Video) -> Tensor:
         """Return ``[1, 1, h, w]``, near = large, no larger than the video."""
@@ -134,6 +184,12 @@ class SuppliedDepth(DepthEstimator):
         if depth.shape[2] > height or depth.shape[3] > width:
             depth = F.interpolate(depth, (height, width), mode="area")
         return depth
+
+
+def _shapes(info: VideoInfo) -> set[Fraction]:
+    """Return width / height as shown, and as stored."""
+    stored = Fraction(info.width, info.height)
+    return {stored, stored * info.pixel_aspect}
 
 
 class ClipDepth(DepthEstimator):

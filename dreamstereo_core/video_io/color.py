@@ -22,7 +22,7 @@ UNSPECIFIED = 2
 """Primaries, transfer and matrix "unspecified" in FFmpeg's numbers; for the range it is 0."""
 LIMITED, FULL = 1, 2
 
-_BICUBIC = 4
+BICUBIC = 4
 _LUMA_WEIGHTS = {  # matrix: (Kr, Kb), ITU-T H.273 table 4
     1: (0.2126, 0.0722),
     4: (0.30, 0.11),
@@ -58,7 +58,7 @@ def resolve_matrix(matrix: int, width: int, height: int) -> int:
 
 
 def frame_to_rgb(frame: VideoFrame, width: int, height: int) -> Tensor:
-    """Convert one decoded frame to RGB [3, height, width] in [0, 1]; an alpha channel is dropped.
+    """Convert one decoded frame to RGB [3, height, width] in [0, 1]; an alpha channel is left out.
 
     A frame of another size is rescaled to `width` x `height` pixels.
 
@@ -70,7 +70,7 @@ def frame_to_rgb(frame: VideoFrame, width: int, height: int) -> Tensor:
         raise ValueError(f"expected integer pixels, got floats ({name}); only depth may have them")
     bits = max(8, frame.format.components[0].bits)
     depth = "" if bits == 8 else f"{min(b for b in (10, 12, 16) if b >= bits)}le"
-    size = {"width": width, "height": height, "interpolation": _BICUBIC}
+    size = {"width": width, "height": height, "interpolation": BICUBIC}
     if frame.format.is_rgb or frame.format.has_palette:
         return _rgb_to_tensor(frame.reformat(format=f"gbrp{depth}" if depth else "rgb24", **size))
     grey = name.startswith(("gray", "ya", "mono"))
@@ -80,23 +80,26 @@ def frame_to_rgb(frame: VideoFrame, width: int, height: int) -> Tensor:
     size |= {"src_color_range": LIMITED + full, "dst_color_range": LIMITED + full}
     bits = int(depth[:-2] or 8)
     if grey:
-        (plane,) = _planes(frame.reformat(format=f"gray{depth}", **size))
-        span, offset, _ = _code_range(bits, full)
+        (plane,) = plane_views(frame.reformat(format=f"gray{depth}", **size))
+        span, offset, _ = code_range(bits, full)
         luma = (plane.astype(np.float32) - offset) * (1 / span)
         return torch.from_numpy(np.broadcast_to(luma.clip(0, 1), (3, *luma.shape)).copy())
     layout = "yuvj444p" if name.startswith("yuvj") else f"yuv444p{depth}"
     matrix = resolve_matrix(frame.colorspace, frame.width, frame.height)
-    planes = _planes(frame.reformat(format=layout, **size))
+    planes = plane_views(frame.reformat(format=layout, **size))
     return torch.from_numpy(_yuv_to_rgb(planes, matrix, full, bits))
 
 
-def rgb_to_frame(rgb: Tensor, matrix: int, full: bool, bits: int) -> VideoFrame:
-    """Convert RGB [3, H, W] in [0, 1] to a 4:2:0 frame of 8 or 10 bits, tagged with its meaning.
+def rgb_to_frame(
+    rgb: Tensor, matrix: int, full: bool, bits: int, whole_chroma: bool = False
+) -> VideoFrame:
+    """Convert RGB [3, H, W] in [0, 1] to a frame of 8 or 10 bits, tagged with its meaning.
 
-    Odd sizes grow by one row or column, a copy of the last one, since 4:2:0 wants even sizes.
+    It is 4:2:0, or 4:4:4 with `whole_chroma`. Odd sizes grow by one row or column, a copy of the
+    last one, since 4:2:0 wants even sizes.
     """
     kr, kb = _LUMA_WEIGHTS[matrix]
-    span, offset, chroma_span = _code_range(bits, full)
+    span, offset, chroma_span = code_range(bits, full)
     red, green, blue = pixels = rgb.detach().to("cpu", torch.float32).numpy().clip(0, 1)
     height, width = red.shape
     if height % 2 or width % 2:
@@ -107,12 +110,12 @@ def rgb_to_frame(rgb: Tensor, matrix: int, full: bool, bits: int) -> VideoFrame:
     term = red * kr
     luma += term
     luma += np.multiply(blue, kb, out=term)
-    frame = VideoFrame(width, height, "yuv420p" if bits == 8 else "yuv420p10le")
+    frame = VideoFrame(width, height, pixel_format(bits, whole_chroma))
     frame.colorspace, frame.color_range = matrix, FULL if full else LIMITED
-    y_plane, u_plane, v_plane = _planes(frame)
+    y_plane, u_plane, v_plane = plane_views(frame)
     for plane, color, weight in ((u_plane, blue, kb), (v_plane, red, kr)):
         color -= luma
-        chroma = _halve_chroma(color)
+        chroma = color if whole_chroma else _halve_chroma(color)
         chroma *= chroma_span / (2 - 2 * weight)
         chroma += (1 << (bits - 1)) + 0.5  # 0.5: the conversion to integers truncates
         np.copyto(plane, chroma.clip(0, (1 << bits) - 1, out=chroma), casting="unsafe")
@@ -120,6 +123,11 @@ def rgb_to_frame(rgb: Tensor, matrix: int, full: bool, bits: int) -> VideoFrame:
     luma += offset + 0.5
     np.copyto(y_plane, luma, casting="unsafe")
     return frame
+
+
+def pixel_format(bits: int, whole_chroma: bool) -> str:
+    """Return FFmpeg's name for planar YUV of 8 or 10 bits, 4:2:0 or 4:4:4."""
+    return f"yuv{444 if whole_chroma else 420}p{'' if bits == 8 else '10le'}"
 
 
 def _halve_chroma(chroma: Array) -> Array:
@@ -137,7 +145,7 @@ def _yuv_to_rgb(planes: list[Array], matrix: int, full: bool, bits: int) -> Arra
     """Convert full-size Y, U, V planes [H, W] of integers to RGB [3, H, W] in [0, 1]."""
     kr, kb = _LUMA_WEIGHTS[matrix]
     kg = 1 - kr - kb
-    span, offset, chroma_span = _code_range(bits, full)
+    span, offset, chroma_span = code_range(bits, full)
     y, blue, red = (plane.astype(np.float32) for plane in planes)
     y -= offset
     y *= 1 / span
@@ -154,7 +162,7 @@ def _yuv_to_rgb(planes: list[Array], matrix: int, full: bool, bits: int) -> Arra
     return rgb.clip(0, 1, out=rgb)
 
 
-def _code_range(bits: int, full: bool) -> tuple[int, int, int]:
+def code_range(bits: int, full: bool) -> tuple[int, int, int]:
     """Return the span and the offset of luma codes, and the span of chroma codes."""
     if full:
         return (1 << bits) - 1, 0, (1 << bits) - 1
@@ -170,13 +178,13 @@ def _rgb_to_tensor(frame: VideoFrame) -> Tensor:
         pixels = packed[:, : 3 * frame.width].reshape(frame.height, frame.width, 3)
         rgb[:] = pixels.transpose(2, 0, 1)
     else:
-        for channel, plane in zip((1, 2, 0), _planes(frame), strict=True):
+        for channel, plane in zip((1, 2, 0), plane_views(frame), strict=True):
             rgb[channel] = plane
     rgb *= 1 / ((1 << bits) - 1)
     return torch.from_numpy(rgb.clip(0, 1, out=rgb))
 
 
-def _planes(frame: VideoFrame) -> list[Array]:
+def plane_views(frame: VideoFrame) -> list[Array]:
     """Return a planar frame's planes as views [H, W] of its own memory."""
     dtype = np.uint16 if frame.format.components[0].bits > 8 else np.uint8
     views = []

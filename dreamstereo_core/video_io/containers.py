@@ -6,6 +6,7 @@ from pathlib import Path
 
 from av.audio.stream import AudioStream
 
+from .footage import open_footage
 from .source import Source, VideoError, image_paths, open_input
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
@@ -51,16 +52,21 @@ def check_suffix(target: Path) -> None:
 
 
 def suggest_suffix(source: Source) -> str:
-    """Return the suffix for a converted copy: .mp4, .mkv where its audio needs it, or an image's.
+    """Return the suffix for a converted copy: .mp4, .mkv where its tracks need it, or an image's.
 
     Raises:
         VideoError: the source is missing or unreadable.
     """
     if image_paths(source) is not None:
         return ".mp4"
-    with open_input(source) as container:
-        if container.format.name == "image2" or container.format.name.endswith("_pipe"):
+    with open_footage(source) as footage:
+        if footage.still:
             suffix = Path(source).suffix.lower() if isinstance(source, str | Path) else ".png"
             return suffix if suffix in WRITABLE_IMAGES else ".png"
-        codecs = [audio_codec(stream) for stream in container.streams.audio]
-        return ".mp4" if all(holds_audio("mp4", codec) for codec in codecs) else ".mkv"
+    with open_input(source) as container:
+        streams = container.streams
+        known = [s for s in streams.audio if s.codec_context is not None]
+        fits = all(holds_audio("mp4", audio_codec(stream)) for stream in known)
+        texts = [s.codec_context for s in streams.subtitles if s.codec_context is not None]
+        fits = fits and all(text.codec.canonical_name == "mov_text" for text in texts)
+        return ".mp4" if fits and not streams.attachments else ".mkv"

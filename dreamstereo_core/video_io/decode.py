@@ -9,19 +9,17 @@ from fractions import Fraction
 from pathlib import Path
 
 import torch
-from av import VideoFrame
 from torch import Tensor
 
+from .alpha import picture_of_alpha, read_alpha
 from .color import frame_to_rgb
-from .info import (
-    SEQUENCE_RATE,
-    Orientation,
-    decode_frames,
-    orientation,
-    stream_rate,
-    video_stream,
-)
-from .source import Source, VideoError, image_paths, open_input, source_name
+from .decode_options import DecodeOptions
+from .footage import Picture, open_footage
+from .info import SEQUENCE_RATE
+from .orientation import Orientation, orientation
+from .source import Source, VideoError, image_paths, source_name
+from .stamps import PictureClock
+from .stereo_source import Packing, chosen_packing, tagged_packing, take_eye, warn_of_stereo
 
 _log = logging.getLogger(__name__)
 
@@ -36,11 +34,17 @@ class Frame:
     """Presentation time in seconds, in the source's own clock."""
 
 
-def read_frames(source: Source, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+def read_frames(
+    source: Source,
+    start: int = 0,
+    stop: int | None = None,
+    options: DecodeOptions | None = None,
+) -> Iterator[Frame]:
     """Read the frames start <= index < stop, rotated upright, in bounded memory.
 
     A frame whose size differs from the first one's is rescaled to it. A time stamp that is missing
-    or does not grow is replaced by the previous one plus one frame duration.
+    or does not grow is replaced by the previous one plus one frame duration; one that is off a
+    constant rate by no more than the container's tick is moved onto it.
 
     Raises:
         VideoError: the source is missing, unreadable or ends before `start`.
@@ -48,56 +52,86 @@ def read_frames(source: Source, start: int = 0, stop: int | None = None) -> Iter
     """
     if start < 0 or (stop is not None and stop <= start):
         raise ValueError(f"frames: expected 0 <= start < stop, got start {start}, stop {stop}")
+    options = options or DecodeOptions()
     images = image_paths(source)
     if images is None:
-        return _read_container(source, start, stop)
+        return _read_one(source, start, stop, options)
     if start >= len(images):
         raise VideoError(f"{source}: has {len(images)} images, so none from index {start} on")
-    return _read_images(images[start:stop], start)
+    return _read_images(images[start:stop], start, options)
 
 
-def _read_images(images: list[Path], start: int) -> Iterator[Frame]:
-    upright = _Upright()
+def _read_images(images: list[Path], start: int, options: DecodeOptions) -> Iterator[Frame]:
+    upright = _Upright(options)
     for index, path in enumerate(images, start):
-        with open_input(path) as container:
-            name = source_name(path)
-            frame = next(decode_frames(container, video_stream(container, name), name))
-            yield Frame(upright.convert(frame, orientation(frame), name), index / SEQUENCE_RATE)
+        with open_footage(path, options) as footage:
+            picture = next(footage.pictures())
+            upright.turn(footage.orientation or orientation(picture.frame))
+            yield Frame(upright.convert(picture, source_name(path)), index / SEQUENCE_RATE)
 
 
-def _read_container(source: Source, start: int, stop: int | None) -> Iterator[Frame]:
-    name = source_name(source)
-    with open_input(source) as container:
-        stream = video_stream(container, name)
-        stream.thread_type = "AUTO"
-        frame_duration = 1 / stream_rate(stream)
-        upright = _Upright()
-        turned: Orientation | None = None
-        time: Fraction | None = None
+def _read_one(
+    source: Source, start: int, stop: int | None, options: DecodeOptions
+) -> Iterator[Frame]:
+    with open_footage(source, options) as footage:
+        upright = _Upright(options)
+        clock, steady = PictureClock(footage.may_jump), _Steady(footage.rate, footage.time_base)
         index = -1
-        for index, frame in enumerate(decode_frames(container, stream, name)):
-            stamp = None if frame.pts is None else frame.pts * (stream.time_base or 1)
-            if time is not None and (stamp is None or stamp <= time):
-                stamp = time + frame_duration
-            time = Fraction(stamp or 0)
-            turned = turned or orientation(frame)
+        for index, picture in enumerate(footage.pictures()):
+            stamp = None if picture.frame.pts is None else picture.frame.pts * footage.time_base
+            time = steady.place(clock.move(stamp, 1 / footage.rate))
+            if index == 0:
+                upright.turn(footage.orientation or orientation(picture.frame))
+                tagged = tagged_packing(footage.metadata, picture.frame)
+                warn_of_stereo(tagged, options, footage.name)
+                upright.packing = chosen_packing(tagged, options, footage.name)
             if index >= start:
-                yield Frame(upright.convert(frame, turned, name), time)
+                yield Frame(upright.convert(picture, footage.name), time)
             if stop is not None and index + 1 >= stop:
                 return
         if index < start:
-            raise VideoError(f"{name}: has {index + 1} frames, so none from index {start} on")
+            raise VideoError(
+                f"{footage.name}: has {index + 1} frames, so none from index {start} on"
+            )
+
+
+class _Steady:
+    """Moves stamps of a constant rate off the container's ticks, back to where they belong."""
+
+    def __init__(self, rate: Fraction, tick: Fraction) -> None:
+        self._step, self._tick = 1 / rate, tick
+        # A rate whose steps are no whole ticks has uneven ones in the file, and there only.
+        self._on = (self._step / tick).denominator != 1
+        self._first: Fraction | None = None
+
+    def place(self, time: Fraction) -> Fraction:
+        """Return where a picture belongs; from the first one that is off the rate on, `time`."""
+        if self._first is None:
+            self._first = time
+        even = self._first + round((time - self._first) / self._step) * self._step
+        self._on = self._on and abs(even - time) <= self._tick
+        return even if self._on else time
 
 
 class _Upright:
     """Makes upright pictures of one size, the first one's."""
 
-    def __init__(self) -> None:
+    def __init__(self, options: DecodeOptions) -> None:
+        self._eye = options.source_eye
+        self._background = options.background_rgb
+        self._turned = Orientation()
         self._size: tuple[int, int] | None = None
         self._warned = False
+        self.packing: Packing | None = None
+        """Of the two eyes, where one of them is to be taken."""
 
-    def convert(self, frame: VideoFrame, turned: Orientation, name: str) -> Tensor:
-        """Return RGB [3, H, W], mirrored and turned as the display matrix says."""
+    def turn(self, turned: Orientation) -> None:
+        """Take the orientation of the pictures that follow."""
+        self._turned = turned
+
+    def convert(self, picture: Picture, name: str) -> Tensor:
+        """Return RGB [3, H, W] on the background, mirrored and turned as the picture's tags say."""
+        frame, turned = picture.frame, self._turned
         lying = turned.quarters % 2 == 1
         shown = (frame.height, frame.width) if lying else (frame.width, frame.height)
         width, height = self._size = self._size or shown
@@ -113,6 +147,15 @@ class _Upright:
             rgb = frame_to_rgb(frame, width, height)
         except ValueError as error:
             raise VideoError(f"{name}: {error}") from error
+        if picture.alpha is None:
+            alpha = read_alpha(frame, width, height)
+        else:
+            alpha = picture_of_alpha(picture.alpha, width, height)
+        if alpha is not None and alpha.min() < 1:
+            opacity, ground = torch.from_numpy(alpha), torch.tensor(self._background).view(3, 1, 1)
+            rgb = rgb.mul_(opacity).add_((1 - opacity) * ground)
         if turned.mirrored:
             rgb = rgb.flip(2)
-        return torch.rot90(rgb, turned.quarters, (1, 2)).contiguous() if turned.quarters else rgb
+        if turned.quarters:
+            rgb = torch.rot90(rgb, turned.quarters, (1, 2)).contiguous()
+        return rgb if self.packing is None else take_eye(rgb, self.packing, self._eye)

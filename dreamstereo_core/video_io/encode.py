@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -15,10 +13,11 @@ from av.error import FFmpegError
 from ..checks import check_frames
 from ..types import Video
 from .containers import WRITABLE_IMAGES, check_suffix
-from .image import ImageSink
+from .image import ImageSink, SequenceSink
 from .info import VideoInfo
 from .mux import EncodeOptions, VideoSink
 from .source import Source, VideoError, reason
+from .target import Claim, is_sequence, refuse_sources
 
 
 class VideoWriter:
@@ -50,7 +49,8 @@ class VideoWriter:
         """Open the encoder and the file, so that what cannot work fails before any work is done.
 
         Args:
-            target: .mp4, .m4v, .mov, .mkv or .webm; .png, .jpg or .webp for a single frame.
+            target: .mp4, .m4v, .mov, .mkv or .webm; .png, .jpg or .webp for a single frame, or
+                numbered from 1 (frame_%05d.png); a link is followed.
             info: the source, for its rate, tags and depth.
             width: of the frames that will come, in pixels.
             height: of the frames that will come, in pixels.
@@ -63,21 +63,25 @@ class VideoWriter:
             overwrite: replace an existing target.
 
         Raises:
-            VideoError: the target cannot be written, or not with this codec or audio.
+            VideoError: the target is the source, or cannot be written, or not with this codec or
+                audio.
         """
         self._target = Path(target)
         self._size = (width, height)
         self._last_time: Fraction | None = None
         check_suffix(self._target)
-        self._temporary = _claim(self._target, overwrite)
-        sink: ImageSink | VideoSink | None = None
+        refuse_sources(self._target, [info.source, *([] if audio_from is None else [audio_from])])
+        self._claim = Claim(self._target, overwrite)
+        sink: ImageSink | SequenceSink | VideoSink | None = None
         try:
             with _errors_of(self._target):
-                if self._target.suffix.lower() in WRITABLE_IMAGES:
-                    sink = ImageSink(self._temporary, self._target, info.bit_depth)
+                if is_sequence(self._target):
+                    sink = SequenceSink(self._claim.path, self._target, info.bit_depth)
+                elif self._target.suffix.lower() in WRITABLE_IMAGES:
+                    sink = ImageSink(self._claim.path, self._target, info.bit_depth)
                 else:
                     sink = VideoSink(
-                        self._temporary,
+                        self._claim.path,
                         self._target,
                         info,
                         (width, height),
@@ -139,34 +143,15 @@ class VideoWriter:
             raise VideoError(f"{self._target}: no frame was written")
         with _errors_of(self._target):
             self._sink.finish()
-            with open(self._temporary, "rb+") as file:
-                os.fsync(file.fileno())
-            os.replace(self._temporary, self._target)
+            self._claim.commit()
 
-    def _discard(self, sink: ImageSink | VideoSink | None) -> None:
+    def _discard(self, sink: ImageSink | SequenceSink | VideoSink | None) -> None:
         """Close everything and remove the temporary file, where there is still one."""
-        # Unlinked before closing, so that no time goes into finishing a file nobody wants; where
-        # an open file cannot be unlinked (Windows) the second attempt does it.
-        with suppress(OSError):
-            self._temporary.unlink(missing_ok=True)
+        # Unlinked before closing, so that no time goes into finishing a file nobody wants.
+        self._claim.discard()
         if sink is not None:
             sink.close()
-        with suppress(OSError):
-            self._temporary.unlink(missing_ok=True)
-
-
-def _claim(target: Path, overwrite: bool) -> Path:
-    """Create the temporary file beside the target."""
-    if target.is_dir():
-        raise VideoError(f"{target}: expected a file name, this is a folder")
-    if target.exists() and not overwrite:
-        raise VideoError(f"{target}: exists already; allow overwriting or choose another name")
-    temporary = target.with_name(f".{target.stem[:100]}.{secrets.token_hex(4)}.part")
-    try:
-        temporary.open("xb").close()
-    except OSError as error:
-        raise VideoError(f"{target}: cannot be created ({reason(error)})") from error
-    return temporary
+        self._claim.close()
 
 
 @contextmanager

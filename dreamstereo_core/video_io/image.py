@@ -1,4 +1,4 @@
-"""Writing one picture as PNG, JPEG or WebP."""
+"""Writing pictures as PNG, JPEG or WebP: one, or numbered ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from av.video.codeccontext import VideoCodecContext
 from torch import Tensor
 
 from .color import FULL, raw_view
-from .source import VideoError
+from .mark import mark_image
+from .source import NUMBER_PATTERN, VideoError
 
 _ENCODERS = {".png": "png", ".jpg": "mjpeg", ".jpeg": "mjpeg", ".webp": "libwebp"}
 _FORMATS = {"mjpeg": "yuvj444p", "libwebp": "bgra"}
@@ -32,7 +33,6 @@ class ImageSink:
         """Set the encoder up; `path` is written, `target` is what errors name."""
         self._path = path
         self._target = target
-        self._encoder = _ENCODERS[target.suffix.lower()]
         self._deep = bit_depth > 8
         self._data: bytes | None = None
 
@@ -43,11 +43,11 @@ class ImageSink:
             VideoError: it is the second one.
         """
         if self._data is not None:
-            raise VideoError(f"{self._target}: an image holds one frame, more came")
-        frame = _packed(pixels, 16 if self._deep and self._encoder == "png" else 8)
-        if self._encoder != "png":
-            frame = frame.reformat(format=_FORMATS[self._encoder], dst_color_range=FULL)
-        self._data = _encode(self._encoder, frame)
+            raise VideoError(
+                f"{self._target}: an image holds one frame, more came; numbered images have a name "
+                "like frame_%05d.png"
+            )
+        self._data = _encode(pixels, self._target.suffix, self._deep)
 
     def finish(self) -> None:
         """Write the file."""
@@ -55,6 +55,34 @@ class ImageSink:
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class SequenceSink:
+    """Writes each frame as an image of its own, numbered from 1."""
+
+    def __init__(self, folder: Path, target: Path, bit_depth: int) -> None:
+        """Set the encoder up; `folder` is written to, `target` is the pattern of the names."""
+        self._folder = folder
+        self._target = target
+        self._deep = bit_depth > 8
+        self._number = 0
+
+    def put(self, pixels: Tensor, time: Fraction) -> None:
+        """Write the picture [3, H, W]."""
+        self._number += 1
+        path = self._folder / numbered_name(self._target.name, self._number)
+        path.write_bytes(_encode(pixels, self._target.suffix, self._deep))
+
+    def finish(self) -> None:
+        """Everything is written."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+def numbered_name(pattern: str, number: int) -> str:
+    """Return the name of an image of a printf pattern: f_%03d.png and 7 give f_007.png."""
+    return NUMBER_PATTERN.sub(lambda m: f"{number:0{int(m[1] or 0)}d}", pattern, count=1)
 
 
 def _packed(pixels: Tensor, bits: int) -> VideoFrame:
@@ -70,10 +98,15 @@ def _packed(pixels: Tensor, bits: int) -> VideoFrame:
     return frame
 
 
-def _encode(encoder: str, frame: VideoFrame) -> bytes:
+def _encode(pixels: Tensor, suffix: str, deep: bool) -> bytes:
+    encoder = _ENCODERS[suffix.lower()]
+    frame = _packed(pixels, 16 if deep and encoder == "png" else 8)
+    if encoder != "png":
+        frame = frame.reformat(format=_FORMATS[encoder], dst_color_range=FULL)
     context = cast(VideoCodecContext, CodecContext.create(encoder, "w"))
     context.width, context.height = frame.width, frame.height
     context.pix_fmt = frame.format.name
     context.time_base = Fraction(1, 25)
     context.options = _OPTIONS[encoder]
-    return b"".join(bytes(packet) for packet in [*context.encode(frame), *context.encode(None)])
+    packets = [*context.encode(frame), *context.encode(None)]
+    return mark_image(b"".join(bytes(packet) for packet in packets), suffix.lower())

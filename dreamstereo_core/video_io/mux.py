@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
 import av
-from av import Packet
+from av import Packet, VideoFrame
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
-from av.error import FFmpegError
+from av.error import FFmpegError, PatchWelcomeError
 from av.video.stream import VideoStream
 from torch import Tensor
 
 from ..checks import check_choice, check_range
-from .audio import SourceAudio
-from .color import FULL, LIMITED, resolve_matrix, rgb_to_frame
+from .color import FULL, LIMITED, pixel_format, resolve_matrix, rgb_to_frame
 from .containers import FORMATS
 from .hdr import encoder_options
 from .info import VideoInfo
+from .mark import TRACK
 from .matroska import scale_display_size
 from .source import Source, VideoError, image_paths, reason
+from .tracks import SourceTracks
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,13 @@ CODECS = {
     "hevc": _Codec("libx265", 20, 51, "medium", "x265-params"),
     "av1": _Codec("libsvtav1", 26, 63, "8", "svtav1-params"),
 }
+AUTO = "auto"
+_LONG_DELAY = 3600  # seconds between decoding and showing that no encoder needs
+_FINEST = 1_000_000  # units of time in a second
+CHROMA = ("420", "444")
+_H264_SIDE = 4096
+"""Pixels: decoders in devices take no H.264 that is wider or higher, nor one of 10 bits."""
+
 _STEREO = {  # layout: (H.264 frame-packing, Matroska stereo_mode)
     "full_sbs": (3, "left_right"),
     "half_sbs": (3, "left_right"),
@@ -54,10 +66,14 @@ _STEREO = {  # layout: (H.264 frame-packing, Matroska stereo_mode)
 class EncodeOptions:
     """How to encode; None is the codec's own default (bit depth: as the source)."""
 
-    codec: str = "h264"
+    codec: str = AUTO
+    """"auto": h264 where devices play it, for 8 bits and up to 4096 pixels; else hevc. In WebM,
+    which holds neither, av1."""
     crf: int | None = None
     preset: str | None = None
     bit_depth: int | None = None
+    chroma: str = "420"
+    """"444" keeps the colour of each pixel (screen recordings, titles); few devices play it."""
     audio: str = "copy"
     """"copy": packets as they are. "copy_or_aac": AAC where the container cannot hold the codec."""
 
@@ -67,12 +83,24 @@ class EncodeOptions:
         Raises:
             ValueError: naming the one that is wrong.
         """
-        check_choice("codec", self.codec, tuple(CODECS))
+        check_choice("codec", self.codec, (AUTO, *CODECS))
         check_choice("audio", self.audio, ("copy", "copy_or_aac"))
+        check_choice("chroma", self.chroma, CHROMA)
+        if self.chroma == "444" and self.codec == "av1":
+            raise ValueError("chroma: expected 420 with the codec av1, whose encoder has no 444")
         if self.crf is not None:
-            check_range("crf", self.crf, 0, CODECS[self.codec].crf_max)
+            check_range("crf", self.crf, 0, CODECS.get(self.codec, CODECS["h264"]).crf_max)
         if self.bit_depth not in (None, 8, 10):
             raise ValueError(f"bit_depth: expected 8, 10 or None, got {self.bit_depth}")
+
+
+def resolve_codec(encode: EncodeOptions, bits: int, size: tuple[int, int], container: str) -> str:
+    """Return the codec for a film of this depth and size, as `EncodeOptions.codec` describes."""
+    if encode.codec != AUTO:
+        return encode.codec
+    if container == "webm" and encode.chroma == "420":
+        return "av1"
+    return "h264" if bits == 8 and max(size) <= _H264_SIDE else "hevc"
 
 
 class VideoSink:
@@ -89,15 +117,20 @@ class VideoSink:
     ) -> None:
         """Set the encoder up; `path` is written, `target` is what errors name."""
         self._target = target
-        self._codec = CODECS[encode.codec]
         self._container_name = FORMATS[target.suffix.lower()]
         self._encode_audio = encode.audio == "copy_or_aac"
         self._bits = encode.bit_depth or info.bit_depth
+        self._whole_chroma = encode.chroma == "444"
+        encode = replace(
+            encode, codec=resolve_codec(encode, self._bits, size, self._container_name)
+        )
+        self._codec = CODECS[encode.codec]
         self._matrix = resolve_matrix(info.color.matrix, info.width, info.height)
         self._full = info.color.range == FULL
-        self._time_base = _fine(info.time_base)
-        self._audio: SourceAudio | None = None
-        self._audio_range: tuple[Fraction | None, Fraction | None] = (None, None)
+        self._time_base = _fine(info.time_base, info.frame_rate)
+        self._tracks: SourceTracks | None = None
+        self._side_packets = self._refused = 0
+        self._range: tuple[Fraction | None, Fraction | None] = (None, None)
         self._origin: Fraction | None = None
         self._next_pts = 0
         self._path = path
@@ -111,13 +144,21 @@ class VideoSink:
             raise
 
     def add_audio(self, source: Source, start: Fraction | None, stop: Fraction | None) -> None:
-        """Take a source's audio between two times of its own clock; None: from the first frame."""
+        """Take what lies beside a source's pictures, between two times of its own clock.
+
+        None: from the first frame.
+        """
         if image_paths(source) is not None:
             return
-        self._audio = SourceAudio(
-            source, self._output, str(self._target), encode=self._encode_audio
+        self._tracks = SourceTracks(
+            source,
+            self._output,
+            str(self._target),
+            encode=self._encode_audio,
+            start=start,
+            stop=stop,
         )
-        self._audio_range = (start, stop)
+        self._range = (start, stop)
 
     def open(self, metadata: dict[str, str]) -> None:
         """Open the encoder and write the header.
@@ -125,7 +166,7 @@ class VideoSink:
         Raises:
             VideoError: the encoder refuses the preset or the size.
         """
-        titles = self._audio.metadata if self._audio else {}
+        titles = self._tracks.metadata if self._tracks else {}
         self._output.metadata.update(titles | metadata)
         if self._container_name in ("mp4", "mov"):
             # Tags beyond the standard ones need the second flag, which hides the standard ones
@@ -148,29 +189,28 @@ class VideoSink:
         """Encode one picture [3, H, W] shown at `time` of the source's clock."""
         if self._origin is None:
             self._origin = time
-            if self._audio is not None:
-                start, stop = self._audio_range
-                self._audio.start(time if start is None else start, stop)
-        frame = rgb_to_frame(pixels, self._matrix, self._full, self._bits)
+            if self._tracks is not None:
+                start, stop = self._range
+                self._tracks.start(time if start is None else start, stop)
+        frame = rgb_to_frame(pixels, self._matrix, self._full, self._bits, self._whole_chroma)
         frame.time_base = self._time_base
         # Two times that differ may fall on one tick of a coarse clock.
         frame.pts = max(round((time - self._origin) / self._time_base), self._next_pts)
         self._next_pts = frame.pts + 1
-        self._mux(self._stream.encode(frame))
+        self._mux(self._encode(frame))
 
     def finish(self) -> None:
         """Encode what waits, write the rest of the audio and the trailer."""
-        self._mux(self._stream.encode(None))
-        if self._audio is not None:
-            self._audio.mux_until(None)
+        self._mux(self._encode(None))
+        self._mux_tracks(None)
         self._output.close()
         if self._display_aspect != 1:
             scale_display_size(self._path, self._display_aspect)
 
     def close(self) -> None:
         """Let go of the files, finished or not."""
-        if self._audio is not None:
-            self._audio.close()
+        if self._tracks is not None:
+            self._tracks.close()
         with suppress(FFmpegError, OSError):  # an unfinished file is about to be removed
             self._output.close()
 
@@ -209,13 +249,14 @@ class VideoSink:
         stream = cast(VideoStream, added)
         context = stream.codec_context
         context.width, context.height = (n + n % 2 for n in size)
-        context.pix_fmt = "yuv420p" if self._bits == 8 else "yuv420p10le"
+        context.pix_fmt = pixel_format(self._bits, self._whole_chroma)
         context.sample_aspect_ratio = info.pixel_aspect
         context.color_primaries = info.color.primaries
         context.color_trc = info.color.transfer
         context.colorspace = self._matrix
         context.color_range = FULL if self._full else LIMITED
         context.options = options
+        stream.metadata.update(TRACK)
         if encode.codec == "hevc" and self._container_name in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # Apple's players refuse FFmpeg's default, hev1
         if stereo_mode is not None and self._container_name == "matroska":
@@ -224,18 +265,60 @@ class VideoSink:
             self._display_aspect = info.pixel_aspect * squeeze.get(layout or "", 1)
         return stream
 
-    def _mux(self, packets: list[Packet]) -> None:
-        """Write video packets, each after the audio that belongs before it."""
+    def _encode(self, frame: VideoFrame | None) -> list[Packet]:
+        """Encode a frame, None: flush; return what is ready."""
+        packets = self._stream.encode(frame)
         for packet in packets:
-            if self._audio is not None and packet.dts is not None:
-                self._audio.mux_until(packet.dts * self._time_base)
+            # x265 leaves the decoding time of a film of one or two pictures to chance.
+            if packet.pts is None or packet.dts is None:
+                continue
+            if not packet.pts - _LONG_DELAY / self._time_base <= packet.dts <= packet.pts:
+                packet.dts = packet.pts
+        return packets
+
+    def _mux(self, packets: list[Packet]) -> None:
+        """Write video packets, each after what belongs before it."""
+        for packet in packets:
+            if packet.dts is not None:
+                self._mux_tracks(packet.dts * self._time_base)
+            self._write(packet)
+
+    def _mux_tracks(self, time: Fraction | None) -> None:
+        """Write the packets of the other tracks that begin at or before `time`, None: all."""
+        if self._tracks is None:
+            return
+        for packet in self._tracks.packets_until(time):
+            self._side_packets += 1
+            self._write(packet)
+
+    def _write(self, packet: Packet) -> None:
+        """Mux a packet; one of sound or subtitles that the muxer refuses is left out.
+
+        The muxer sorts packets before it looks at them, so that its refusal may come late, with
+        another packet. The pictures' own are never refused.
+        """
+        try:
             self._output.mux(packet)
+        except FFmpegError as error:
+            self._refused += 1
+            about_data = isinstance(error, ValueError | PatchWelcomeError)  # not the disk
+            if not about_data or self._refused > self._side_packets:
+                raise
+            if self._refused == 1:
+                _log.warning(
+                    "%s: packets of sound or subtitles that it cannot hold are left out (%s)",
+                    *(self._target, reason(error)),
+                )
 
 
-def _fine(time_base: Fraction) -> Fraction:
-    """Return a unit of time that divides the source's, fine enough for repaired times."""
-    ticks = time_base.denominator
-    if ticks > 1_000_000:
+def _fine(time_base: Fraction, rate: Fraction) -> Fraction:
+    """Return a unit of time that divides the source's, fine enough for repaired times.
+
+    Steps of the frame rate are whole units of it, too, where that does not make it too fine.
+    """
+    both = math.lcm(time_base.denominator, rate.numerator)
+    ticks = both if both <= _FINEST else time_base.denominator
+    if ticks > _FINEST:
         return Fraction(1, 90_000)
     while ticks < 10_000:  # as FFmpeg's MP4 muxer does
         ticks *= 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from .containers import FORMATS, WRITABLE_IMAGES
 from .source import IMAGE_SUFFIXES, NUMBER_PATTERN
 
+_NAME_BYTES = 255  # that file systems allow
 _LAYOUT_TAGS = {
     "full_sbs": "LRF_Full_SBS",
     "half_sbs": "LR",
@@ -35,7 +37,7 @@ def stereo_name(source: Path, layout: str, suffix: str | None = None) -> Path:
         known = ", ".join([*_LAYOUT_TAGS, "anaglyph"])
         raise ValueError(f"layout: expected one of {known}, got {layout!r}")
     stem, own = source.stem, source.suffix.lower()
-    if source.is_dir():
+    if os.path.isdir(source):
         stem, own = source.name, ""
     elif own in IMAGE_SUFFIXES and NUMBER_PATTERN.search(stem):
         stem = re.sub(rf"[_. -]*{NUMBER_PATTERN.pattern}", "", stem) or source.parent.name
@@ -44,4 +46,12 @@ def stereo_name(source: Path, layout: str, suffix: str | None = None) -> Path:
         suffix = own if own in WRITABLE_IMAGES else ".png"
     elif suffix is None:
         suffix = own if own in FORMATS else ".mp4"
-    return source.with_name(f"{stem or 'frames'}_{tag}{suffix}")
+    ending = f"_{tag}{suffix}"
+    return source.with_name(_shortened(stem or "frames", _NAME_BYTES - len(ending)) + ending)
+
+
+def _shortened(text: str, size: int) -> str:
+    """Cut a text to so many bytes, between characters."""
+    return (
+        text if len(os.fsencode(text)) <= size else os.fsencode(text)[:size].decode(errors="ignore")
+    )

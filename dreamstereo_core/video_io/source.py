@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO, TypeAlias
+from typing import BinaryIO, TypeAlias, cast
 
 import av
 from av.container import InputContainer
@@ -17,7 +18,23 @@ from av.error import FFmpegError
 Source: TypeAlias = str | Path | BinaryIO
 """A video or image file, an open binary file, a folder of images, or a pattern (frame_%05d.png)."""
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".exr")
+_DEMUXERS = (
+    "mov matroska webm avi mpegts mpeg mpegvideo m4v h264 hevc vvc av1 obu ivf flv live_flv "
+    "kux asf asf_o ogg wtv mxf gxf nut rm dv yuv4mpegpipe gif apng swf nsv h261 h263 cavsvideo "
+    "dirac mjpeg mjpeg_2000 dnxhd vc1 vc1test flic smk bink roq film_cpk 4xm ea anm avs2 avs3 "
+    "dhav nuv pva ty cine aac ac3 aiff caf eac3 flac mp3 wav image2 ico webp webp_anim "
+    "jpegxl_anim bmp_pipe cri_pipe dds_pipe dpx_pipe exr_pipe gem_pipe gif_pipe hdr_pipe "
+    "j2k_pipe jpeg_pipe jpegls_pipe jpegxl_pipe jpegxs_pipe pam_pipe pbm_pipe pcx_pipe "
+    "pfm_pipe pgm_pipe pgmyuv_pipe pgx_pipe phm_pipe photocd_pipe png_pipe ppm_pipe psd_pipe "
+    "qdraw_pipe qoi_pipe sgi_pipe sunrast_pipe tiff_pipe vbn_pipe webp_pipe xbm_pipe xpm_pipe "
+    "xwd_pipe"
+)
+"""FFmpeg's names of what may be read: pictures in one file, never a list of other files."""
+
+IMAGE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".exr", ".tga", ".dpx"),
+    *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".ppm", ".pgm"),
+)
 NUMBER_PATTERN = re.compile(r"%(?:0(\d+))?d")
 
 
@@ -48,12 +65,12 @@ def image_paths(source: Source) -> list[Path] | None:
     if not isinstance(source, str | Path):
         return None
     path = Path(source)
-    if path.is_dir():
-        images = [p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES]
+    if os.path.isdir(path):
+        images = [p for p in path.iterdir() if _is_image(p)]
         if not images:
             raise VideoError(f"{path}: expected a folder of images, found none in it")
-        return sorted(images, key=_natural_key)
-    if path.exists():
+        return sorted(images, key=natural_key)
+    if os.path.exists(path):  # unlike Path's own, False for a name that is too long
         return None
     match = NUMBER_PATTERN.search(path.name)
     if match is None or not path.parent.is_dir():
@@ -67,10 +84,30 @@ def image_paths(source: Source) -> list[Path] | None:
     return [p for _, p in sorted(numbered)]
 
 
-def _natural_key(path: Path) -> list[tuple[int, str]]:
+def _is_image(path: Path) -> bool:
+    """Tell images from hidden files, which macOS puts beside them, and from folders."""
+    return (
+        path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+def natural_key(path: Path) -> list[tuple[int, str]]:
     """Sort frame_2 before frame_10."""
     parts = re.findall(r"\d+|\D+", path.name)
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+
+
+def check_file(path: Path) -> None:
+    """Require a file that can be read to its end: a pipe or device may never give one.
+
+    Raises:
+        VideoError: naming what it is.
+    """
+    if not os.path.exists(path):
+        raise VideoError(f"{path}: no such file")
+    if not path.is_file():
+        kind = "a folder" if path.is_dir() else "a pipe or device"
+        raise VideoError(f"{path}: expected a file, this is {kind}")
 
 
 class _SharedReader(io.RawIOBase):
@@ -106,6 +143,25 @@ class _SharedReader(io.RawIOBase):
 
 
 @contextmanager
+def open_bytes(source: Source) -> Iterator[BinaryIO]:
+    """Open a file, or a cursor of its own over a file object, for reading bytes.
+
+    Raises:
+        VideoError: it is missing, a pipe or device, or cannot be opened.
+    """
+    if not isinstance(source, str | Path):
+        yield cast(BinaryIO, _SharedReader(source))
+        return
+    check_file(Path(source))
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(Path(source).open("rb"))
+        except OSError as error:
+            raise VideoError(f"{source}: cannot be read ({reason(error)})") from error
+        yield file
+
+
+@contextmanager
 def open_input(source: Source) -> Iterator[InputContainer]:
     """Open a media file or file object for reading.
 
@@ -113,15 +169,15 @@ def open_input(source: Source) -> Iterator[InputContainer]:
         VideoError: it is missing, empty or not a media file.
     """
     name = source_name(source)
-    options = {}
+    # "file:" keeps a colon in a name from being a protocol, "none" a % from being a pattern.
+    options = {
+        "format_whitelist": ",".join(_DEMUXERS.split()),
+        "protocol_whitelist": "file",
+        "pattern_type": "none",
+    }
     if isinstance(source, str | Path):
-        path = Path(source)
-        if not path.exists():
-            raise VideoError(f"{name}: no such file")
-        # "file:" keeps a colon in a name from being a protocol, "none" a % from being a pattern.
-        file = f"file:{path}"
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            options = {"pattern_type": "none"}
+        check_file(Path(source))
+        file = f"file:{Path(source)}"
     else:
         file = _SharedReader(source)
     try:

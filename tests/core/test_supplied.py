@@ -1,5 +1,7 @@
 """Supplied depth: floats, distances, bands, what does not fit, what looks inverted."""
 
+import sys
+from dataclasses import replace
 from fractions import Fraction
 from typing import cast
 
@@ -15,12 +17,22 @@ from dreamstereo_core.bars import Bars
 from dreamstereo_core.depth import ClipDepth, DepthError
 from dreamstereo_core.depth.edges import deband
 from dreamstereo_core.preview import preview_picture
-from dreamstereo_core.video_io import VideoError, read_frames
+from dreamstereo_core.video_io import (
+    EncodeOptions,
+    VideoError,
+    count_frames,
+    probe,
+    read_frames,
+)
 
+from .picture_files import write_exr as write_channels
+from .picture_files import write_film
+from .pictures import INFO, ramp, save, times
 from .test_bars import boxed, picture
 from .test_depth import write_pngs
 
 H, W = 24, 32
+CLEAN = EncodeOptions(crf=1, preset="ultrafast")
 
 
 def write_exr(path, values, pixel_format="grayf32le"):
@@ -113,6 +125,22 @@ class TestFloats:
             load_depth("embedded", metric=True)
 
 
+def images(tmp_path, count):
+    """A film as images of which only the number matters."""
+    folder = tmp_path / f"film{count}"
+    folder.mkdir()
+    for i in range(count):
+        (folder / f"{i}.png").touch()
+    return folder
+
+
+def stepped(path, count, rate):
+    """Depth that grows by 4 of 255 with each frame."""
+    levels = torch.arange(count).view(-1, 1, 1, 1).expand(-1, 3, 12, 16) * 4 / 255
+    at = times(count, rate)
+    return save(path, levels, replace(INFO, frame_rate=Fraction(rate)), CLEAN, at)
+
+
 class TestLength:
     def test_what_is_longer_is_used_as_far_as_the_film_goes(self, tmp_path):
         folder = write_pngs(tmp_path / "d", np.full((7, H, W), 51))
@@ -125,6 +153,61 @@ class TestLength:
         pipeline = StereoPipeline(depth, ClassicInpainter(reach=(1, 2)))
         with pytest.raises(DepthError, match=r"d: expected .* got 4 for at least 6"):
             list(pipeline.convert(torch.rand(1, 3, H, W).repeat(5, 1, 1, 1)))
+
+    @pytest.mark.parametrize(("have", "whole"), [(17, 18), (119, 120), (16, 18)])
+    def test_a_few_missing_hold_the_last_one(self, tmp_path, caplog, have, whole):
+        values = np.arange(have)[:, None, None] + np.zeros((have, 3, 4))
+        film = replace(INFO, frame_count=whole, source=images(tmp_path, whole))
+        depth = load_depth(write_pngs(tmp_path / "d", values)).for_film(film)
+        made, _ = depth.predict(torch.rand(whole, 3, 3, 4))
+        levels = (made[:, 0, 2, 2] * 255).round().tolist()
+        assert levels == [*range(have), *[have - 1] * (whole - have)]
+        (line,) = caplog.messages
+        assert f"has {have} frames for {whole}; the last one is held" in line
+
+    def test_many_missing_are_refused_at_the_door(self, tmp_path):
+        film = replace(INFO, frame_count=40, source=images(tmp_path, 40))
+        depth = load_depth(write_pngs(tmp_path / "d", np.zeros((30, 4, 4))))
+        with pytest.raises(DepthError, match="each of the film's 40 frames, got 30"):
+            depth.for_film(film)
+        assert depth.for_film(film, 30)
+
+    def test_a_count_that_nobody_wrote_down_is_counted(self, tmp_path):
+        """Matroska has no number of frames; a cut download has the whole film's."""
+        for name in ("a.mkv", "a.mp4"):
+            film = save(tmp_path / name, ramp(20, 16, 16), INFO)
+            assert count_frames(film) == 20
+        assert load_depth(tmp_path / "a.mkv").for_film(probe(tmp_path / "a.mp4"))
+
+    @pytest.mark.parametrize(
+        ("rate", "count", "expected"),
+        [(12, 12, [0, 0, 1, 1, 2, 2, 3, 3]), (48, 48, [0, 2, 4, 6, 8, 10, 12, 14])],
+    )
+    def test_another_rate_is_matched_by_time(self, tmp_path, caplog, rate, count, expected):
+        path = stepped(tmp_path / "depth.mkv", count, rate)
+        film = replace(INFO, frame_rate=Fraction(24), frame_count=24, source=images(tmp_path, 24))
+        depth = load_depth(path).for_film(film)
+        made, _ = depth.predict(torch.rand(24, 3, 16, 16))
+        assert (made[:8].mean((1, 2, 3)) * 255 / 4).round().tolist() == expected
+        assert [m for m in caplog.messages if "matched by time" in m]
+        later, _ = depth.from_frame(4).predict(torch.rand(4, 3, 16, 16))
+        torch.testing.assert_close(later, made[4:8])
+        uneven = iter([Fraction(5), Fraction(11, 2), Fraction(6)])
+        made, _ = load_depth(path).for_film(film, None, uneven).predict(torch.rand(2, 3, 16, 16))
+        assert (made.mean((1, 2, 3)) * 255 / 4).round().tolist() == [0, rate / 2]
+
+    def test_equal_numbers_belong_together_whatever_the_rate(self, tmp_path, caplog):
+        path = stepped(tmp_path / "depth.mkv", 24, 10)
+        film = replace(INFO, frame_rate=Fraction(24), frame_count=24, source=images(tmp_path, 24))
+        made, _ = load_depth(path).for_film(film).predict(torch.rand(8, 3, 16, 16))
+        assert (made.mean((1, 2, 3)) * 255 / 4).round().tolist() == list(range(8))
+        assert not caplog.messages
+
+    def test_another_rate_that_is_too_short_is_refused(self, tmp_path):
+        path = stepped(tmp_path / "depth.mkv", 30, 12)
+        film = replace(INFO, frame_rate=Fraction(24), frame_count=99, source=images(tmp_path, 99))
+        with pytest.raises(DepthError, match="each of the film's 99 frames, got 30"):
+            load_depth(path).for_film(film)
 
     @pytest.mark.parametrize("size", [(12, 16), (48, 64), (30, 31)])
     def test_another_size(self, tmp_path, size):
@@ -227,3 +310,105 @@ def test_a_preview_shows_each_sample_with_its_own_depth(tmp_path):
     )
     columns = sheet[0, 0, 360:720].view(360, 4, 480).mean(dim=(0, 2))
     assert (columns * 255).tolist() == pytest.approx([30, 90, 150, 210], abs=1)
+
+
+class TestColors:
+    """Depth in false colours."""
+
+    def film(self, path, colors):
+        """A ramp of depth through a list of colours."""
+        ramp = np.linspace(0, len(colors) - 1, W)
+        table = np.array(colors, float)
+        row = np.stack([np.interp(ramp, range(len(colors)), table[:, c]) for c in range(3)], -1)
+        picture = np.broadcast_to(row, (H, W, 3)).astype(np.uint8)
+        return write_film(path, [picture] * 2, options={"crf": "4"}, pixels="yuv444p")
+
+    @pytest.mark.parametrize(
+        "colors",
+        [
+            [(0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164)],  # inferno
+            [(48, 18, 59), (70, 150, 250), (100, 250, 90), (250, 150, 40), (122, 4, 3)],  # turbo
+            [(94, 79, 162), (102, 194, 165), (255, 255, 191), (244, 109, 67), (158, 1, 66)],
+        ],
+    )
+    def test_a_colour_map_is_refused_at_the_door(self, tmp_path, colors):
+        path = self.film(tmp_path / "d.mp4", colors)
+        with pytest.raises(DepthError, match=r"d.mp4: expected depth in grey .* save the depth"):
+            load_depth(path)
+
+    @pytest.mark.parametrize("colors", [[(0, 0, 0), (255, 255, 255)], [(0, 0, 0), (255, 0, 0)]])
+    def test_grey_and_red_alone_are_read(self, tmp_path, colors):
+        depth = load_depth(self.film(tmp_path / "d.mp4", colors))
+        raw, _ = depth.predict(torch.rand(1, 3, H, W))
+        assert raw[0, 0, 4].tolist() == pytest.approx(np.linspace(0, 1, W), abs=0.08)
+
+
+class TestExrChannels:
+    """The depth among the channels of other programs."""
+
+    def channels(self, *names, dtype=np.float32):
+        other = np.random.default_rng(0).random((H, W), np.float32)
+        made = {name: other for name in ("R", "G", "B", "A")}
+        made |= {name: other for name in names[1:]}
+        return {k: v.astype(dtype) for k, v in (made | {names[0]: wall_and_box()[0]}).items()}
+
+    @pytest.mark.parametrize(
+        "names",
+        [
+            ("Z",),
+            ("depth",),
+            ("ViewLayer.Depth.Z", "ViewLayer.Normal.X", "ViewLayer.Normal.Y", "ViewLayer.Normal.Z"),
+            ("Image.V", "uv.U", "uv.V"),
+            ("a.Y", "b.X", "b.Y"),
+        ],
+    )
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32])
+    def test_the_depth_is_found_by_its_name(self, tmp_path, names, dtype):
+        path = write_channels(tmp_path / "d.exr", self.channels(*names, dtype=dtype))
+        raw, _ = load_depth(path, metric=True).predict(torch.rand(1, 3, H, W))
+        assert torch.equal(raw[0, 0], 1 / torch.from_numpy(wall_and_box()[0]))
+
+    def test_a_picture_is_no_depth(self, tmp_path):
+        random = np.random.default_rng(0)
+        channels = {name: random.random((H, W), np.float32) for name in "RGB"}
+        with pytest.raises(DepthError, match="expected depth in grey"):
+            load_depth(write_channels(tmp_path / "d.exr", channels))
+
+    def test_what_ffmpeg_would_misread_wants_openexr(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "OpenEXR", None)
+        path = write_channels(tmp_path / "d.exr", self.channels("Z"), compression=8)
+        with pytest.raises(VideoError, match=r"DWA compression; pip install dreamstereo\[exr\]"):
+            load_depth(path)
+
+    def test_damaged_headers_are_one_line(self, tmp_path):
+        data = write_channels(tmp_path / "d.exr", self.channels("x.Z")).read_bytes()
+        random = np.random.default_rng(0)
+        for _ in range(60):
+            mutant = bytearray(data)
+            for place in random.integers(4, 300, 3):
+                mutant[place] = random.integers(256)
+            path = tmp_path / "m.exr"
+            path.write_bytes(mutant)
+            try:
+                load_depth(path)
+            except (VideoError, DepthError) as error:
+                assert "\n" not in str(error)
+
+
+class TestShape:
+    """A depth of another aspect ratio."""
+
+    @pytest.mark.parametrize(
+        ("size", "aspect", "warned"),
+        [
+            ((W, H), Fraction(1), False),
+            ((W, W), Fraction(1), True),
+            ((W * 4 // 3, H), Fraction(1), True),
+            ((W * 4 // 3, H), Fraction(3, 4), False),  # anamorphic film, depth as shown
+        ],
+    )
+    def test_it_is_a_warning(self, tmp_path, caplog, size, aspect, warned):
+        path = write_film(tmp_path / "d.mp4", [np.full((H, W, 3), 99, np.uint8)] * 2)
+        film = replace(INFO, width=size[0], height=size[1], pixel_aspect=aspect, frame_count=2)
+        load_depth(path).for_film(film)
+        assert ("its shape" in caplog.text) == warned

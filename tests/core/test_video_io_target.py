@@ -2,6 +2,8 @@
 
 import errno
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -96,7 +98,7 @@ def _umask():
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch, stage):
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def fail(*_args):
+    def fail(*_args, **_options):
         raise full
 
     with (
@@ -109,7 +111,8 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch, stage):
         if stage == "trailer":
             monkeypatch.setattr(mux.VideoSink, "finish", fail)
         if stage == "rename":
-            monkeypatch.setattr(os, "replace", fail)
+            for name in ("link", "replace"):
+                monkeypatch.setattr(os, name, fail)
     assert leftovers(tmp_path) == []
 
 
@@ -128,7 +131,7 @@ def test_ffmpeg_reports_a_full_disk(tmp_path, monkeypatch):
         ("a.xyz", {}, "expected a name ending in one of .mp4"),
         ("a", {}, "expected a name ending in one of"),
         ("absent/a.mp4", {}, "cannot be created"),
-        ("a.webm", {}, "cannot hold h264 video"),
+        ("a.webm", {"encode": EncodeOptions(codec="h264")}, "cannot hold h264 video"),
         ("a.mp4", {"encode": EncodeOptions(preset="warp")}, "libx264 refuses 64x48 .*warp"),
     ],
 )
@@ -185,11 +188,119 @@ def test_wrong_frames_are_refused(tmp_path, frames, at, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"codec": "divx"}, "codec: expected one of h264, hevc, av1"),
+        ({"codec": "divx"}, "codec: expected one of auto, h264, hevc, av1"),
         ({"crf": 52}, r"crf: expected a value in \[0, 51\]"),
+        ({"chroma": "422"}, "chroma: expected one of 420, 444"),
+        ({"chroma": "444", "codec": "av1"}, "chroma: expected 420 with the codec av1"),
         ({"bit_depth": 12}, "bit_depth: expected 8, 10 or None"),
     ],
 )
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         EncodeOptions(**options)
+
+
+def content(path):
+    return len(list(read_frames(path)))
+
+
+@pytest.mark.parametrize("link", ["itself", "symlink", "hard link"])
+@pytest.mark.parametrize("audio", [False, True])
+def test_a_target_is_never_its_own_source(tmp_path, link, audio):
+    source = save(tmp_path / "a.mp4", ramp(2))
+    before, target = source.read_bytes(), source
+    if link != "itself":
+        target = tmp_path / "b.mp4"
+        target.symlink_to(source) if link == "symlink" else os.link(source, target)
+    info = replace(INFO, source="synthetic" if audio else source)
+    options = {"audio_from": source} if audio else {}
+    with pytest.raises(VideoError, match=r"exists already and is what is read \(.*a.mp4\)"):
+        VideoWriter(target, info, 64, 48, FAST, overwrite=True, **options)
+    assert source.read_bytes() == before
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_link_as_target_is_followed(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (tmp_path / "out.mp4").symlink_to(disk / "real.mp4")
+    with VideoWriter(tmp_path / "out.mp4", INFO, 64, 48, FAST) as writer:
+        writer.write(ramp(3), times(3))
+        assert len(list(disk.glob(".*.part"))) == 1
+    assert (tmp_path / "out.mp4").is_symlink()
+    assert content(disk / "real.mp4") == 3
+    save(tmp_path / "out.mp4", ramp(2), overwrite=True)
+    assert content(disk / "real.mp4") == 2
+    assert leftovers(disk) == ["real.mp4"]
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_of_two_runs_the_second_to_finish_fails(tmp_path, monkeypatch, links):
+    if not links:  # as on exFAT
+        monkeypatch.setattr(os, "link", lambda *_a, **_k: (_ for _ in ()).throw(OSError()))
+    target = tmp_path / "a.mp4"
+    with (
+        pytest.raises(VideoError, match="came up during the run; nothing was replaced"),
+        VideoWriter(target, INFO, 64, 48, FAST) as first,
+    ):
+        first.write(ramp(5), times(5))
+        save(target, ramp(2))
+    assert content(target) == 2
+    assert leftovers(tmp_path) == ["a.mp4"]
+
+
+_KILLED = """
+import os, sys
+from dreamstereo_core.video_io.target import Claim
+from pathlib import Path
+Claim(Path(sys.argv[1]), False)
+os._exit(9)
+"""
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "f_%03d.png"])
+def test_what_a_dead_run_left_is_removed_by_the_next_one(tmp_path, name):
+    target = tmp_path / name
+    subprocess.run([sys.executable, "-c", _KILLED, str(target)], check=False)
+    (dead,) = tmp_path.glob(".*.part")
+    other = tmp_path / dead.name.replace(dead.name[1], "z", 1)  # of another target
+    other.touch()
+    with (
+        pytest.raises(VideoError, match="came up during"),
+        VideoWriter(target, INFO, 64, 48, FAST) as alive,
+    ):
+        alive.write(ramp(1), times(1))
+        assert not dead.exists()
+        save(tmp_path / name, ramp(2))
+        assert len(list(tmp_path.glob(f".{target.stem}.*.part"))) == 1  # the living one's
+    assert list(tmp_path.glob(".*")) == [other]
+
+
+def test_numbered_images(tmp_path):
+    target = tmp_path / "new" / "f_%03d.png"
+    with VideoWriter(target, INFO, 64, 48, FAST) as writer:
+        writer.write(ramp(3), times(3))
+        assert not list(target.parent.glob("*.png"))
+    assert leftovers(target.parent) == ["f_001.png", "f_002.png", "f_003.png"]
+    assert content(target) == 3
+    with pytest.raises(VideoError, match=r"f_001.png exists already"):
+        VideoWriter(target, INFO, 64, 48)
+    with pytest.raises(VideoError, match="another folder than the one that is read"):
+        VideoWriter(target, replace(INFO, source=target.parent), 64, 48, overwrite=True)
+    save(target, ramp(2), overwrite=True)
+    assert leftovers(target.parent) == ["f_001.png", "f_002.png"]
+
+
+def test_numbered_images_of_a_failed_run(tmp_path):
+    with pytest.raises(RuntimeError), VideoWriter(tmp_path / "n/f_%d.jpg", INFO, 64, 48) as writer:
+        writer.write(ramp(2), times(2))
+        raise RuntimeError
+    assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["映" * 83 + ".mp4", "é" * 125 + ".mkv"])
+def test_names_are_long_in_bytes(tmp_path, name):
+    save(tmp_path / name, ramp(1))
+    assert leftovers(tmp_path) == [name]
+    with pytest.raises(VideoError, match="cannot be created"):
+        VideoWriter(tmp_path / ("xxx" + name), INFO, 64, 48)

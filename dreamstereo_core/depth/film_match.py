@@ -1,0 +1,147 @@
+"""Which depth of a file belongs to which frame of a film."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import count
+from pathlib import Path
+
+from torch import Tensor
+
+from ..video_io import VideoInfo, count_frames, probe
+from ..video_io.source import image_paths
+from .estimator import DepthError
+
+_log = logging.getLogger(__name__)
+_SAME_RATE = Fraction(1, 500)  # 23.976 and 24 are one rate, 24 and 25 are not
+
+TimedPlane = tuple[Fraction | None, Tensor]
+"""A depth ``[1, h, w]`` and its time in seconds, where the file has times."""
+
+
+@dataclass(frozen=True)
+class FilmMatch:
+    """How depth is dealt out to a film's frames; as it is made: by number, nothing held."""
+
+    rate: Fraction | None = None
+    """The film's frames per second, where depth is matched by time; None: by number."""
+    hold: int = 0
+    """Frames of the film for which the last depth may stand."""
+    frames: int | None = None
+    """Of the depth file, where `hold` is not 0."""
+    warned: bool = False
+    """Whether it has been said that the last depth is held."""
+    times: Iterator[Fraction] | None = None
+    """Of the film's frames; None: at `rate`."""
+
+    def first(self, start: int) -> int:
+        """Return the depth file's frame to begin with for a film that begins at `start`."""
+        if self.rate is not None:
+            return 0
+        return start if self.frames is None else min(start, self.frames - 1)
+
+    def fit(self, planes: Iterable[TimedPlane], start: int, name: str) -> Iterator[Tensor]:
+        """Yield the depth of each frame of the film; what comes from `first(start)` on is dealt."""
+        return self._by_time(iter(planes), start) if self.rate else self._held(planes, name)
+
+    def _held(self, planes: Iterable[TimedPlane], name: str) -> Iterator[Tensor]:
+        plane = None
+        for _, plane in planes:
+            yield plane
+        if plane is None or not self.hold:
+            return
+        if not self.warned:
+            _log.warning("%s: ends before the film; its last depth is held", name)
+        for _ in range(self.hold):
+            yield plane
+
+    def _by_time(self, planes: Iterator[TimedPlane], start: int) -> Iterator[Tensor]:
+        """Yield the depth that is shown when the film's frame is."""
+        rate = self.rate or Fraction(1)
+        now = next(planes, None)
+        if now is None:
+            return
+        origin, coming = now[0] or Fraction(0), next(planes, None)
+        last = origin + self.hold / rate
+        for time in self._film_times(start, rate):
+            while coming is not None and (coming[0] or 0) - origin <= time + 1 / (4 * rate):
+                now, coming = coming, next(planes, None)
+                last = (now[0] or Fraction(0)) + self.hold / rate
+            if coming is None and origin + time > last:
+                return
+            yield now[1]
+
+    def _film_times(self, start: int, rate: Fraction) -> Iterator[Fraction]:
+        """Yield the seconds of each frame since the film's first one."""
+        if self.times is None:
+            yield from (index / rate for index in count(start))
+            return
+        origin: Fraction | None = None
+        for time in self.times:
+            origin = time - start / rate if origin is None else origin
+            yield time - origin
+
+
+def match_film(
+    source: str | Path,
+    start: int,
+    film: VideoInfo,
+    stop: int | None = None,
+    times: Iterator[Fraction] | None = None,
+) -> FilmMatch:
+    """Compare a depth file with a film, before any work.
+
+    Equal numbers belong together, whatever the rates say; up to a second and 5 % of the film may be
+    missing at the end. Else another rate is matched by time, where the file is as long as the film;
+    else the file must have a depth for each frame.
+
+    Args:
+        source: the depth: a video or several images.
+        start: its frame that belongs to the first frame that is converted.
+        film: the whole film.
+        stop: the film's frame to stop before.
+        times: of the frames that are converted.
+
+    Raises:
+        DepthError: the file has too few frames.
+    """
+    depth = probe(source) if image_paths(source) is None else None
+    have, whole = _lengths(source, depth, film)
+    wanted = whole if stop is None else min(whole, stop)
+    lacking = min(max(2, whole // 20), max(2, round(film.frame_rate)))
+    short = wanted - have
+    if min(abs(short), abs(whole - have)) <= lacking or depth is None:
+        if short > lacking:
+            raise _too_short(source, have, wanted)
+        if short > 0:
+            _log.warning("%s: has %d frames for %d; the last one is held", source, have, wanted)
+        return FilmMatch(hold=lacking, frames=have, warned=short > 0)
+    ratio = depth.frame_rate / film.frame_rate
+    lasts = have / depth.frame_rate + (lacking + 1 / ratio) / film.frame_rate
+    if abs(ratio - 1) > _SAME_RATE and lasts >= wanted / film.frame_rate:
+        _log.warning(
+            "%s: has %.6g frames a second, the film %.6g; matched by time",
+            *(source, depth.frame_rate, film.frame_rate),
+        )
+        hold = lacking + round(1 / ratio)  # the last picture is shown that long anyway
+        return FilmMatch(film.frame_rate, hold, times=times)
+    if short > 0:
+        raise _too_short(source, have, wanted)
+    return FilmMatch(hold=lacking, frames=have)
+
+
+def _lengths(source: str | Path, depth: VideoInfo | None, film: VideoInfo) -> tuple[int, int]:
+    """Return the frames of both; they are counted unless the containers' own numbers agree."""
+    said = None if depth is None else depth.frame_count
+    if said is not None and said == film.frame_count:
+        return said, said
+    return count_frames(source), 1 if film.is_image else count_frames(film.source)
+
+
+def _too_short(source: str | Path, have: int, wanted: int) -> DepthError:
+    return DepthError(
+        f"{source}: expected a depth for each of the film's {wanted} frames, got {have}"
+    )
