@@ -196,15 +196,20 @@ def set_statistics(vae: VideoVAE, videos: Iterator[Tensor]) -> None:
     vae.config = config
 
 
-def start_transformer(own: TransformerSettings) -> Transformer:
-    """Return the transformer to train: a new one, or that of a file."""
+def start_transformer(own: TransformerSettings, latent_space: str) -> Transformer:
+    """Return the transformer to train: a new one, or that of a file of the same latent space."""
     if own.start:
         transformer = load_transformer(own.start, dtype=torch.float32)
     else:
-        transformer = Transformer(transformer_config(own.model))
+        transformer = Transformer(replace(transformer_config(own.model), latent_space=latent_space))
         transformer.initialize_weights()
     if not transformer.config.is_inpainting:
         raise ValueError(f"transformer: expected an inpainting model, got {own.start or own.model}")
+    if transformer.config.latent_space != latent_space:
+        raise ValueError(
+            f"transformer: expected one of the autoencoder's latent space {latent_space!r}, got "
+            f"{transformer.config.latent_space!r}"
+        )
     return transformer
 
 
@@ -214,7 +219,7 @@ def train_transformer(settings: PretrainSettings, own: TransformerSettings, fold
     accelerator = make_accelerator(run)
     vae = load_vae(own.vae, device=accelerator.device)
     torch.manual_seed(run.seed)
-    transformer = start_transformer(own)
+    transformer = start_transformer(own, vae.config.latent_space)
     model = FlowModel(transformer.requires_grad_(True).train(), checkpointing=own.checkpointing)
     pixels = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
