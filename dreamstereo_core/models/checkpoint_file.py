@@ -225,12 +225,13 @@ def _open_pickled(path: Path) -> CheckpointFile:
             f"{path}: expected torch 2.6 or newer to open such a file safely, got "
             f"{torch.__version__}; a .safetensors file is safe with any"
         )
+    path.open("rb").close()  # that it may not be read is another fault than what follows
     try:
         # Only the zip format can be mapped into memory.
         tensors: Any = torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
-    except _UNREADABLE as error:
+    except (OSError, *_UNREADABLE) as error:
         raise CheckpointError(
             f"{path}: expected a complete PyTorch file of tensors alone; it is truncated, corrupt "
             f"or holds code"

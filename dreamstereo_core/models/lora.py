@@ -85,12 +85,13 @@ class Patch:
         if self.up is None or self.down is None:
             return larger and self.up is self.down
         rank = self.down.shape[0] if self.down.ndim else 0
+        up = tuple(self.up.shape)
         return (
             rank > 0
             and math.isfinite(self.scale)
-            and self.up.ndim > 1
             and larger
-            and self.up.numel() == target[0] * rank
+            and up[:1] == target[:1]
+            and math.prod(up[1:]) == rank
             and self.down.numel() == rank * math.prod(target[1:])
         )
 

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -29,9 +30,11 @@ def fuzz(
 ) -> tuple[int, list[str]]:
     """Try cases until they or the time are over; return how many, and what went wrong."""
     first, tried, problems = 0, 0, []
+    end = time.monotonic() + seconds
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    while first < cases:
-        options = {"first": first, "last": cases, "seed": seed, "seconds": seconds, "limit": limit}
+    while first < cases and time.monotonic() < end:
+        options = {"first": first, "last": cases, "seed": seed, "limit": limit}
+        options["seconds"] = end - time.monotonic()
         arguments = [f"--{name}={value}" for name, value in options.items()]
         command = [sys.executable, str(WORKER), str(folder), *arguments, f"--only={only}"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

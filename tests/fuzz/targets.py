@@ -88,9 +88,12 @@ TARGETS = {
 ALLOWED = {
     "film": (VideoError, ValueError),
     "depth": (VideoError, DepthError),
-    "depth_model": (DepthError,),
+    "depth_model": (DepthError, ValueError),
+    "vae": (ValueError,),
+    "inpainter": (ValueError,),
 }
-"""What may come out beside a result; of the others, a CheckpointError."""
+"""What may come out beside a result; of the others, a CheckpointError. Weights that are merely wrong
+may give latents that are not finite, which is a ValueError."""
 
 
 def allowed(name: str) -> tuple[type[Exception], ...]:

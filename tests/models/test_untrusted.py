@@ -157,6 +157,7 @@ def test_contexts_and_loras_that_are_not_finite(tmp_path):
         {f"{name}alpha": torch.tensor(float("nan"))},
         {f"{name}alpha": torch.ones(3)},
         {f"{name}lora_A.weight": torch.tensor(1.0)},
+        {f"{name}lora_B.weight": torch.ones(2, 96)},
         {f"{name}lora_A.weight": torch.ones(0, 48), f"{name}lora_B.weight": torch.ones(96, 0)},
         {f"{name}lora_A.weight": torch.ones(2, 48, dtype=torch.int32)},
         {f"{name}reshape_weight": torch.tensor([96, 1 << 40])},
