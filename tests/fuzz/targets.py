@@ -92,8 +92,8 @@ ALLOWED = {
     "vae": (ValueError,),
     "inpainter": (ValueError,),
 }
-"""What may come out beside a result; of the others, a CheckpointError. Weights that are merely wrong
-may give latents that are not finite, which is a ValueError."""
+"""What may come out beside a result; of the others, a CheckpointError. Weights that are merely
+wrong may give latents that are not finite, which is a ValueError."""
 
 
 def allowed(name: str) -> tuple[type[Exception], ...]:
