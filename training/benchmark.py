@@ -12,6 +12,10 @@ thread's own time, which other programs do not disturb; with more threads it is 
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import argparse
 import json
 from pathlib import Path

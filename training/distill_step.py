@@ -9,6 +9,10 @@ adversarial losses, make it choose. `model.safetensors` is what `load_transforme
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import sys
 from dataclasses import dataclass
 from pathlib import Path

@@ -9,6 +9,10 @@ student's decoder from the teacher's. `model.safetensors` is what `load_vae` rea
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -9,6 +9,10 @@ what `load_vae` and `load_transformer` read.
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace

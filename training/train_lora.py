@@ -1,7 +1,7 @@
 """Train a DreamStereo LoRA on Wan 2.1 1.3B: random masks first, then PBDP's (paper, Sec. 4).
 
-accelerate launch training/train_lora.py training/configs/lora_stage1.yaml --out runs/stage1
-accelerate launch training/train_lora.py training/configs/lora_stage2.yaml --out runs/stage2
+accelerate launch training/train_lora.py training/configs/lora_stage1.yaml
+accelerate launch training/train_lora.py training/configs/lora_stage2.yaml
 
 One GPU needs no `accelerate launch`, only `python`; FSDP is `--config_file
 training/configs/fsdp.yaml`. The same command goes on where a run was interrupted.
@@ -9,6 +9,10 @@ training/configs/fsdp.yaml`. The same command goes on where a run was interrupte
 """
 
 from __future__ import annotations
+
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
 
 import sys
 from collections.abc import Sequence

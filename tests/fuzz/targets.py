@@ -87,7 +87,7 @@ TARGETS = {
 }
 ALLOWED = {
     "film": (VideoError, ValueError),
-    "depth": (VideoError, DepthError),
+    "depth": (VideoError, DepthError, ValueError),
     "depth_model": (DepthError, ValueError),
     "vae": (ValueError,),
     "inpainter": (ValueError,),
