@@ -45,7 +45,7 @@ def main() -> None:
     elif options.models or options.vae:
         report = model_tables(options)
         if options.json:
-            options.json.write_text(json.dumps(report, indent=1) + "\n")
+            options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     else:
         warp_table()
         stage_table(options.video)

@@ -11,7 +11,6 @@ from contextlib import suppress
 from pathlib import Path
 from random import Random
 
-import av
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -28,7 +27,6 @@ def main() -> None:
     options = parse()
     limit_memory()
     torch.set_num_threads(1)
-    av.logging.set_level(av.logging.PANIC)
     logging.disable(logging.CRITICAL)
     sound = options.folder / "sound"
     sound.mkdir(exist_ok=True)

@@ -24,7 +24,7 @@ SOURCES = [
 SCRIPTS = sorted(
     path for path in (ROOT / "training").glob("*.py") if "__main__" in path.read_text("utf-8")
 )
-PROGRAM = re.compile(r"(?:python3? training/|accelerate launch |(?:\S*/)?dreamstereo (?=\w))")
+PROGRAM = re.compile(r"(?:python3? training/|accelerate launch |(?:\S*[/\\])?dreamstereo (?=\w))")
 
 
 def commands():
@@ -35,7 +35,7 @@ def commands():
         found = [part for part in re.findall(r"`([^`\n]+)`", text) if PROGRAM.match(part)]
         for line in text.splitlines():
             line = line.strip().lstrip("#").strip()
-            found += [part for part in line.split(" && ") if PROGRAM.match(part)]
+            found += [part for part in re.split(r" && |; ", line) if PROGRAM.match(part)]
         for command in found:
             listed.append(pytest.param(command, id=f"{source.name}: {command[:70]}"))
     return listed
