@@ -32,6 +32,7 @@ from recipe import file_digest, main_of, perceptual_or_none
 from start import initialize_vae
 from torch import Tensor, nn
 
+from dreamstereo_core.fill import check_space
 from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
 from dreamstereo_core.models.config import transformer_config
 from dreamstereo_core.models.transformer import Transformer
@@ -201,7 +202,7 @@ def set_statistics(vae: VideoVAE, videos: Iterator[Tensor]) -> None:
 
 
 def start_transformer(own: TransformerSettings, latent_space: str) -> Transformer:
-    """Return the transformer to train: a new one, or that of a file of the same latent space."""
+    """Return the transformer to train: a new one of this latent space, or that of a file."""
     if own.start:
         transformer = load_transformer(own.start, dtype=torch.float32)
     else:
@@ -209,11 +210,6 @@ def start_transformer(own: TransformerSettings, latent_space: str) -> Transforme
         transformer.initialize_weights()
     if not transformer.config.is_inpainting:
         raise ValueError(f"transformer: expected an inpainting model, got {own.start or own.model}")
-    if transformer.config.latent_space != latent_space:
-        raise ValueError(
-            f"transformer: expected one of the autoencoder's latent space {latent_space!r}, got "
-            f"{transformer.config.latent_space!r}"
-        )
     return transformer
 
 
@@ -224,6 +220,7 @@ def train_transformer(settings: PretrainSettings, own: TransformerSettings, fold
     vae = load_vae(own.vae, device=accelerator.device)
     torch.manual_seed(run.seed)
     transformer = start_transformer(own, vae.config.latent_space)
+    check_space(own.start or own.model, transformer, vae)
     model = FlowModel(transformer.requires_grad_(True).train(), checkpointing=own.checkpointing)
     pixels = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(settings.data, seed=run.seed, held_out=True)

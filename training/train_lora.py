@@ -32,7 +32,7 @@ from state import load_weights, read_state
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from dreamstereo_core.fill import load_context
+from dreamstereo_core.fill import check_space, load_context
 from dreamstereo_core.models.checkpoint import load_transformer
 from dreamstereo_core.models.checkpoint_file import CheckpointError
 from dreamstereo_core.models.transformer import Transformer, widen_for_inpainting
@@ -152,6 +152,7 @@ def train(settings: TrainLoraSettings, folder: Path) -> Path:
         load_weights(model, weights, path)
         model.load_state_dict(weights, strict=False)
     vae = load_vae(own.vae, device=accelerator.device)
+    check_space(own.base, model.transformer, vae)
     pixels = [PairDataset(data, seed=run.seed) for data in settings.data]
     datasets: list[Dataset] = list(pixels)
     if own.cache:

@@ -31,6 +31,7 @@ __all__ = [
     "MaskedFrame",
     "MirroredInpainter",
     "RefinedInpainter",
+    "check_space",
     "load_context",
     "load_inpainter",
 ]
@@ -98,7 +99,7 @@ def load_inpainter(
     if not isinstance(vae, VideoVAE):
         folders = (path.parent, path.parent.parent / "vae")
         vae = load_vae(vae or "wan", folders=folders, device=device, dtype=dtype)
-    _check_space(path, transformer, vae)
+    check_space(path, transformer, vae)
     if isinstance(context, str | Path):
         context = load_context(context)
     return DiffusionInpainter(transformer, vae, context, device=device, name=path.stem)
@@ -121,7 +122,7 @@ def load_context(path: str | Path) -> Tensor:
     return file.read_weight(CONTEXT_KEY)
 
 
-def _check_space(path: Path, transformer: Transformer, vae: VideoVAE) -> None:
+def check_space(path: str | Path, transformer: Transformer, vae: VideoVAE) -> None:
     """Require that both speak of the same latents.
 
     Raises:
