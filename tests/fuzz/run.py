@@ -25,7 +25,7 @@ def fuzz(
     *,
     seed: int = 0,
     seconds: float = 1e9,
-    limit: float = 30,
+    limit: float = 120,
     only: str = "",
 ) -> tuple[int, list[str]]:
     """Try cases until they or the time are over; return how many, and what went wrong."""
@@ -60,7 +60,12 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="a part of a sound file's name")
-    parser.add_argument("--limit", type=float, default=30, help="seconds of one case")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=120,
+        help="seconds of one case; many, since other programs may run",
+    )
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="dreamstereo_fuzz_"))
     tried, problems = fuzz(
