@@ -88,7 +88,7 @@ def need_chromium(session: nox.Session) -> None:
     """Install a Chromium where there is none: by apt for root, else Playwright's own."""
     if any(map(shutil.which, CHROMIUMS)):
         return
-    if os.geteuid() == 0 and shutil.which("apt-get"):
+    if shutil.which("apt-get") and os.geteuid() == 0:
         session.run("apt-get", "-q", "update", external=True)
         session.run("apt-get", "-q", "install", "-y", "chromium", external=True)
     else:

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from io import TextIOWrapper
 from pathlib import Path
 from typing import NoReturn
 
@@ -41,6 +42,9 @@ NAMES = (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0 done, 1 could not, 2 wrong use, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a console's encoding may lack what a name has
+            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(format="dreamstereo: %(message)s", level=logging.WARNING)
     try:
         with interruptible():
@@ -277,6 +281,7 @@ def _info(options: argparse.Namespace) -> int:
         except PackageNotFoundError:
             print(f"{package:14}not installed")
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    devices += ["mps"] if torch.backends.mps.is_available() else []
     print(f"{'devices':14}{', '.join(['cpu', *devices])}")
     print(f"{'fill':14}{', '.join(INPAINTERS)}")
     print(f"{'fill':14}or a Wan 2.1 inpainting transformer as a file; {WHERE_WAN_IS}")

@@ -5,8 +5,10 @@ from comfy_api.latest import io
 
 from ..dreamstereo_core import Inpainter as EmbeddedInpainter
 from ..dreamstereo_core import load_depth, load_inpainter
+from ..dreamstereo_core.checks import check_choice
 from ..dreamstereo_core.depth import DepthEstimator
 from ..dreamstereo_core.fill import INPAINTERS
+from .places import depth_spec
 from .wire_types import Depth, Inpainter, schema
 
 DEPTH_MODELS = [
@@ -52,7 +54,8 @@ class LoadDepth(io.ComfyNode):
                     tooltip=(
                         "Used instead of the choice above: another hub id, a folder with a "
                         "transformers depth model, a depth video, or a depth image sequence "
-                        "(folder or frame_%05d.png; PNG, EXR ...)."
+                        "(folder or frame_%05d.png; PNG, EXR ...). Files lie in ComfyUI's input, "
+                        "output or models folder."
                     ),
                 ),
                 io.Boolean.Input(
@@ -124,15 +127,23 @@ def inpainter_on_device(name: str) -> EmbeddedInpainter:
     """Load an embedded inpainter for the device that ComfyUI computes on.
 
     Small as it is, ComfyUI need not move it about.
+
+    Raises:
+        ValueError: there is none of that name; files are for Load DreamStereo Model.
     """
+    check_choice("inpainter", name, INPAINTERS)
     return load_inpainter(name, device=comfy.model_management.get_torch_device())
 
 
 def depth_on_device(
     spec: str, *, allow_download: bool = False, invert: bool = False, metric: bool = False
 ) -> DepthEstimator:
-    """Load a depth estimator for the device that ComfyUI computes on."""
+    """Load a depth estimator for the device that ComfyUI computes on.
+
+    Raises:
+        ValueError: the name is a path outside ComfyUI's folders.
+    """
     device = comfy.model_management.get_torch_device()
     return load_depth(
-        spec, device=device, allow_download=allow_download, invert=invert, metric=metric
+        depth_spec(spec), device=device, allow_download=allow_download, invert=invert, metric=metric
     )

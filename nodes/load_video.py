@@ -7,6 +7,7 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import InputImpl, io, ui
 
+from .places import media_path
 from .sources import temp_directory
 from .wire_types import schema
 
@@ -66,11 +67,18 @@ class LoadVideoOrExample(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, file: str) -> bool | str:
         """Accept the example and what lies in the input folder."""
-        if os.path.isfile(video_path(file)):
-            return True
+        try:
+            if os.path.isfile(video_path(file)):
+                return True
+        except ValueError as error:
+            return str(error)
         return f"file: expected a video in ComfyUI's input folder, got {file!r}, which is not there"
 
 
 def video_path(file: str) -> str:
-    """Return where `file` lies."""
-    return str(EXAMPLE_PATH) if file == EXAMPLE else folder_paths.get_annotated_filepath(file)
+    """Return where `file` lies.
+
+    Raises:
+        ValueError: it lies outside ComfyUI's folders.
+    """
+    return str(EXAMPLE_PATH) if file == EXAMPLE else media_path(file)

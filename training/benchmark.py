@@ -12,6 +12,10 @@ thread's own time, which other programs do not disturb; with more threads it is 
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import argparse
 import json
 from pathlib import Path
@@ -41,7 +45,7 @@ def main() -> None:
     elif options.models or options.vae:
         report = model_tables(options)
         if options.json:
-            options.json.write_text(json.dumps(report, indent=1) + "\n")
+            options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     else:
         warp_table()
         stage_table(options.video)

@@ -12,6 +12,10 @@ a contact sheet; an interrupted run goes on where it was.
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import argparse
 import signal
 import sys

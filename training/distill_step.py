@@ -9,6 +9,10 @@ adversarial losses, make it choose. `model.safetensors` is what `load_transforme
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +33,7 @@ from losses import (
 from recipe import main_of, perceptual_or_none
 from torch import Tensor, nn
 
-from dreamstereo_core.fill import load_context
+from dreamstereo_core.fill import check_space, load_context
 from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
 from dreamstereo_core.models.lora import load_lora, merge_loras
 from dreamstereo_core.models.vae_checkpoint import load_vae
@@ -88,6 +92,7 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
     context = None if settings.context is None else load_context(settings.context)
     model = FlowModel(transformer.requires_grad_(True).train(), context, settings.checkpointing)
     vae = load_vae(settings.vae, device=accelerator.device, dtype=torch.float32)
+    check_space(settings.transformer, transformer, vae)
     judge = PatchDiscriminator3D(settings.width, channels=4)
     perceptual = perceptual_or_none(settings.perceptual, accelerator.device)
     dataset = PairDataset(settings.data, seed=run.seed)

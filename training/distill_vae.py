@@ -9,6 +9,10 @@ student's decoder from the teacher's. `model.safetensors` is what `load_vae` rea
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,7 +93,8 @@ def train(settings: DistillVAESettings, folder: Path) -> Path:
     from_file = Path(settings.student).is_file()
     vae = load_vae(settings.student, device="cpu") if from_file else build_vae(settings.student)
     # The same latents are normalised in the same way.
-    statistics = {"mean": teacher.config.mean, "std": teacher.config.std}
+    names = ("mean", "std", "latent_space")
+    statistics = {name: getattr(teacher.config, name) for name in names}
     vae.config = replace(vae.config, **statistics)
     student = Student(vae.float().requires_grad_(True).train(), settings.checkpointing)
     last = [m for m in vae.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)][-1]

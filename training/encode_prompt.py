@@ -9,6 +9,10 @@ the zeros that fill it up to 512 tokens; the loader adds those.
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import argparse
 import html
 from pathlib import Path

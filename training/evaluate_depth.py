@@ -12,6 +12,10 @@ noise of its own; "noisy:NAME" does that to another estimator.
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import argparse
 import json
 import sys

@@ -9,6 +9,10 @@ A pair's disparity is its inverse depth but for scale and shift, which are fitte
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import argparse
 import sys
 from collections.abc import Iterator, Sequence

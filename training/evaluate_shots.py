@@ -12,6 +12,10 @@ transition can be found once.
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import argparse
 import json
 import sys

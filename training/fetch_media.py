@@ -10,6 +10,10 @@ and dpkg (no rights of root). The exit code is 1 if something is missing, 2 for 
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import argparse
 import io
 import re

@@ -9,6 +9,10 @@ what `load_vae` and `load_transformer` read.
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -28,6 +32,7 @@ from recipe import file_digest, main_of, perceptual_or_none
 from start import initialize_vae
 from torch import Tensor, nn
 
+from dreamstereo_core.fill import check_space
 from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
 from dreamstereo_core.models.config import transformer_config
 from dreamstereo_core.models.transformer import Transformer
@@ -196,12 +201,12 @@ def set_statistics(vae: VideoVAE, videos: Iterator[Tensor]) -> None:
     vae.config = config
 
 
-def start_transformer(own: TransformerSettings) -> Transformer:
-    """Return the transformer to train: a new one, or that of a file."""
+def start_transformer(own: TransformerSettings, latent_space: str) -> Transformer:
+    """Return the transformer to train: a new one of this latent space, or that of a file."""
     if own.start:
         transformer = load_transformer(own.start, dtype=torch.float32)
     else:
-        transformer = Transformer(transformer_config(own.model))
+        transformer = Transformer(replace(transformer_config(own.model), latent_space=latent_space))
         transformer.initialize_weights()
     if not transformer.config.is_inpainting:
         raise ValueError(f"transformer: expected an inpainting model, got {own.start or own.model}")
@@ -214,7 +219,8 @@ def train_transformer(settings: PretrainSettings, own: TransformerSettings, fold
     accelerator = make_accelerator(run)
     vae = load_vae(own.vae, device=accelerator.device)
     torch.manual_seed(run.seed)
-    transformer = start_transformer(own)
+    transformer = start_transformer(own, vae.config.latent_space)
+    check_space(own.start or own.model, transformer, vae)
     model = FlowModel(transformer.requires_grad_(True).train(), checkpointing=own.checkpointing)
     pixels = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(settings.data, seed=run.seed, held_out=True)

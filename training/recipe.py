@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import torch
 from loop import DivergedError
+from needs import describe_needs, missing_files
 from perceptual import Perceptual
 from settings import load_settings
 
@@ -27,14 +28,25 @@ def main_of(
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", type=Path, help="YAML")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the run")
+    parser.add_argument("config", type=Path, nargs="?", help="YAML, as those in training/configs")
+    parser.add_argument(
+        "--out", type=Path, help="folder of the run; without it, runs/ and the config's name"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting"
     )
     args = parser.parse_args(arguments)
+    if args.config is None:
+        print(f"{parser.prog}: {describe_needs(cls)}", file=sys.stderr)
+        return 2
     try:
-        path = train(load_settings(cls, args.config, args.set), args.out)
+        settings = load_settings(cls, args.config, args.set)
+        missing = missing_files(settings)
+        if len(missing) > 1:  # a single one is named by what opens it
+            print(f"{args.config}: expected these, which are not there:", file=sys.stderr)
+            print(*(f"  {line}" for line in missing), sep="\n", file=sys.stderr)
+            return 1
+        path = train(settings, args.out or Path("runs") / args.config.stem)
     except (ValueError, OSError, DivergedError, ImportError) as error:
         print(error, file=sys.stderr)
         return 1

@@ -9,6 +9,10 @@ each view depends on the seed and its number alone. Evaluation takes another see
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import argparse
 import sys
 from collections.abc import Sequence

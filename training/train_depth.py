@@ -9,6 +9,10 @@ own range between 0 and 1. `model.safetensors` is what `load_depth` reads, and
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import sys
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Train a DreamStereo LoRA on Wan 2.1 1.3B: random masks first, then PBDP's (paper, Sec. 4).
 
-accelerate launch training/train_lora.py training/configs/lora_stage1.yaml --out runs/stage1
-accelerate launch training/train_lora.py training/configs/lora_stage2.yaml --out runs/stage2
+accelerate launch training/train_lora.py training/configs/lora_stage1.yaml
+accelerate launch training/train_lora.py training/configs/lora_stage2.yaml
 
 One GPU needs no `accelerate launch`, only `python`; FSDP is `--config_file
 training/configs/fsdp.yaml`. The same command goes on where a run was interrupted.
@@ -9,6 +9,10 @@ training/configs/fsdp.yaml`. The same command goes on where a run was interrupte
 """
 
 from __future__ import annotations
+
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
 
 import sys
 from collections.abc import Sequence
@@ -28,7 +32,7 @@ from state import load_weights, read_state
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from dreamstereo_core.fill import load_context
+from dreamstereo_core.fill import check_space, load_context
 from dreamstereo_core.models.checkpoint import load_transformer
 from dreamstereo_core.models.checkpoint_file import CheckpointError
 from dreamstereo_core.models.transformer import Transformer, widen_for_inpainting
@@ -148,6 +152,7 @@ def train(settings: TrainLoraSettings, folder: Path) -> Path:
         load_weights(model, weights, path)
         model.load_state_dict(weights, strict=False)
     vae = load_vae(own.vae, device=accelerator.device)
+    check_space(own.base, model.transformer, vae)
     pixels = [PairDataset(data, seed=run.seed) for data in settings.data]
     datasets: list[Dataset] = list(pixels)
     if own.cache:

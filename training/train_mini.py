@@ -9,6 +9,10 @@ them; the error is the mean of L1, which keeps edges, and of the root of the squ
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -12,6 +12,10 @@ count less than true ones.
 
 from __future__ import annotations
 
+import extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
 import argparse
 import sys
 from collections.abc import Iterator, Sequence

@@ -32,6 +32,7 @@ from .video_depth_checkpoint import (
 
 __all__ = [
     "DEFAULT_MODEL",
+    "NAMES",
     "VIDEO_MODEL",
     "ClipDepth",
     "DepthError",
@@ -55,7 +56,8 @@ __all__ = [
     "upsample_inverse_depth",
 ]
 
-_NAMES = ("auto", "embedded", "mini", "cues")
+NAMES = ("auto", "embedded", "mini", "cues")
+"""The estimators that `load_depth` knows by name."""
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
@@ -92,7 +94,7 @@ def load_depth(
         ValueError: `invert` or `metric` was given for something else than a depth file, or both.
     """
     path = Path(spec)
-    named = str(spec) in _NAMES
+    named = str(spec) in NAMES
     is_model = path.is_dir() and (path / "config.json").exists()
     for_video = is_video_model(spec)
     if not (named or is_model or for_video) and (path.exists() or "%" in path.name):

@@ -137,12 +137,3 @@ def _whole_frame(frame: DepthFrame) -> InverseDepth:
 def invert_meters(depth: Tensor) -> Tensor:
     """Return the raw inverse depth of a depth in metres."""
     return 1 / depth.clamp(min=_NEAREST_METERS)
-
-
-def choose_device(device: str | torch.device) -> torch.device:
-    """Return the device; "auto" takes CUDA, then MPS, then the CPU."""
-    if device != "auto":
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")

@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..checks import check_frames
+from ..devices import choose_device
 from ..models.checkpoint_file import SAFETENSORS, WEIGHTS, CheckpointError, open_checkpoint
 from ..models.vae_base import channels_innermost
 from ..types import Video
-from .estimator import DepthError, DepthEstimator, choose_device
+from .estimator import DepthError, DepthEstimator
 from .mini_network import KIND, STRIDE, MiniDepthNetwork, fold_batch_norms, load_mini_network
 
 FILE = "mini_depth.safetensors"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -17,10 +17,13 @@ from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
 from ..models.checkpoint_file import CheckpointError, open_checkpoint, save_checkpoint
+from ..models.stored_config import build_config, check_sizes, parse_object
 
 KIND = "depth"
 STRIDE = 32
 """Sides of the input are multiples of it."""
+LARGEST_SIZE = 4096
+"""Pixels at which such a network may work."""
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 # Expansion, channels, blocks, first stride (the paper's table 2).
@@ -41,8 +44,7 @@ class MiniDepthConfig:
     def __post_init__(self) -> None:
         if len(self.widths) != len(_SKIPS) or min(self.widths) < 1:
             raise ValueError(f"widths: expected {len(_SKIPS)} of at least 1, got {self.widths}")
-        if self.size < STRIDE:
-            raise ValueError(f"size: expected at least {STRIDE}, got {self.size}")
+        check_sizes({"size": self.size}, least=STRIDE, most=LARGEST_SIZE)
 
 
 def conv_norm(c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1) -> list:
@@ -177,17 +179,13 @@ def load_mini_network(path: str | Path) -> MiniDepthNetwork:
     if file.kind != KIND or file.config is None:
         raise CheckpointError(f"{path}: expected a small depth network, got {file.kind or 'none'}")
     try:
-        values = json.loads(file.config)
-        known = {field.name for field in fields(MiniDepthConfig)}
-        if unknown := set(values) - known:
-            raise ValueError(f"unknown {sorted(unknown)[0]!r}")
-        config = MiniDepthConfig(tuple(values["widths"]), int(values["size"]))
-    except (ValueError, TypeError, KeyError) as error:
+        config = build_config(MiniDepthConfig, parse_object(file.config))
+    except ValueError as error:
         raise CheckpointError(
             f"{path}: expected the config of a depth network ({error})"
         ) from error
-    network = MiniDepthNetwork(config)
-    wanted = {n: x for n, x in network.state_dict().items() if not n.endswith("batches_tracked")}
+    with torch.device("meta"):
+        wanted = _stored(MiniDepthNetwork(config))
     missing, unexpected = wanted.keys() - file.shapes.keys(), file.shapes.keys() - wanted.keys()
     if missing or unexpected:
         raise CheckpointError(
@@ -199,5 +197,13 @@ def load_mini_network(path: str | Path) -> MiniDepthNetwork:
             raise CheckpointError(
                 f"{path}: {name}: expected {tuple(weight.shape)}, got {file.shapes[name]}"
             )
-        weight.copy_(file.read(name))
+    network = MiniDepthNetwork(config)  # only now that the file is known to be as large
+    for name, weight in _stored(network).items():
+        weight.copy_(file.read_weight(name))
     return network
+
+
+def _stored(network: MiniDepthNetwork) -> dict[str, Tensor]:
+    """Return the tensors of a network that its file has."""
+    tensors = network.state_dict().items()
+    return {name: tensor for name, tensor in tensors if not name.endswith("batches_tracked")}

@@ -7,7 +7,6 @@ preprocessor_config.json.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,10 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..devices import choose_device
 from ..types import Video
-from .estimator import DepthError, DepthEstimator, choose_device, invert_meters
+from .estimator import DepthError, DepthEstimator, invert_meters
+from .model_folder import load_model, read_preprocessor
 
 DEFAULT_MODEL = "depth-anything/Depth-Anything-V2-Small-hf"
 
@@ -53,9 +54,13 @@ class TransformersDepth(DepthEstimator):
         folder = _find(model, allow_download=allow_download)
         self.device = choose_device(device)
         self.dtype = dtype or (torch.float16 if self.device.type == "cuda" else torch.float32)
-        self._preprocessor = _read_preprocessor(folder)
-        self._model = _load(folder, self.name).to(device=self.device, dtype=self.dtype).eval()
-        self._is_metric = _is_metric(self._model.config, self.name)
+        self._preprocessor = read_preprocessor(folder)
+        self._model = load_model(folder, self.name).to(device=self.device, dtype=self.dtype).eval()
+        config = self._model.config
+        self._is_metric = _is_metric(config, self.name)
+        # A DPT without a backbone of its own takes its tokens for a square.
+        hybrid = getattr(config, "is_hybrid", False) or not getattr(config, "backbone_config", None)
+        self._square = config.model_type == "depth_pro" or (config.model_type == "dpt" and hybrid)
 
     def predict(
         self, video: Video, state: None = None, *, new_shot: bool = False
@@ -67,7 +72,15 @@ class TransformersDepth(DepthEstimator):
     @torch.inference_mode()
     def _predict_batch(self, video: Video) -> Tensor:
         pixels = self._prepare(video.to(self.device, torch.float32))
-        depth = self._model(pixel_values=pixels.to(self.dtype)).predicted_depth
+        try:
+            depth = self._model(pixel_values=pixels.to(self.dtype)).predicted_depth
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise DepthError(
+                f"{self.name}: expected a depth model whose parts fit together: {reason}"
+            ) from error
         depth = depth.reshape(len(video), 1, *depth.shape[-2:]).float()
         if self._is_metric:
             depth = invert_meters(depth)
@@ -76,7 +89,9 @@ class TransformersDepth(DepthEstimator):
     def _prepare(self, video: Video) -> Tensor:
         """Resize to the model's working size and normalise the colours, ``[T, 3, h, w]``."""
         settings = self._preprocessor
-        size = working_size(video.shape[-2:], self._model.config.model_type, settings)
+        size = working_size(
+            video.shape[-2:], self._model.config.model_type, settings, square=self._square
+        )
         pixels = F.interpolate(video, size, mode="bilinear", align_corners=False, antialias=True)
         if not settings.get("do_normalize", True):
             return pixels
@@ -86,19 +101,24 @@ class TransformersDepth(DepthEstimator):
 
 
 def working_size(
-    size: tuple[int, int] | torch.Size, model_type: str, preprocessor: dict[str, Any]
+    size: tuple[int, int] | torch.Size,
+    model_type: str,
+    preprocessor: dict[str, Any],
+    *,
+    square: bool = False,
 ) -> tuple[int, int]:
     """Return the (height, width) at which a model sees frames of `size` (height, width).
 
     The shorter side becomes the preprocessor's, the aspect ratio is kept, both are rounded to the
-    model's multiple. Depth Pro takes one fixed square.
+    model's multiple. `square`: the model takes one fixed square, as Depth Pro's of 1536 px.
     """
     wanted = preprocessor.get("size") or {}
     if isinstance(wanted, int):
         wanted = {"height": wanted, "width": wanted}
     short = min(wanted.get("height", 518), wanted.get("width", 518))
-    if model_type == "depth_pro":
-        return wanted.get("height", 1536), wanted.get("width", 1536)
+    if square:
+        side = wanted.get("height", 1536 if model_type == "depth_pro" else 384)
+        return side, side
     fallback = 14 if model_type.endswith("depth_anything") else 32
     multiple = preprocessor.get("ensure_multiple_of") or 1
     multiple = multiple if multiple > 1 else preprocessor.get("size_divisor", fallback)
@@ -143,26 +163,6 @@ def _find(model: str | Path, *, allow_download: bool) -> Path:
         raise DepthError(
             f"{name}: could not be downloaded ({reason}) to {where_missing_goes(name)}"
         ) from error
-
-
-def _load(folder: Path, name: str) -> Any:
-    # Imported here: transformers takes seconds, and the other estimators do without.
-    from transformers import AutoModelForDepthEstimation
-
-    try:
-        return AutoModelForDepthEstimation.from_pretrained(
-            folder, use_safetensors=True, local_files_only=True
-        )
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise DepthError(
-            f"{name}: expected a depth model (config.json, model.safetensors) in {folder}: {reason}"
-        ) from error
-
-
-def _read_preprocessor(folder: Path) -> dict[str, Any]:
-    path = folder / "preprocessor_config.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def _is_metric(config: Any, name: str) -> bool:

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..devices import choose_device
 from ..types import Video
 from .align import align
 from .dinov2 import PATCH, DinoV2
-from .estimator import DepthEstimator, choose_device, invert_meters
+from .estimator import DepthEstimator, invert_meters
 from .guided import shrink
 from .temporal_head import WINDOW, TemporalHead
 

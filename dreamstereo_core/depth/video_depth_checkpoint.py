@@ -97,10 +97,7 @@ def load_network(path: str | Path, config: VideoDepthConfig | None = None) -> Vi
         network = VideoDepthNetwork(config)
     expected = {name: tuple(x.shape) for name, x in network.state_dict().items()}
     _check(file, expected)
-    weights = {name: file.read(name).to("cpu", torch.float32) for name in expected}
-    broken = [name for name, weight in weights.items() if not torch.isfinite(weight).all()]
-    if broken:
-        raise CheckpointError(f"{file.path}: expected finite weights, not in {list_some(broken)}")
+    weights = {name: file.read_weight(name, torch.float32) for name in expected}
     network.load_state_dict(weights, strict=True, assign=True)
     return network.eval().requires_grad_(False)
 

@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..devices import choose_device
 from ..models.attention import Attention, sdpa
 from ..models.checkpoint import load_transformer
 from ..models.checkpoint_file import WEIGHTS, CheckpointError, open_checkpoint
 from ..models.lora import load_lora, merge_loras
 from ..models.mini import is_mini, load_mini
+from ..models.transformer import Transformer
 from ..models.vae_base import VideoVAE
 from ..models.vae_checkpoint import load_vae
 from .classic import ClassicInpainter
@@ -29,6 +31,7 @@ __all__ = [
     "MaskedFrame",
     "MirroredInpainter",
     "RefinedInpainter",
+    "check_space",
     "load_context",
     "load_inpainter",
 ]
@@ -60,7 +63,7 @@ def load_inpainter(
             DreamStereo LoRA.
         vae: the autoencoder, or what `load_vae` takes; None = Wan's own, looked for beside the
             transformer and in the folder `vae` beside its folder.
-        device: "auto" takes the GPU where there is one.
+        device: "auto" takes CUDA, then MPS, then the CPU.
         dtype: of weights and computation; None = the files' on a GPU, else float32.
         loras: files and strengths, merged into the weights.
         context: the text encoder's output `[1, L, text_dim]`, or a safetensors file with it under
@@ -74,15 +77,13 @@ def load_inpainter(
     """
     if spec == CLASSIC:
         return ClassicInpainter()
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(device)
     path = WEIGHTS / "mini_inpainter.safetensors" if spec == MINI else Path(spec)
     if spec == MINI or is_mini(path):
         return RefinedInpainter(load_mini(path, device=device, operations=operations))
     if not path.exists():
         known = ", ".join(INPAINTERS)
         raise FileNotFoundError(f"fill: expected {known} or a checkpoint file, got {str(spec)!r}")
-    device = torch.device(device)
     if dtype is None and device.type == "cpu":
         dtype = torch.float32
     transformer = load_transformer(
@@ -98,6 +99,7 @@ def load_inpainter(
     if not isinstance(vae, VideoVAE):
         folders = (path.parent, path.parent.parent / "vae")
         vae = load_vae(vae or "wan", folders=folders, device=device, dtype=dtype)
+    check_space(path, transformer, vae)
     if isinstance(context, str | Path):
         context = load_context(context)
     return DiffusionInpainter(transformer, vae, context, device=device, name=path.stem)
@@ -108,7 +110,7 @@ def load_context(path: str | Path) -> Tensor:
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: it holds no context.
+        CheckpointError: it holds no context, or not only finite numbers.
     """
     file = open_checkpoint(path)
     shape = file.shapes.get(CONTEXT_KEY, ())
@@ -117,4 +119,23 @@ def load_context(path: str | Path) -> Tensor:
             f"{file.path}: expected a tensor 'context' of shape [1, L, text_dim], "
             f"got {list(shape) or 'none'}"
         )
-    return file.read(CONTEXT_KEY)
+    return file.read_weight(CONTEXT_KEY)
+
+
+def check_space(path: str | Path, transformer: Transformer, vae: VideoVAE) -> None:
+    """Require that both speak of the same latents.
+
+    Raises:
+        CheckpointError: the autoencoder's are others; the picture would be noise.
+    """
+    wanted, got = transformer.config.latent_space, vae.config.latent_space
+    if wanted != got:
+        raise CheckpointError(
+            f"{path}: expected an autoencoder of the latent space {wanted!r}, on which the "
+            f"transformer was trained; got one of {got!r}"
+        )
+    if transformer.config.out_dim != len(vae.config.mean):
+        raise CheckpointError(
+            f"{path}: expected a transformer of {len(vae.config.mean)} latent channels, as the "
+            f"autoencoder's; got one of {transformer.config.out_dim}"
+        )

@@ -58,6 +58,7 @@ def load_transformer(
     file = open_checkpoint(path)
     names = _transformer_names(file)
     config = config or _config(file, names)
+    file.require_blocks(config.num_layers)
     with torch.device("meta"):
         model = Transformer(config, operations=operations, attention=attention)
     expected = {name: tuple(x.shape) for name, x in model.state_dict().items()}
@@ -179,10 +180,14 @@ def _read(file: CheckpointFile, names: Mapping[str, str], name: str, dtype: torc
     scales = [module + suffix for suffix in SCALES if name != module and module + suffix in names]
     if scales:
         scale = file.read(names[scales[0]]).float()
+        rows = tensor.shape[: scale.ndim]
+        if any(size not in (1, row) for size, row in zip(scale.shape, rows, strict=False)) or (
+            scale.ndim > tensor.ndim
+        ):
+            raise CheckpointError(
+                f"{file.path}: {scales[0]}: expected a factor for {list(tensor.shape)} or for each "
+                f"of its rows, got {list(scale.shape)}"
+            )
         # One factor for the weight, or one for each of its rows.
         tensor = tensor.float() * scale.reshape(*scale.shape, *[1] * (tensor.ndim - scale.ndim))
-    tensor = tensor.to(dtype)
-    low, high = torch.aminmax(tensor)
-    if not bool(torch.isfinite(low) & torch.isfinite(high)):
-        raise CheckpointError(f"{file.path}: {name}: expected finite weights, got NaN or infinity")
-    return tensor
+    return file.require_finite(name, tensor.to(dtype))

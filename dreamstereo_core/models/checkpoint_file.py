@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,6 +25,13 @@ PICKLED = (".pth", ".pt", ".ckpt", ".bin")
 KIND_KEY = "dreamstereo_model"
 CONFIG_KEY = "dreamstereo_config"
 
+_SAFE_TORCH = (2, 6)  # before it, a pickle could run code even where only weights were asked for
+# What torch's readers raise about a file that is none, beside their own errors.
+_UNREADABLE = (
+    *(RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, struct.error),
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, ImportError),
+    *(MemoryError, OverflowError),
+)
 _SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}")
 
 
@@ -49,6 +57,45 @@ class CheckpointFile:
     def config(self) -> str | None:
         """The config of a DreamStereo file, JSON; None for other files."""
         return self.metadata.get(CONFIG_KEY)
+
+    def read_weight(self, name: str, dtype: torch.dtype | None = None) -> Tensor:
+        """Read floating point numbers, all of them finite, in `dtype`; None = the file's.
+
+        Raises:
+            CheckpointError: they are no such numbers.
+        """
+        tensor = self.read(name)
+        if not tensor.is_floating_point():
+            raise CheckpointError(
+                f"{self.path}: {name}: expected floating point numbers, got {tensor.dtype}"
+            )
+        return self.require_finite(name, tensor if dtype is None else tensor.to(dtype))
+
+    def require_finite(self, name: str, tensor: Tensor) -> Tensor:
+        """Return a tensor that was made of this file's `name`.
+
+        Raises:
+            CheckpointError: it has NaN or infinite values.
+        """
+        # 8-bit numbers know neither infinity tests nor extremes.
+        numbers = tensor.float() if tensor.element_size() == 1 else tensor
+        if numbers.numel() and not torch.isfinite(torch.stack(numbers.aminmax())).all():
+            raise CheckpointError(
+                f"{self.path}: {name}: expected finite weights, got NaN or infinity"
+            )
+        return tensor
+
+    def require_blocks(self, blocks: int) -> None:
+        """Require that a config's blocks can all be here, before they are built.
+
+        Raises:
+            CheckpointError: the file has fewer tensors than its config has blocks.
+        """
+        if blocks > len(self.shapes):
+            raise CheckpointError(
+                f"{self.path}: expected a tensor or more for each of the config's {blocks} blocks, "
+                f"got {len(self.shapes)} in all"
+            )
 
 
 def open_checkpoint(path: str | Path) -> CheckpointFile:
@@ -126,24 +173,36 @@ def _open_safetensors(path: Path) -> CheckpointFile:
     try:
         file: Any = safe_open(path, framework="pt")
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+        metadata = file.metadata() or {}
+    except (SafetensorError, ValueError, OverflowError) as error:
         raise CheckpointError(
-            f"{path}: expected a complete safetensors file; it is truncated or corrupt ({error})"
+            f"{path}: expected a complete safetensors file; it is truncated or corrupt "
+            f"({_one_line(error)})"
         ) from error
-    return CheckpointFile(path, shapes, file.get_tensor, file.metadata() or {})
+
+    def read(name: str) -> Tensor:
+        try:
+            return file.get_tensor(name)
+        except (SafetensorError, *_UNREADABLE) as error:
+            raise CheckpointError(
+                f"{path}: {name}: expected a tensor that this torch can read ({_one_line(error)})"
+            ) from error
+
+    return CheckpointFile(path, shapes, read, metadata)
 
 
 def _open_shards(index: Path) -> CheckpointFile:
     try:
         places = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         shards = {place: index.parent / Path(place).name for place in sorted(set(places.values()))}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        missing = [shard.name for shard in shards.values() if not shard.is_file()]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         raise CheckpointError(
             f"{index}: expected an index with a weight_map of names and files"
         ) from error
-    missing = [shard.name for shard in shards.values() if not shard.exists()]
-    if missing:
-        raise CheckpointError(f"{index}: expected its shards beside it, no {', '.join(missing)}")
+    if missing or not shards:
+        lost = ", ".join(missing) or "shards at all"
+        raise CheckpointError(f"{index}: expected its shards beside it, no {lost}")
     files = {place: _open_safetensors(shard) for place, shard in shards.items()}
     lost = [name for name, place in places.items() if name not in files[place].shapes]
     if lost:
@@ -155,17 +214,24 @@ def _open_shards(index: Path) -> CheckpointFile:
         index,
         {name: files[place].shapes[name] for name, place in places.items()},
         lambda name: files[places[name]].read(name),
-        next(iter(files.values())).metadata if files else {},
+        next(iter(files.values())).metadata,
     )
 
 
 def _open_pickled(path: Path) -> CheckpointFile:
+    version = tuple(int(part) for part in re.findall(r"\d+", torch.__version__)[:2])
+    if version < _SAFE_TORCH:
+        raise CheckpointError(
+            f"{path}: expected torch 2.6 or newer to open such a file safely, got "
+            f"{torch.__version__}; a .safetensors file is safe with any"
+        )
+    path.open("rb").close()  # that it may not be read is another fault than what follows
     try:
         # Only the zip format can be mapped into memory.
         tensors: Any = torch.load(
             path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
         )
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, *_UNREADABLE) as error:
         raise CheckpointError(
             f"{path}: expected a complete PyTorch file of tensors alone; it is truncated, corrupt "
             f"or holds code"
@@ -173,7 +239,23 @@ def _open_pickled(path: Path) -> CheckpointFile:
     for key in ("state_dict", "module", "model"):
         if isinstance(tensors, dict) and isinstance(tensors.get(key), dict):
             tensors = tensors[key]
-    if not isinstance(tensors, dict) or not all(isinstance(x, Tensor) for x in tensors.values()):
+    if not isinstance(tensors, dict) or not all(
+        isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in tensors.items()
+    ):
         raise CheckpointError(f"{path}: expected a dictionary of tensors")
+    for name, tensor in tensors.items():
+        _check_plain(path, name, tensor)
     shapes = {name: tuple(x.shape) for name, x in tensors.items()}
     return CheckpointFile(path, shapes, tensors.__getitem__)
+
+
+def _check_plain(path: Path, name: str, tensor: Tensor) -> None:
+    """Refuse a tensor that is larger than what the file has of it, or has no numbers at all."""
+    plain = tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_quantized)
+    # A few bytes and strides of 0 may pretend to be any number of weights.
+    if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise CheckpointError(f"{path}: {name}: expected a plain tensor, all of it in the file")
+
+
+def _one_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
 
 from ..checks import check_choice
+from .stored_config import build_config, check_sizes, parse_object
 
 PATCH = (1, 2, 2)
 """Latents in a token: time, height, width."""
@@ -15,6 +15,12 @@ MASK_CHANNELS = 4
 """One for each of the 4 frames of a latent."""
 INPAINTING_CHANNELS = 2 * LATENT_CHANNELS + MASK_CHANNELS
 """Noise 16, mask 4, masked latents 16."""
+WAN_SPACE = "wan2.1"
+"""The name of Wan 2.1's latent space, which its autoencoder and those distilled from it share."""
+MINI_SPACE = "mini"
+"""The name of the embedded autoencoder's latent space."""
+LONGEST_CONTEXT = 8192
+"""Tokens; Wan's has 512."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +45,16 @@ class TransformerConfig:
     learned_context: bool = False
     """The context is a tensor of the checkpoint, `[1, text_len, text_dim]`."""
     eps: float = 1e-6
+    latent_space: str = WAN_SPACE
+    """Name of the latents' space on which it was trained; an autoencoder's must be the same."""
 
     def __post_init__(self):
+        names = ("in_dim", "dim", "ffn_dim", "num_heads", "num_layers", "out_dim", "text_dim")
+        check_sizes({name: getattr(self, name) for name in (*names, "image_dim")})
+        check_sizes({"freq_dim": self.freq_dim}, least=2)
+        check_sizes({"text_len": self.text_len}, most=LONGEST_CONTEXT)
+        if not 0 < self.eps < 1:
+            raise ValueError(f"eps: expected a number between 0 and 1, got {self.eps:g}")
         if self.dim % self.num_heads or self.head_dim % 2:
             raise ValueError(
                 f"TransformerConfig: expected dim / num_heads to be an even number, got "
@@ -70,14 +84,10 @@ class TransformerConfig:
         """Read what `to_json` wrote.
 
         Raises:
-            ValueError: the text is no JSON object with exactly the fields of a config.
+            ValueError: the text is no JSON object with the fields of a config, or one of them has
+                another type or a size that no model has.
         """
-        values: Any = json.loads(text)
-        required = {"in_dim", "dim", "ffn_dim", "num_heads", "num_layers"}
-        known = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or not required <= values.keys() <= known:
-            raise ValueError(f"expected the fields of a TransformerConfig, got {text}")
-        return cls(**values)
+        return build_config(cls, parse_object(text))
 
 
 WAN_T2V_1_3B = TransformerConfig(
@@ -95,6 +105,7 @@ MINI = TransformerConfig(
     num_heads=4,
     num_layers=8,
     cross_attention=False,
+    latent_space=MINI_SPACE,
 )
 """A small one, for latents of the embedded autoencoder."""
 TINY = TransformerConfig(
@@ -107,6 +118,7 @@ TINY = TransformerConfig(
     text_dim=24,
     text_len=8,
     learned_context=True,
+    latent_space=MINI_SPACE,
 )
 """For tests."""
 

@@ -71,7 +71,9 @@ def detect_config(shapes: Shapes) -> TransformerConfig:
     dim, in_dim = shapes["patch_embedding.weight"][:2]
     if dim % HEAD_DIM:
         raise ValueError(f"a width of {dim} is no multiple of Wan's head width, {HEAD_DIM}")
-    blocks = {int(m[1]) for name in shapes if (m := re.match(r"blocks\.(\d+)\.", name))}
+    numbers = {m[1] for name in shapes if (m := re.match(r"blocks\.(\d+)\.", name))}
+    if numbers != set(map(str, range(len(numbers)))):
+        raise ValueError(f"blocks: expected {len(numbers)} of them counted from 0, got others")
     cross_attention = "text_embedding.0.weight" in shapes
     image = shapes.get("img_emb.proj.0.weight")
     context = shapes.get("context")
@@ -85,7 +87,7 @@ def detect_config(shapes: Shapes) -> TransformerConfig:
         dim=dim,
         ffn_dim=shapes["blocks.0.ffn.0.weight"][0],
         num_heads=dim // HEAD_DIM,
-        num_layers=max(blocks) + 1,
+        num_layers=len(numbers),
         out_dim=shapes["head.head.weight"][0] // (PATCH[1] * PATCH[2]),
         freq_dim=shapes["time_embedding.0.weight"][1],
         cross_attention=cross_attention,

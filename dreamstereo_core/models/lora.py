@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,11 +17,15 @@ from torch.nn import functional as F
 
 from .checkpoint import list_some
 from .checkpoint_file import CheckpointError, CheckpointFile, open_checkpoint
+from .config import INPAINTING_CHANNELS
 from .names import to_diffusers
+from .stored_config import parse_object
 from .transformer import Transformer
 
 PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.")
 KOHYA = "lora_unet_"
+MOST_AXES = 8
+"""Of a shape that a file gives; no parameter has as many."""
 
 _LOW_RANK = re.compile(r"(.+)\.lora[_.](A|B|down|up)(?:\.default)?(?:\.weight)?")
 _DIFFUSERS_KEY = "lora_adapter_metadata"
@@ -69,17 +72,26 @@ class Patch:
         if self.value is not None:
             shape = self.value.shape
         target = self.target_shape(shape)
-        larger = len(target) == len(shape) and all(
-            a >= b for a, b in zip(target, shape, strict=True)
+        # Only new input channels of a convolution may come, as many as an inpainting model has.
+        larger = target == tuple(shape) or (
+            len(target) == len(shape) == 5
+            and (target[0], *target[2:]) == (shape[0], *shape[2:])
+            and shape[1] <= target[1] <= INPAINTING_CHANNELS
         )
+        if self.shape is not None and (self.up is None and self.diff is None):
+            return False
         if self.diff is not None and tuple(self.diff.shape) != target:
             return False
         if self.up is None or self.down is None:
             return larger and self.up is self.down
-        rank = self.down.shape[0]
+        rank = self.down.shape[0] if self.down.ndim else 0
+        up = tuple(self.up.shape)
         return (
-            larger
-            and self.up.numel() == target[0] * rank
+            rank > 0
+            and math.isfinite(self.scale)
+            and larger
+            and up[:1] == target[:1]
+            and math.prod(up[1:]) == rank
             and self.down.numel() == rank * math.prod(target[1:])
         )
 
@@ -236,24 +248,31 @@ def _collect(
         if match is None or parameter is None:
             unmatched.append(name)
         else:
-            parts.setdefault(parameter, {})[part] = file.read(name)
+            whole = part == "reshape_weight"  # sizes, not weights
+            tensor = file.read(name) if whole else file.read_weight(name)
+            parts.setdefault(parameter, {})[part] = tensor
     return parts, unmatched
 
 
 def _patch(values: Mapping[str, Tensor], default_scale: Callable[[int], float]) -> Patch:
     down, shape = values.get("down"), values.get("reshape_weight")
     scale = 1.0
-    if down is not None:
+    if down is not None and down.ndim and down.shape[0]:
         rank = down.shape[0]
-        scale = float(values["alpha"]) / rank if "alpha" in values else default_scale(rank)
+        alpha = values.get("alpha")
+        scale = default_scale(rank) if alpha is None else _alpha(alpha) / rank
     return Patch(
         down=down,
         up=values.get("up"),
         scale=scale,
         diff=values.get("diff"),
         value=values.get("set_weight"),
-        shape=None if shape is None else tuple(int(size) for size in shape),
+        shape=None if shape is None else tuple(int(size) for size in shape.flatten()[:MOST_AXES]),
     )
+
+
+def _alpha(tensor: Tensor) -> float:
+    return float(tensor) if tensor.numel() == 1 else math.nan
 
 
 def _peft_scale(file: CheckpointFile) -> Callable[[int], float]:
@@ -269,11 +288,13 @@ def _peft_scale(file: CheckpointFile) -> Callable[[int], float]:
         path, prefix = file.path, "transformer."
     try:
         text = embedded if prefix else path.read_text(encoding="utf-8")
-        config = {key.removeprefix(prefix): value for key, value in json.loads(text).items()}
+        config = {key.removeprefix(prefix): value for key, value in parse_object(text).items()}
         alpha, power = float(config["lora_alpha"]), 0.5 if config.get("use_rslora") else 1.0
         special = [key for key in ("use_dora", "alpha_pattern") if config.get(key)]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise CheckpointError(f"{path}: expected PEFT's config with lora_alpha") from error
+    if not math.isfinite(alpha):
+        raise CheckpointError(f"{path}: lora_alpha: expected a finite number, got {alpha}")
     if special:
         raise CheckpointError(f"{path}: expected a plain LoRA, got {', '.join(special)}")
     return lambda rank: alpha / rank**power

@@ -24,10 +24,13 @@ from ..types import OcclusionMask, TokenIndex, Video
 from .attention import KeyValue, Rotation, SelfAttention, rope_rotation, sdpa
 from .checkpoint_file import SAFETENSORS, CheckpointError, open_checkpoint, save_checkpoint
 from .sparse import dilate_tokens, gather_tokens
+from .stored_config import build_config, check_sizes, parse_object
 from .unet import COARSEST, UNet
 from .vae_base import channels_innermost
 
 KIND = "inpainter"
+LONGEST_MEMORY = 64
+"""Frames; each keeps its tokens' keys and values."""
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,14 @@ class MiniConfig:
     """Frames before the one that is filled, that its tokens attend to."""
 
     def __post_init__(self) -> None:
+        names = ("dim", "ffn_dim", "num_heads", "num_layers")
+        check_sizes({name: getattr(self, name) for name in names})
+        check_sizes({"memory": self.memory}, least=0, most=LONGEST_MEMORY)
         if self.dim % self.num_heads or self.dim // self.num_heads % 2:
             raise ValueError(
                 f"dim, num_heads: expected dim / num_heads to be an even number, got "
                 f"{self.dim} / {self.num_heads}"
             )
-        if self.num_layers < 1:
-            raise ValueError(f"num_layers: expected at least 1, got {self.num_layers}")
 
 
 @dataclass
@@ -244,14 +248,16 @@ def load_mini(
     if file.kind != KIND or file.config is None:
         raise CheckpointError(f"{file.path}: expected a DreamStereo {KIND}")
     try:
-        config = MiniConfig(**json.loads(file.config))
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{file.path}: expected a MiniConfig, got {file.config}") from error
+        config = build_config(MiniConfig, parse_object(file.config))
+    except ValueError as error:
+        raise CheckpointError(f"{file.path}: expected a MiniConfig ({error})") from error
+    file.require_blocks(config.num_layers)
     with torch.device("meta"):
         model = MiniInpainter(config, operations)
     expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
     if expected != dict(file.shapes):
-        raise CheckpointError(f"{file.path}: expected the weights of {file.config}, got others")
-    model.load_state_dict({name: file.read(name).float() for name in expected}, assign=True)
+        raise CheckpointError(f"{file.path}: expected the weights of {config}, got others")
+    weights = {name: file.read_weight(name, torch.float32) for name in expected}
+    model.load_state_dict(weights, assign=True)
     channels_innermost(model)
     return model.to(device).eval().requires_grad_(False)

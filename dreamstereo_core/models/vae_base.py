@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..checks import check_finite
-from .vae_config import VAEConfig
+from .vae_config import STRIDES, VAEConfig
 from .vae_tiles import (
     Memory,
     Region,
@@ -28,8 +28,7 @@ from .vae_tiles import (
     run_steps,
 )
 
-STRIDE = 8  # px of a latent
-GROUP = 4  # frames of a latent, but for the first
+STRIDE, GROUP = STRIDES  # px of a latent; frames of one, but for the first
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,21 @@ on the meta device, so that no weight is drawn only to be replaced, and loaded s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from .checkpoint_file import WEIGHTS, CheckpointError, open_checkpoint, save_checkpoint
+from ..devices import choose_device
+from .checkpoint_file import (
+    WEIGHTS,
+    CheckpointError,
+    CheckpointFile,
+    open_checkpoint,
+    save_checkpoint,
+)
 from .tiny_vae import TinyVAE
 from .vae import WanVAE
 from .vae_base import VideoVAE, channels_innermost
@@ -82,29 +89,30 @@ def load_vae(
             diffusers', or of taew2_1, lighttaew2_1 (told from taew2_1 by its name) or
             lightvaew2_1; or a diffusers folder.
         folders: where to look for the named ones, before the package's own weights.
-        device: "auto" takes the GPU where there is one.
+        device: "auto" takes CUDA, then MPS, then the CPU.
         dtype: float32, float16 or bfloat16; the default is the file's on a GPU, else float32.
         operations: a namespace with Conv2d and Conv3d.
 
     Raises:
         FileNotFoundError: there is no such file; the message says where to put it.
-        ValueError: the file is not such an autoencoder, is damaged, or does not fit.
+        CheckpointError: the file is not such an autoencoder, is damaged, or does not fit.
+        ValueError: the dtype is another one.
     """
     path = _find(str(spec), folders)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = choose_device(device)
     if dtype is not None and dtype not in _DTYPES:
         raise ValueError(f"dtype: expected float32, float16 or bfloat16, got {dtype}")
-    if dtype is None and torch.device(device).type == "cpu":
+    if dtype is None and device.type == "cpu":
         dtype = torch.float32
     file = open_checkpoint(path)
     if file.kind not in (None, KIND):
         raise CheckpointError(f"{path}: expected a VAE; this is a DreamStereo {file.kind}")
-    weights = _original_names({name: file.read(name) for name in file.shapes})
-    config = _recognise(weights, path) if file.config is None else config_from_json(file.config)
+    names = _original_names(file.shapes)
+    config = _config(file, names)
+    file.require_blocks(config.num_blocks)
     with torch.device("meta"):
         vae = build_vae(config, operations)
-    _fill(vae, weights, path, dtype or next(iter(weights.values())).dtype)
+    _fill(vae, file, names, dtype)
     channels_innermost(vae)
     return vae.to(device).eval().requires_grad_(False)
 
@@ -156,11 +164,11 @@ def _find(spec: str, folders: Sequence[str | Path]) -> Path:
     )
 
 
-def _original_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights under Wan's own names if they have diffusers' ones."""
-    if "post_quant_conv.weight" not in weights or "decoder.conv_in.weight" not in weights:
-        return weights
-    return {_original_name(name): weight for name, weight in weights.items()}
+def _original_names(names: Collection[str]) -> dict[str, str]:
+    """Map Wan's own names to the names in a file that has them, or diffusers' ones."""
+    if "post_quant_conv.weight" not in names or "decoder.conv_in.weight" not in names:
+        return {name: name for name in names}
+    return {_original_name(name): name for name in names}
 
 
 def _original_name(name: str) -> str:
@@ -174,45 +182,65 @@ def _original_name(name: str) -> str:
     return name
 
 
-def _recognise(weights: Mapping[str, Tensor], path: Path) -> VAEConfig:
+def _config(file: CheckpointFile, names: Mapping[str, str]) -> VAEConfig:
+    """Return the configuration of a file of ours, or of a public one.
+
+    Raises:
+        CheckpointError: it is none that can be, or the file is of another model.
+    """
+    try:
+        if file.config is not None:
+            return config_from_json(file.config)
+        return _recognise({name: file.shapes[stored] for name, stored in names.items()}, file.path)
+    except ValueError as error:
+        raise CheckpointError(f"{file.path}: {error}") from error
+
+
+def _recognise(shapes: Mapping[str, tuple[int, ...]], path: Path) -> VAEConfig:
     """Return the configuration of a public file."""
-    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     firsts = [shapes.get(f"encoder.downsamples.{i}.residual.2.weight") for i in (0, 3, 6, 9)]
-    if all(firsts) and shapes.get("conv2.weight", (0,))[0] == 16:
+    if all(firsts) and shapes.get("conv2.weight", ())[:1] == (16,):
         return WanVAEConfig(widths=tuple(shape[0] for shape in firsts if shape))
     taew = shapes.get("decoder.22.bias") == (3,) and shapes.get("decoder.1.weight", ())[1:2] == (
         16,
     )
     if taew and "encoder.0.weight" in shapes:
         if path.stem.startswith("taehv"):
-            raise ValueError(f"{path}: expected a VAE for Wan 2.1, this is HunyuanVideo's")
+            raise ValueError("expected a VAE for Wan 2.1, this is HunyuanVideo's")
         return LIGHTTAE if "lighttae" in path.stem else TAEW
     keys = "\n".join(shapes)
     what = next((what for pattern, what in _OTHERS if re.search(pattern, keys, re.M)), None)
     if what is None:
         what = f"something else, with keys such as {', '.join(list(shapes)[:3]) or '(none)'}"
-    raise ValueError(f"{path}: expected a VAE for Wan 2.1, this is {what}")
+    raise ValueError(f"expected a VAE for Wan 2.1, this is {what}")
 
 
-def _fill(vae: VideoVAE, weights: Mapping[str, Tensor], path: Path, dtype: torch.dtype) -> None:
-    expected = vae.state_dict()
-    missing, unexpected = expected.keys() - weights.keys(), weights.keys() - expected.keys()
+def _fill(
+    vae: VideoVAE, file: CheckpointFile, names: Mapping[str, str], dtype: torch.dtype | None
+) -> None:
+    """Put the file's weights into the network, in `dtype`; None = that of its first tensor."""
+    expected = {name: tuple(weight.shape) for name, weight in vae.state_dict().items()}
+    missing, unexpected = expected.keys() - names.keys(), names.keys() - expected.keys()
     if missing or unexpected:
-        raise ValueError(
-            f"{path}: the keys do not fit; missing: {_some(missing)}; unexpected: "
+        raise CheckpointError(
+            f"{file.path}: the keys do not fit; missing: {_some(missing)}; unexpected: "
             f"{_some(unexpected)}"
         )
-    for name, weight in weights.items():
-        if weight.shape != expected[name].shape:
-            raise ValueError(
-                f"{path}: {name}: expected shape {list(expected[name].shape)}, "
-                f"got {list(weight.shape)}"
+    weights = {}
+    for name, stored in names.items():
+        if file.shapes[stored] != expected[name]:
+            raise CheckpointError(
+                f"{file.path}: {name}: expected shape {list(expected[name])}, "
+                f"got {list(file.shapes[stored])}"
             )
-        if not weight.is_floating_point() or weight.dtype not in (*_DTYPES, torch.float64):
-            raise ValueError(f"{path}: {name}: expected fp32, fp16 or bf16, got {weight.dtype}")
-        if not torch.isfinite(weight).all():
-            raise ValueError(f"{path}: {name}: expected finite weights, got NaN or infinite ones")
-    vae.load_state_dict({name: w.to(dtype) for name, w in weights.items()}, assign=True)
+        weight = file.read(stored)
+        if weight.dtype not in (*_DTYPES, torch.float64):
+            raise CheckpointError(
+                f"{file.path}: {name}: expected fp32, fp16 or bf16, got {weight.dtype}"
+            )
+        dtype = dtype or weight.dtype
+        weights[name] = file.require_finite(name, weight.to(dtype))
+    vae.load_state_dict(weights, assign=True)
 
 
 def _some(names: Any) -> str:

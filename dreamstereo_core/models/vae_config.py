@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeAlias
+from dataclasses import asdict, dataclass
+from typing import TypeAlias
+
+from .config import LATENT_CHANNELS, MINI_SPACE, WAN_SPACE
+from .stored_config import build_config, check_sizes, check_statistics, parse_object
 
 # Per channel, of Wan 2.1's latents: z = (mu - mean) / std.
 WAN_MEAN = (
@@ -16,6 +20,11 @@ WAN_STD = (
     *(2.8184, 1.4541, 2.3275, 2.6558, 1.2196, 1.7708, 2.6052, 2.0743),
     *(3.2687, 2.1526, 2.8652, 1.5579, 1.6382, 1.1253, 2.8251, 1.9160),
 )
+
+SCALES = 4
+"""Of Wan's autoencoder: full size to 1/8."""
+STRIDES = 8, 4
+"""Pixels along each side, and frames, of one latent of every autoencoder here."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,21 @@ class WanVAEConfig:
     """The second convolution of each residual block is 2-D."""
     mean: tuple[float, ...] = WAN_MEAN
     std: tuple[float, ...] = WAN_STD
+    latent_space: str = WAN_SPACE
+    """Its name; a transformer of another one refuses this autoencoder."""
+
+    def __post_init__(self) -> None:
+        for name in ("widths", "encoder_blocks", "decoder_blocks"):
+            values = getattr(self, name)
+            if len(values) != SCALES:
+                raise ValueError(f"{name}: expected {SCALES} numbers, got {len(values)}")
+            check_sizes({f"{name}[{i}]": value for i, value in enumerate(values)})
+        check_statistics(self.mean, self.std, LATENT_CHANNELS)
+
+    @property
+    def num_blocks(self) -> int:
+        """How many blocks it has; each has tensors of its own."""
+        return sum(self.encoder_blocks) + sum(self.decoder_blocks)
 
 
 @dataclass(frozen=True)
@@ -41,6 +65,10 @@ class Stage:
     """By how much the stage changes the size: down in the encoder, up in the decoder."""
     time: int
     """By how much it changes the frame count."""
+
+    def __post_init__(self) -> None:
+        check_sizes({"width": self.width, "space": self.space, "time": self.time})
+        check_sizes({"blocks": self.blocks}, least=0)
 
 
 @dataclass(frozen=True)
@@ -57,6 +85,26 @@ class TinyVAEConfig:
     """The first latent is the first frame alone, as in Wan; else the first four frames."""
     mean: tuple[float, ...] = (0.0,) * 16
     std: tuple[float, ...] = (1.0,) * 16
+    latent_space: str = MINI_SPACE
+    """As of `WanVAEConfig`."""
+
+    def __post_init__(self) -> None:
+        check_sizes({"patch": self.patch, "stem": self.stem})
+        for name in ("encoder", "decoder"):
+            stages: tuple[Stage, ...] = getattr(self, name)
+            space = self.patch * math.prod(stage.space for stage in stages)
+            time = math.prod(stage.time for stage in stages)
+            if (space, time) != STRIDES:
+                raise ValueError(
+                    f"{name}: expected {STRIDES[0]} pixels and {STRIDES[1]} frames to a latent, "
+                    f"got {space} and {time}"
+                )
+        check_statistics(self.mean, self.std, LATENT_CHANNELS)
+
+    @property
+    def num_blocks(self) -> int:
+        """How many blocks it has; each has tensors of its own."""
+        return sum(stage.blocks + 1 for stage in (*self.encoder, *self.decoder))
 
 
 VAEConfig: TypeAlias = WanVAEConfig | TinyVAEConfig
@@ -69,9 +117,9 @@ DISTILLED = WanVAEConfig(
 )
 """76.3 M parameters, 5.2 times fewer operations than `WAN`: narrow and shallow where pixels are
 many, wide where they are few."""
-TAEW = TinyVAEConfig()
+TAEW = TinyVAEConfig(latent_space=WAN_SPACE)
 """madebyollin's taew2_1: its latents are normalised already."""
-LIGHTTAE = TinyVAEConfig(mean=WAN_MEAN, std=WAN_STD)
+LIGHTTAE = TinyVAEConfig(mean=WAN_MEAN, std=WAN_STD, latent_space=WAN_SPACE)
 """lightx2v's lighttaew2_1: taew2_1's layout on Wan's raw latents."""
 MINI = TinyVAEConfig(
     patch=4,
@@ -99,18 +147,10 @@ def config_from_json(text: str) -> VAEConfig:
         ValueError: the text is no such configuration.
     """
     try:
-        values: dict[str, Any] = json.loads(text)
-        cls = _KINDS[values.pop("kind")]
-        known = {field.name for field in fields(cls)}
-        if unknown := set(values) - known:
-            raise ValueError(f"unknown entries {sorted(unknown)}")
-        return cls(**{name: _frozen(name, value) for name, value in values.items()})
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        values = parse_object(text)
+        kind = values.pop("kind", None)
+        if not isinstance(kind, str) or kind not in _KINDS:
+            raise ValueError(f"kind: expected one of {', '.join(_KINDS)}")
+        return build_config(_KINDS[kind], values)
+    except ValueError as error:
         raise ValueError(f"expected a VAE configuration as JSON, got {error}") from error
-
-
-def _frozen(name: str, value: Any) -> Any:
-    if not isinstance(value, list):
-        return value
-    is_stage = name in ("encoder", "decoder")
-    return tuple(Stage(**item) if is_stage else item for item in value)

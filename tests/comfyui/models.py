@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -26,7 +27,8 @@ def write_models(folder: Path) -> dict[str, str]:
 
 def _save_transformer(path: Path) -> None:
     models, config = _core("models.transformer"), _core("models.config")
-    model = models.Transformer(config.transformer_config("tiny"))
+    tiny = replace(config.transformer_config("tiny"), latent_space=config.WAN_SPACE)
+    model = models.Transformer(tiny)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -276,7 +276,9 @@ class TestTransformers:
             384,
             512,
         )
-        assert working_size((9, 99), "depth_pro", {"size": {"height": 64, "width": 64}}) == (64, 64)
+        small = {"size": {"height": 64, "width": 64}}
+        assert working_size((9, 99), "depth_pro", small, square=True) == (64, 64)
+        assert working_size((9, 99), "dpt", {}, square=True) == (384, 384)
         assert working_size((1, 900), "depth_anything", settings) == (518, 2072)
 
     def test_a_missing_model_names_itself_and_the_folder(self, tmp_path, monkeypatch):

@@ -172,7 +172,7 @@ class TestBadFiles:
             load_mini_network(path)
 
     @pytest.mark.parametrize(
-        "config", ["{", "[]", '{"size": 96}', '{"widths": [1], "size": 96, "more": 1}',
+        "config", ["{", "[]", '{"size": 96.5}', '{"widths": [1], "size": 96, "more": 1}',
                    '{"widths": [1], "size": 96}']
     )  # fmt: skip
     def test_a_bad_config(self, tmp_path, config):

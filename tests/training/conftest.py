@@ -73,8 +73,8 @@ def models(tmp_path_factory):
     student = WanVAEConfig((8, 8, 8, 16), (1,) * 4, (1,) * 4, flat=True)
     save_vae(build_vae(student), folder / "student.safetensors")
     for name, config in (
-        ("transformer", TINY),
-        ("base", replace(TINY, in_dim=16, learned_context=False)),
+        ("transformer", replace(TINY, latent_space="wan2.1")),
+        ("base", replace(TINY, in_dim=16, learned_context=False, latent_space="wan2.1")),
     ):
         model = Transformer(config)
         model.initialize_weights()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
-import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
@@ -158,7 +159,17 @@ def peak_mib(device: torch.device) -> float:
         for line in status.read_text().splitlines():
             if line.startswith("VmHWM"):
                 return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return process_peak_mib()
+
+
+def process_peak_mib() -> float:
+    """Return the peak memory of the process in MiB; NaN where the system does not tell it."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return math.nan
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 
 def print_table(head: Sequence[str], rows: Rows) -> None:

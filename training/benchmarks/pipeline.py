@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import subprocess
 import sys
 import tempfile
@@ -32,6 +31,7 @@ from dreamstereo_core import (
 from dreamstereo_core.depth import normalize, upsample_inverse_depth
 from dreamstereo_core.video_io import VideoWriter
 
+from .machine import process_peak_mib
 from .masks import DEMO
 
 Timed = TypeVar("Timed", bound=Sized)
@@ -102,7 +102,7 @@ def convert_once(path: Path) -> None:
         nonlocal reported
         if progress.done // 300 > reported or progress.done == progress.total:
             reported = progress.done // 300
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            peak = process_peak_mib()
             speed = progress.done / progress.seconds
             print(f"| {progress.done} | {peak:.0f} | {speed:.2f} |", flush=True)
 

@@ -1,0 +1,35 @@
+"""The one choice of a device."""
+
+from __future__ import annotations
+
+import logging
+from functools import cache
+
+import torch
+from torch.nn import functional as F
+
+_log = logging.getLogger(__name__)
+
+
+def choose_device(device: str | torch.device) -> torch.device:
+    """Return the device; "auto" takes CUDA, then MPS where it can do all we need, then the CPU."""
+    if device != "auto":
+        return torch.device(device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() and _mps_serves() else "cpu")
+
+
+@cache
+def _mps_serves() -> bool:
+    """Try what older versions of torch or macOS lack there."""
+    try:
+        x = torch.ones(1, 3, 8, 8, device="mps")
+        F.interpolate(x, (4, 4), mode="bilinear", antialias=True)
+        numbers = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+        (numbers * torch.complex(x[..., :4], x[..., 4:])).cpu()
+    except (NotImplementedError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        _log.warning("device: MPS cannot do all that is needed (%s); the CPU works instead", reason)
+        return False
+    return True
