@@ -34,7 +34,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--floating-window", action="store_true",
                         help="hide what one eye only sees of near things at the sides")  # fmt: skip
     parser.add_argument("--foreground-dilation", type=int, metavar="PIXELS",
-                        help="let near things grow (default: 0; 1 for 640 of width where the depth has the picture's size)")  # fmt: skip
+                        help="let near things grow (default: 0, or 1 for 640 of width if the "
+                        "depth is as large as the picture)")  # fmt: skip
     parser.add_argument("--shots", choices=DETECTORS, default="auto",
                         help="what finds the cuts; auto: histogram")  # fmt: skip
     parser.add_argument("--keep-bars", dest="bars", action="store_false",
