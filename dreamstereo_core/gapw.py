@@ -179,12 +179,12 @@ def _show_ends(
     seen &= (source - place > shown[row, pixel] + _NEARER) | (mask[row, pixel] > 0)
     row, source, pixel, share = row[seen], source[seen], pixel[seen], share[seen]
 
-    # Several ends may reach into one pixel.
-    cells, which = (row * width + pixel).unique(return_inverse=True)
-    row, pixel, colours = cells // width, cells % width, video[:, row, source] * share
-    covered = share.new_zeros(len(cells)).index_add_(0, which, share)
-    colour = share.new_zeros(len(video), len(cells)).index_add_(1, which, colours) / covered
-    covered.clamp_(max=1)
-    behind = torch.where(mask[row, pixel] > 0, colour, warped[:, row, pixel])
+    # Several ends may reach into one pixel: their sums, then the same result for each of them.
+    target, colours = row * width + pixel, video[:, row, source] * share
+    sums = share.new_zeros(len(video) + 1, shown.numel())
+    sums = sums.index_add_(1, target, torch.cat((colours, share[None])))[:, target]
+    colour, covered = sums[:-1] / sums[-1], sums[-1].clamp(max=1)
+    missing = mask[row, pixel]
+    behind = torch.where(missing > 0, colour, warped[:, row, pixel])
     warped[:, row, pixel] = torch.lerp(behind, colour, covered)
-    mask[row, pixel] *= 1 - covered
+    mask[row, pixel] = missing * (1 - covered)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -10,12 +11,27 @@ from .types import OcclusionMask
 
 def dilate(mask: OcclusionMask, radius: int) -> OcclusionMask:
     """Grow `[T, 1, H, W]` by `radius` pixels in x and y (a square)."""
-    if radius < 1:
-        return mask
-    # A square is separable, and two short maxima are cheaper than one large one.
-    size = 2 * radius + 1
-    rows = F.max_pool2d(mask, (1, size), stride=1, padding=(0, radius))
-    return F.max_pool2d(rows, (size, 1), stride=1, padding=(radius, 0))
+    for axis in (-1, -2):  # a square is separable
+        reach = 0
+        while reach < radius:  # maxima of three, ever farther apart: some log(radius) of them
+            step = min(2 * reach + 1, radius - reach)
+            mask = _largest_of_three(mask, step, axis)
+            reach += step
+    return mask
+
+
+def _largest_of_three(mask: Tensor, step: int, axis: int) -> Tensor:
+    """Return the maximum of each value and those `step` before and behind it, or at the border."""
+    result = mask.clone()
+    kept = mask.shape[axis] - step
+    if kept > 0:
+        early, late = result.narrow(axis, 0, kept), result.narrow(axis, step, kept)
+        torch.maximum(early, mask.narrow(axis, step, kept), out=early)
+        torch.maximum(late, mask.narrow(axis, 0, kept), out=late)
+    for border, begin in ((0, 0), (-1, max(kept, 0))):
+        part = result.narrow(axis, begin, min(step, mask.shape[axis]))
+        torch.maximum(part, mask.narrow(axis, border, 1), out=part)
+    return result
 
 
 def erode(mask: OcclusionMask, radius: int) -> OcclusionMask:

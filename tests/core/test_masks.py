@@ -3,7 +3,18 @@
 import pytest
 import torch
 
-from dreamstereo_core.masks import wide_parts
+from dreamstereo_core.masks import dilate, erode, wide_parts
+
+
+@pytest.mark.parametrize("radius", [0, 1, 2, 3, 4, 5, 9, 12, 40])
+@pytest.mark.parametrize("shape", [(2, 1, 30, 41), (1, 1, 1, 7), (1, 1, 6, 2)])
+def test_dilation_is_the_maximum_of_the_square(radius, shape):
+    mask = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.pad(mask, (radius,) * 4, value=-torch.inf)
+    size = 2 * radius + 1
+    expected = padded.unfold(2, size, 1).unfold(3, size, 1).amax((-2, -1))
+    assert torch.equal(dilate(mask, radius), expected)
+    assert torch.equal(erode(1 - mask, radius), 1 - expected)
 
 
 def row(text):
