@@ -1,6 +1,6 @@
-"""Fills to compare with: `cv2.inpaint` and the nearest background pixel.
+"""What to compare with: fills, and a plain forward warp that needs none.
 
-Each takes a video `[T, C, H, W]`, its holes `[T, 1, H, W]` and its disparity `[T, 1, H, W]`, and
+A fill takes a video `[T, C, H, W]`, its holes `[T, 1, H, W]` and its disparity `[T, 1, H, W]`, and
 returns the video with its holes filled; known pixels stay as they are, to the bit.
 """
 
@@ -10,6 +10,14 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+from dreamstereo_core import inverse_depth_to_disparity
+from dreamstereo_core.masks import dilate, erode
+
+_EDGE = 0.05
+"""Range of inverse depth around a pixel from which it wholly counts as an edge."""
+_PASSES = 2
 
 
 def telea(video: Tensor, mask: Tensor, disparity: Tensor) -> Tensor:
@@ -34,6 +42,75 @@ def nearest_background(video: Tensor, mask: Tensor, disparity: Tensor) -> Tensor
     at_right = torch.where(right < width, disparity.gather(-1, right.clamp(max=width - 1)), far)
     source = torch.where(at_left < at_right, left.clamp(min=0), right.clamp(max=width - 1))
     return video.gather(-1, source.expand_as(video))
+
+
+def forward_warp(
+    video: Tensor, inverse_depth: Tensor, *, max_disparity: float, convergence: float
+) -> Tensor:
+    """Make the right eye by pushing each pixel to where it lands; holes repeat their neighbour.
+
+    What converters without weights do (iw3's `forward_fill`): near things grow by two pixels at the
+    edges of a depth smaller than the picture, which is then enlarged bilinearly.
+
+    Args:
+        video: `[T, 3, H, W]`, the left eye.
+        inverse_depth: `[T, 1, h, w]`, at most as large.
+        max_disparity: in percent of the width.
+        convergence: the inverse depth on the screen.
+    """
+    size = video.shape[-2:]
+    if inverse_depth.shape[-2:] != size:
+        grown = grow_at_edges(inverse_depth, _PASSES)
+        inverse_depth = F.interpolate(grown, size, mode="bilinear")
+    disparity = inverse_depth_to_disparity(
+        inverse_depth, max_disparity=max_disparity, convergence=convergence
+    )
+    return splat(video, disparity)
+
+
+def grow_at_edges(inverse_depth: Tensor, passes: int) -> Tensor:
+    """Grow near things `[T, 1, h, w]` by a pixel a pass, where there is an edge of depth."""
+    for _ in range(passes):
+        near = dilate(inverse_depth, 1)
+        edge = ((near - erode(inverse_depth, 1)) / _EDGE).clamp(0, 1)
+        inverse_depth = torch.lerp(inverse_depth, near, edge)
+    return inverse_depth
+
+
+def splat(video: Tensor, disparity: Tensor) -> Tensor:
+    """Push each pixel of the left view onto the two columns of the right view around its place.
+
+    Each column has what the nearest pixel from either side brings, weighted by closeness. Where
+    nothing lands, the farther end of the gap is repeated.
+    """
+    x = torch.arange(video.shape[-1], dtype=disparity.dtype).expand_as(disparity)
+    place = x - disparity
+    total, weights = torch.zeros_like(video), torch.zeros_like(x)
+    nearest = torch.full_like(x, -torch.inf)
+    for column in (place.floor(), place.floor() + 1):
+        owner = _last_lander(column)
+        landed, source = owner >= 0, owner.clamp(min=0)
+        closeness = 1 - (place - column).abs().clamp(max=1 - 1e-5)
+        weight = torch.where(landed, closeness.gather(-1, source), 0)
+        total += weight * video.gather(-1, source.expand_as(video))
+        weights += weight
+        here = torch.where(landed, disparity.gather(-1, source), -torch.inf)
+        nearest = torch.maximum(nearest, here)
+    hole = (weights == 0).float()
+    return nearest_background(total / weights.clamp(min=1e-6), hole, nearest)
+
+
+def _last_lander(column: Tensor) -> Tensor:
+    """Return the rightmost source pixel that lands in each column, -1 where none does.
+
+    Of those that land in one column it is the nearest: they differ by a pixel and more in x, and by
+    less than one in x - disparity.
+    """
+    width = column.shape[-1]
+    inside = column.clamp(-1, width).long() + 1  # the first and the last take what lies outside
+    owner = torch.full((*column.shape[:-1], width + 2), -1)
+    x = torch.arange(width).expand_as(inside)
+    return owner.scatter_reduce(-1, inside, x, "amax")[..., 1:-1]
 
 
 def _cv2_inpaint(video: Tensor, mask: Tensor, method: int) -> Tensor:

@@ -3,6 +3,7 @@
     python training/evaluate.py --videos FOLDER --photos FOLDER --stereo FOLDER --output FOLDER
     python training/evaluate.py --videos FOLDER --fill CHECKPOINT --vae FILE --dilation 3 5 dense
     python training/evaluate.py --videos FOLDER --reconstruct mini wan
+    python training/evaluate.py --right-eye PAIRS ... --videos FOLDER
 
 Three kinds of holes with known truth: those that PBDP opens in real clips, whose depth is estimated
 and misses the true borders by some pixels; those of layered composites of photographs, whose depth
@@ -19,7 +20,7 @@ import extras  # noqa: F401  # first: it says what is not installed
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -27,24 +28,29 @@ import numpy as np
 import torch
 from baselines import navier_stokes, nearest_background, telea
 from evaluation_clips import Clip, Selection, composite_clips, pbdp_clips, stereo_clips
+from evaluation_fills import DENSE, Fill, ModelFill, has_tokens
 from evaluation_reconstruct import measure_autoencoders
 from evaluation_report import lost_table, picture_row, plain, tables, write_grid
+from evaluation_right_eye import measure_pairs
 from evaluation_scores import Scorer, Scores, mean_scores
+from evaluation_silhouettes import measure_silhouettes
+from files import DataError
 from perceptual import Perceptual
 from torch import Tensor
 from tqdm import tqdm
 
-from dreamstereo_core import ClassicInpainter, Inpainter, VideoError, blend, load_depth
+from dreamstereo_core import (
+    ClassicInpainter,
+    ConvertOptions,
+    Inpainter,
+    VideoError,
+    blend,
+    load_depth,
+)
 from dreamstereo_core.arguments import lora_argument
 from dreamstereo_core.depth import DepthError
-from dreamstereo_core.fill import INPAINTERS, RefinedInpainter, load_inpainter
-from dreamstereo_core.masks import wide_parts
-from dreamstereo_core.models.conditioning import missing_channels, to_latent_mask
-from dreamstereo_core.models.mini import touched_tokens
-from dreamstereo_core.models.sparse import select_tokens
+from dreamstereo_core.fill import INPAINTERS, load_inpainter
 
-Fill = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Video, holes and disparity to a video: see `baselines`."""
 BASELINES: dict[str, Fill] = {
     "Telea": telea,
     "Navier-Stokes": navier_stokes,
@@ -52,7 +58,6 @@ BASELINES: dict[str, Fill] = {
 }
 ALONE = "classic-alone"
 """The classic fill without other frames."""
-DENSE = "dense"
 PAPER_PERCENT = 7.0
 Results = list[tuple[str, str, dict[str, Scores]]]
 """Kind and name of each clip, and row -> measures."""
@@ -64,8 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     selection = Selection(options.size, options.frames, options.start, options.limit, options.seed)
     try:
         run = evaluate_autoencoders if options.reconstruct else evaluate_fills
+        if options.right_eye is not None:
+            run = evaluate_right_eyes
         results, report, pictures = run(options, selection)
-    except (VideoError, DepthError, ValueError, OSError, ImportError) as error:
+    except (VideoError, DepthError, DataError, ValueError, OSError, ImportError) as error:
         print(f"evaluate: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     if selection.left_out:
@@ -134,49 +141,6 @@ def measure_clip(
     return rows, pictures
 
 
-class ModelFill:
-    """An inpainter as a `Fill`, with its options."""
-
-    def __init__(
-        self, inpainter: Inpainter, *, num_steps: int, dilation: int | str, seed: int
-    ) -> None:
-        self.inpainter, self.num_steps, self.seed = inpainter, num_steps, seed
-        self.dilation = dilation
-
-    def __call__(self, video: Tensor, mask: Tensor, disparity: Tensor) -> Tensor:
-        """Fill one clip."""
-        return self.inpainter.inpaint(
-            video,
-            mask,
-            disparity=disparity,
-            num_steps=self.num_steps,
-            dilation=kernel(self.dilation, mask),
-            seed=self.seed,
-        )
-
-    def tokens_kept(self, mask: Tensor) -> float:
-        """Return the share of tokens that are computed for `[T, 1, H, W]`."""
-        dilation = kernel(self.dilation, mask)
-        if isinstance(self.inpainter, RefinedInpainter):
-            wide = wide_parts(mask, self.inpainter.narrow)
-            return float(touched_tokens(wide, dilation).float().mean())
-        frames, _, height, width = mask.shape
-        pad = (0, -width % 16, 0, -height % 16, 0, 0, 0, -(frames - 1) % 4)
-        video = torch.nn.functional.pad(mask, pad).transpose(0, 1)[None]
-        latent = to_latent_mask(missing_channels(video))
-        return select_tokens(latent, dilation=dilation).shape[1] / (latent.numel() / 4)
-
-
-def has_tokens(inpainter: Inpainter) -> bool:
-    """Return whether it computes tokens around the holes."""
-    return not isinstance(inpainter, ClassicInpainter)
-
-
-def kernel(dilation: int | str, mask: Tensor) -> int:
-    """Return a dilation in tokens; "dense" reaches over the whole frame from anywhere."""
-    return 2 * (max(mask.shape[-2:]) // 16 + 1) + 1 if dilation == DENSE else int(dilation)
-
-
 def load_fills(options: argparse.Namespace) -> dict[str, Fill]:
     """Return row name -> fill: the ones asked for, then the baselines.
 
@@ -187,12 +151,7 @@ def load_fills(options: argparse.Namespace) -> dict[str, Fill]:
     fills: dict[str, Fill] = {}
     for spec in options.fill:
         name = fill_name(spec)
-        if spec == ALONE:
-            inpainter: Inpainter = ClassicInpainter(reach=())
-        else:
-            inpainter = load_inpainter(
-                spec, options.vae, loras=options.lora, context=options.context
-            )
+        inpainter = open_fill(spec, options)
         if not has_tokens(inpainter):
             # A plain function: one row whatever the dilations.
             fills[name] = lambda video, mask, disparity, inpainter=inpainter: inpainter.inpaint(
@@ -209,6 +168,13 @@ def load_fills(options: argparse.Namespace) -> dict[str, Fill]:
     return fills | BASELINES
 
 
+def open_fill(spec: str, options: argparse.Namespace) -> Inpainter:
+    """Load one of the fills asked for, as `load_fills`."""
+    if spec == ALONE:
+        return ClassicInpainter(reach=())
+    return load_inpainter(spec, options.vae, loras=options.lora, context=options.context)
+
+
 def fill_name(spec: str) -> str:
     """Return a row's name: a name as it is, a file without folder and suffix."""
     return Path(spec).stem if Path(spec).suffix else spec
@@ -216,10 +182,12 @@ def fill_name(spec: str) -> str:
 
 def all_clips(options: argparse.Namespace, selection: Selection) -> Iterator[Clip]:
     """Yield the clips of every source asked for, one at a time."""
-    percents = options.max_disparity
+    percents = options.max_disparity or [PAPER_PERCENT]
     sources: list[Iterator[Clip]] = []
     if options.videos:
-        depth = load_depth(options.depth)
+        if len(options.depth or "1") > 1:
+            raise ValueError(f"--depth: expected one for fills, got {' '.join(options.depth)}")
+        depth = load_depth(*options.depth or ["cues"])
         sources.append(pbdp_clips(options.videos, depth, percents, selection))
     if options.photos:
         sources.append(composite_clips(options.photos, options.composites, percents, selection))
@@ -238,6 +206,31 @@ def evaluate_autoencoders(
     """
     results = measure_autoencoders(options, selection)
     return results, tables(mean_rows(results), count_kinds(results)), []
+
+
+def evaluate_right_eyes(
+    options: argparse.Namespace, selection: Selection
+) -> tuple[Results, str, list[np.ndarray]]:
+    """Return the same for whole right eyes: of true pairs, subtitles, a cartoon and clips.
+
+    Raises:
+        DataError, ValueError: a folder has nothing to measure.
+    """
+    fills = {fill_name(spec): open_fill(spec, options) for spec in options.fill}
+    depths = {fill_name(spec): load_depth(spec) for spec in options.depth or ["embedded"]}
+    perceptual = Perceptual() if options.perceptual_frames else None
+    percents = options.max_disparity or [ConvertOptions().max_disparity]
+    places = (options.videos, options.photos)
+    measured = chain(
+        measure_pairs(options.right_eye, fills, depths, perceptual, selection),
+        measure_silhouettes(*places, fills, depths, percents, selection),
+    )
+    results: Results = []
+    pictures: list[np.ndarray] = []
+    for kind, name, rows, picture in tqdm(measured, disable=None):
+        results.append((kind, name, rows))
+        pictures += [] if picture is None else [picture]
+    return results, tables(mean_rows(results), count_kinds(results)), pictures
 
 
 def mean_rows(results: Results) -> dict[str, dict[str, Scores]]:
@@ -285,6 +278,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--photos", type=Path, help="folder of photographs, for composites")
     add("--stereo", type=Path, nargs="+", default=[], help="folders of true stereo pairs")
     names = ", ".join([*INPAINTERS, ALONE])
+    add("--right-eye", type=Path, nargs="*", help="folders of true pairs: measure whole right eyes")
     add("--fill", nargs="+", default=["classic", "mini"], help=f"{names} or checkpoints")
     add("--vae", help="autoencoder of the checkpoints: a name or a file")
     add("--lora", type=lora_argument, action="append", default=[], metavar="FILE[:STRENGTH]")
@@ -292,8 +286,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--num-steps", type=int, default=1, help="denoising steps")
     add("--dilation", type=_dilation, nargs="+", default=[5], help='odd numbers, or "dense"')
     add("--reconstruct", nargs="+", metavar="VAE", help="measure autoencoders instead of fills")
-    add("--depth", default="cues", help="depth estimator of the clips")
-    add("--max-disparity", type=float, nargs="+", default=[PAPER_PERCENT], help="%% of the width")
+    add("--depth", nargs="+", help="depth estimator of the clips: cues; right eyes: embedded")
+    add("--max-disparity", type=float, nargs="+", help="%% of the width: 7; right eyes: 3")
     add("--size", type=_size, default=(854, 480), metavar="WxH", help="of clips and composites")
     add("--frames", type=int, default=17, help="frames a clip")
     add("--start", type=int, nargs="+", default=[30], help="first frames of real clips")

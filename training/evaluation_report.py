@@ -18,6 +18,14 @@ Means = Mapping[str, Mapping[str, Scores]]
 """kind of clip -> row -> measure -> mean."""
 
 COLUMNS = {
+    "psnr_band": ("PSNR: edge band", 2),
+    "psnr_band_known": ("its known pixels", 2),
+    "psnr_frame": ("frame", 2),
+    "st_lpips_frame": ("ST-LPIPS", 4),
+    "white_kept": ("white kept, %", 1),
+    "outline_kept": ("outline kept, %", 1),
+    "change_mean": ("change along the flow: mean", 2),
+    "change_99": ("99th percentile", 1),
     "psnr_full": ("PSNR", 2),
     "psnr_hole": ("hole", 2),
     "psnr_ring": ("ring", 2),
@@ -39,7 +47,7 @@ COLUMNS = {
     "tokens_kept": ("tokens kept, %", 1),
 }
 """Title and decimals of each measure."""
-PERCENT = ("known_exact", "tokens_kept")
+PERCENT = ("known_exact", "tokens_kept", "white_kept", "outline_kept")
 LOST = ("psnr_hole", "ssim_hole", "st_lpips_hole", "temporal_hole")
 TILE = 160
 """Side of a crop, in pixels."""
@@ -121,14 +129,16 @@ def busiest_window(mask: Tensor, size: int = TILE, margin: int = 64) -> tuple:
 
 def picture_row(clip: Clip, fills: Mapping[str, Tensor]) -> np.ndarray:
     """Return one clip's crops side by side `[h, w, 3]` uint8: input, mask, each fill, truth."""
-    window = busiest_window(clip.measured)
-    tiles = [clip.warped, clip.mask.expand_as(clip.warped), *fills.values(), clip.truth]
-    titles = ["input", "holes", *fills, "truth"]
-    row = np.concatenate(
-        [_titled(tile[window], title) for tile, title in zip(tiles, titles, strict=True)], axis=1
-    )
+    tiles = {"input": clip.warped, "holes": clip.mask.expand_as(clip.warped), **fills}
+    tiles["truth"] = clip.truth
+    return tile_row(f"{clip.kind}: {clip.name}", tiles, busiest_window(clip.measured))
+
+
+def tile_row(title: str, tiles: Mapping[str, Tensor], window: tuple) -> np.ndarray:
+    """Return the window of each of the clips `[T, 3, H, W]` side by side `[h, w, 3]` uint8."""
+    row = np.concatenate([_titled(tile[window], name) for name, tile in tiles.items()], axis=1)
     strip = np.full((HEADER, row.shape[1], 3), 255, np.uint8)
-    return np.concatenate([_write(strip, f"{clip.kind}: {clip.name}"), row])
+    return np.concatenate([_write(strip, title), row])
 
 
 def write_grid(path: Path, rows: Sequence[np.ndarray]) -> None:
