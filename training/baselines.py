@@ -18,6 +18,8 @@ from dreamstereo_core.masks import dilate, erode
 _EDGE = 0.05
 """Range of inverse depth around a pixel from which it wholly counts as an edge."""
 _PASSES = 2
+_LEAST = 1e-3
+"""Share of a pixel that has to land on a column."""
 
 
 def telea(video: Tensor, mask: Tensor, disparity: Tensor) -> Tensor:
@@ -88,16 +90,16 @@ def splat(video: Tensor, disparity: Tensor) -> Tensor:
     total, weights = torch.zeros_like(video), torch.zeros_like(x)
     nearest = torch.full_like(x, -torch.inf)
     for column in (place.floor(), place.floor() + 1):
-        owner = _last_lander(column)
+        closeness = 1 - (place - column).abs()
+        owner = _last_lander(torch.where(closeness > _LEAST, column, -1))
         landed, source = owner >= 0, owner.clamp(min=0)
-        closeness = 1 - (place - column).abs().clamp(max=1 - 1e-5)
         weight = torch.where(landed, closeness.gather(-1, source), 0)
         total += weight * video.gather(-1, source.expand_as(video))
         weights += weight
         here = torch.where(landed, disparity.gather(-1, source), -torch.inf)
         nearest = torch.maximum(nearest, here)
     hole = (weights == 0).float()
-    return nearest_background(total / weights.clamp(min=1e-6), hole, nearest)
+    return nearest_background(total / weights.clamp(min=_LEAST), hole, nearest)
 
 
 def _last_lander(column: Tensor) -> Tensor:

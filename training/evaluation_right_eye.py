@@ -75,8 +75,10 @@ class Sheet(Inpainter):
             x = torch.arange(last + 1) + frame.disparity
             x = x.clamp(0, last)
             low = x.floor().long().clamp(max=max(0, last - 1))
-            ends = (left.gather(-1, i.expand_as(left)) for i in (low, (low + 1).clamp(max=last)))
-            sheet = torch.lerp(*ends, (x - low).expand_as(left))
+            here, there = (
+                left.gather(-1, i.expand_as(left)) for i in (low, (low + 1).clamp(max=last))
+            )
+            sheet = torch.lerp(here, there, x - low)
             yield torch.where(frame.occlusion_mask > 0, sheet, frame.video)
 
 

@@ -34,7 +34,7 @@ DIM = 0.45
 """Brightness of the picture behind a subtitle, so that its white is all that is more than half
 white."""
 CARTOON = (640, 360)
-RADIUS, STROKE = 80.0, 3.0
+RADIUS, STROKE = 80.0, 2.0
 """Of the cartoon's disc and of its outline, which lies within the disc; in pixels."""
 INK, DISC, GROUND = 0.05, 0.9, 0.6
 SOFT = 1.5
