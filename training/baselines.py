@@ -15,11 +15,11 @@ from torch.nn import functional as F
 from dreamstereo_core import inverse_depth_to_disparity
 from dreamstereo_core.masks import dilate, erode
 
-_EDGE = 0.05
+_EDGE = 0.2
 """Range of inverse depth around a pixel from which it wholly counts as an edge."""
 _PASSES = 2
-_LEAST = 1e-3
-"""Share of a pixel that has to land on a column."""
+_LEAST = 1e-5
+"""Weight of a pixel on the column that it just does not reach."""
 
 
 def telea(video: Tensor, mask: Tensor, disparity: Tensor) -> Tensor:
@@ -90,8 +90,8 @@ def splat(video: Tensor, disparity: Tensor) -> Tensor:
     total, weights = torch.zeros_like(video), torch.zeros_like(x)
     nearest = torch.full_like(x, -torch.inf)
     for column in (place.floor(), place.floor() + 1):
-        closeness = 1 - (place - column).abs()
-        owner = _last_lander(torch.where(closeness > _LEAST, column, -1))
+        closeness = (1 - (place - column).abs()).clamp(min=_LEAST)
+        owner = _last_lander(column)
         landed, source = owner >= 0, owner.clamp(min=0)
         weight = torch.where(landed, closeness.gather(-1, source), 0)
         total += weight * video.gather(-1, source.expand_as(video))

@@ -62,9 +62,10 @@ def save_two_planes(folder, *, with_disparity):
 
 def test_the_nearest_lands_and_gaps_repeat_their_far_end():
     video = torch.tensor([0.1, 0.2, 0.8, 0.9, 0.3, 0.4]).expand(1, 3, 1, 6)
-    disparity = torch.tensor([0.0, 0, 1, 1, 0, 0]).view(1, 1, 1, 6)
+    disparity = torch.tensor([0.0, 0, 1.2, 1.2, 0, 0]).view(1, 1, 1, 6)
     made = splat(video, disparity)[0, 0, 0]
-    assert made.tolist() == pytest.approx([0.1, 0.8, 0.9, 0.3, 0.3, 0.4], abs=1e-4)
+    # The near pair lands on 0.8 and 1.8, wins columns 0 to 2, and leaves column 3.
+    assert made.tolist() == pytest.approx([0.8, 0.82, 0.9, 0.3, 0.3, 0.4], abs=1e-4)
     half = splat(video, torch.full_like(disparity, 0.5))[0, 0, 0]
     assert half[:5].tolist() == pytest.approx([0.15, 0.5, 0.85, 0.6, 0.35], abs=1e-4)
 
@@ -94,7 +95,7 @@ def test_two_exact_planes_are_made_exactly_where_they_are_known():
     eyes = made_eyes(pair.left, pair.depths["true"], CLASSIC, pair.max_disparity)
     assert list(eyes) == ["classic", SHEET, FORWARD]
     forward = score_eye(eyes[FORWARD], pair, band)
-    assert forward["psnr_band_known"] == math.inf
+    assert forward["psnr_band_known"] > 60  # what is left is the baseline's least weight
     assert 10 < forward["psnr_band"] < forward["psnr_frame"] < 40
     # Holes of the near square's width of parallax, right of it, and nowhere else.
     missing = (pair.known == 0)[0, 0]
