@@ -14,7 +14,7 @@ import extras  # noqa: F401  # first: it says what is not installed
 # isort: split
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -47,6 +47,8 @@ class DepthSettings:
     """A file of this recipe to go on from instead."""
     widths: tuple[int, ...] = MiniDepthConfig.widths
     size: int = MiniDepthConfig.size
+    fine: int = 24
+    """Of the network; `start` may be one that has none."""
     trunk_lr: float = 0.3
     """Of the trunk, as a part of the decoder's."""
     frozen: int = 3
@@ -77,13 +79,24 @@ def train(settings: DepthSettings, folder: Path) -> Path:
 
     def loss(module: nn.Module, batch: Batch) -> Losses:
         pictures = batch["picture"].contiguous(memory_format=torch.channels_last)
-        return depth_losses(
-            module(pictures),
-            batch["inverse_depth"],
-            batch["weight"],
-            slopes=settings.slopes,
-            range_=settings.range,
-        )
+        total: Losses = {}
+        for soft in (False, True):
+            chosen = batch["soft"] == soft
+            if not chosen.any():
+                continue
+            # The fine layer's work would be averaged away where only large forms count.
+            parts = depth_losses(
+                module(pictures[chosen], coarse=soft),
+                batch["inverse_depth"][chosen],
+                batch["weight"][chosen],
+                soft=soft,
+                slopes=settings.slopes,
+                range_=settings.range,
+            )
+            share = chosen.float().mean()
+            for name, part in parts.items():
+                total[name] = total.get(name, 0.0) + share * part
+        return total
 
     trainer = Trainer(
         folder,
@@ -107,8 +120,8 @@ def build_network(settings: DepthSettings) -> MiniDepthNetwork:
         OSError: there is no such file.
     """
     if settings.start is not None:
-        return load_mini_network(settings.start)
-    network = MiniDepthNetwork(MiniDepthConfig(settings.widths, settings.size))
+        return started(load_mini_network(settings.start), settings)
+    network = MiniDepthNetwork(MiniDepthConfig(settings.widths, settings.size, settings.fine))
     if settings.trunk is not None:
         weights = torch.load(settings.trunk, map_location="cpu", weights_only=True)
         own = {name for name in network.state_dict() if name.startswith("features.")}
@@ -119,6 +132,20 @@ def build_network(settings: DepthSettings) -> MiniDepthNetwork:
     elif settings.frozen:
         raise ValueError("frozen: expected 0 without trunk and start, whose weights are to be kept")
     return network
+
+
+def started(network: MiniDepthNetwork, settings: DepthSettings) -> MiniDepthNetwork:
+    """Return a network with all weights of another, and a fine layer if the settings want one.
+
+    Raises:
+        ValueError: it has a fine layer of another width.
+    """
+    config = network.config
+    if config.fine not in (0, settings.fine):
+        raise ValueError(f"fine: expected {config.fine}, what {settings.start} has")
+    grown = MiniDepthNetwork(replace(config, size=settings.size, fine=settings.fine))
+    grown.load_state_dict(network.state_dict(), strict=bool(config.fine) or not settings.fine)
+    return grown
 
 
 def set_training(network: MiniDepthNetwork, frozen: int) -> None:
