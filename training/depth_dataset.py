@@ -40,9 +40,10 @@ class DepthDataSettings:
 
 
 class DepthDataset(Dataset):
-    """Endless samples: `picture` [3, H, W] in [0, 1], `inverse_depth` [1, H, W], `weight`, `soft` [].
+    """Endless samples: `picture` [3, H, W] in [0, 1], `inverse_depth` [1, H, W], scalars.
 
-    Unknown inverse depth is NaN. The order and all changes depend on the seed and the number alone.
+    These are `weight` and `soft`, as in `DepthView`. Unknown inverse depth is NaN. The order and
+    all changes depend on the seed and the number alone.
 
     Raises:
         DataError: there are no views.

@@ -189,7 +189,7 @@ def preview(
     set_training(network, frozen)
     means = {
         name: sum(getattr(score, name) for score in scores) / len(scores)
-        for name in ("abs_rel", "delta", "ordinal")
+        for name in ("abs_rel", "delta", "ordinal", "disparity")
     }
     return contact_sheet(two_columns(two_columns(rows[:16])), 112), means
 

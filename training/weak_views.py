@@ -127,21 +127,26 @@ def taught_by_published(teacher: TeacherNetwork, beside: MiniDepth, clip: Tensor
     Args:
         teacher: see there.
         beside: an own network.
-        clip: `[T, 3, 448, 768]`.
+        clip: `[T, 3, H, W]`.
+
+    Returns:
+        Inverse depth `[1, 1, H / 2, W / 2]`.
     """
+    h, w = clip.shape[-2:]
     answers = []
     for i, short in enumerate(SHORT_SIDES):
-        width = round(short * SIZE[1] / SIZE[0] / TEACHER_STRIDE) * TEACHER_STRIDE
-        picture = resized(clip[-1:], (short, width))
+        scale = short / min(h, w) / TEACHER_STRIDE
+        size = round(h * scale) * TEACHER_STRIDE, round(w * scale) * TEACHER_STRIDE
+        picture = resized(clip[-1:], size)
         answer = teacher(picture)
         answers.append((answer + teacher(picture.flip(-1)).flip(-1)) / 2 if i == 0 else answer)
-    answers.append(beside.predict(resized(clip[-1:], SIZE))[0])
-    return torch.stack([standardised(answer) for answer in answers]).mean(0)
+    answers.append(beside.predict(clip[-1:])[0])
+    return torch.stack([standardised(answer, (h // 2, w // 2)) for answer in answers]).mean(0)
 
 
-def standardised(raw: Tensor) -> Tensor:
-    """Return it at the views' size with mean 0 and deviation 1."""
-    raw = F.interpolate(raw, SIZE, mode="bilinear")
+def standardised(raw: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return it at a size with mean 0 and deviation 1."""
+    raw = F.interpolate(raw, size, mode="bilinear")
     return (raw - raw.mean()) / raw.std().clamp(min=1e-6)
 
 

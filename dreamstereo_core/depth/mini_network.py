@@ -126,7 +126,7 @@ def _bilinear_shares() -> Tensor:
 
 
 class MiniDepthNetwork(nn.Module):
-    """A picture in [0, 1] to inverse depth, about 0 (far) to 1 (near), at its size or half of it."""
+    """A picture in [0, 1] to inverse depth of its size or half, about 0 (far) to 1 (near)."""
 
     mean: Tensor
     std: Tensor
@@ -156,7 +156,10 @@ class MiniDepthNetwork(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, pictures: Tensor, *, coarse: bool = False) -> Tensor:
-        """Map ``[N, 3, H, W]``, sides multiples of 32, to ``[N, 1, H, W]`` or half of it; `coarse`: half."""
+        """Map ``[N, 3, H, W]``, sides multiples of 32, to ``[N, 1, H, W]`` or half of it.
+
+        `coarse` leaves the fine layer out: half comes out.
+        """
         pictures = x = (pictures - self.mean) / self.std
         skips = []
         for i, layer in enumerate(self.features):
