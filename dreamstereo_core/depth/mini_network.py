@@ -104,9 +104,9 @@ class Fine(nn.Module):
         # The picture's pixels of each coarse cell, side by side.
         self.first = nn.Sequential(*conv_norm(c_in + 12, c_hidden, 3), nn.ReLU())
         self.shares = nn.Conv2d(c_hidden, 4 * 9, 1)
-        with torch.no_grad():
+        with torch.no_grad():  # enlarges bilinearly, about
             self.shares.weight.mul_(0.2)
-            self.shares.bias.copy_(_bilinear_shares().log().flatten())
+        self.shares.bias = nn.Parameter(_bilinear_shares().log().flatten())
 
     def forward(self, depth: Tensor, features: Tensor, pictures: Tensor) -> Tensor:
         """Map ``[N, 1, h, w]``, ``[N, c_in, h, w]``, ``[N, 3, 2h, 2w]`` to ``[N, 1, 2h, 2w]``."""
@@ -155,10 +155,10 @@ class MiniDepthNetwork(nn.Module):
         for name, values in (("mean", _MEAN), ("std", _STD)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, pictures: Tensor, *, coarse: bool = False) -> Tensor:
+    def forward(self, pictures: Tensor, *, sharp: Tensor | None = None) -> Tensor:
         """Map ``[N, 3, H, W]``, sides multiples of 32, to ``[N, 1, H, W]`` or half of it.
 
-        `coarse` leaves the fine layer out: half comes out.
+        Where `sharp` ``[N]`` is false the fine layer is left out, and pixels are doubled instead.
         """
         pictures = x = (pictures - self.mean) / self.std
         skips = []
@@ -172,9 +172,14 @@ class MiniDepthNetwork(nn.Module):
         for merge, skip in zip(self.merges, reversed(skips[:-1]), strict=True):
             x = merge(x, skip)
         depth = F.softplus(self.head(x).float(), beta=8)
-        if self.fine is None or coarse:
+        if self.fine is None:
             return depth
-        return self.fine(depth, x, pictures)
+        if sharp is None:
+            return self.fine(depth, x, pictures)
+        doubled = F.interpolate(depth, scale_factor=2.0)
+        if sharp.any():
+            doubled[sharp] = self.fine(depth[sharp], x[sharp], pictures[sharp])
+        return doubled
 
 
 @torch.no_grad()

@@ -295,6 +295,32 @@ class TestRecipe:
         assert {"features.2", "features.3", "features.5"} <= moved
         assert not {"features.0", "features.1"} & moved
 
+    def test_a_start_without_the_fine_layer_gets_one(self, views, tmp_path):
+        made = replace(settings(views, steps=1), fine=0)  # as files were before there was one
+        first = train(made, tmp_path / "first")
+        grown = build_network(replace(made, start=str(first), fine=8))
+        assert grown.config.fine == 8
+        assert torch.equal(grown.head.weight, load_file(first)["head.weight"].float())
+        second = train(replace(made, start=str(first), fine=8), tmp_path / "second")
+        with pytest.raises(ValueError, match="fine: expected 8"):
+            build_network(replace(made, start=str(second), fine=4))
+
+    def test_norms_that_hold_do_not_move(self, views, tmp_path):
+        first = train(settings(views, steps=1), tmp_path / "first")
+        held = replace(settings(views, steps=2), start=str(first), norms=False)
+        second = load_file(train(held, tmp_path / "second"))
+        before = load_file(first)
+        means = [name for name in before if name.endswith("running_mean")]
+        assert means and all(torch.equal(before[name], second[name]) for name in means)
+        assert not torch.equal(before["head.weight"], second["head.weight"])
+
+    def test_soft_views_train_too(self, tmp_path):
+        writer = DepthWriter(tmp_path / "views")
+        for i in range(4):
+            writer.add(replace(view(i), soft=i > 1))
+        writer.flush()
+        assert train(settings(tmp_path / "views", batch=4, steps=2), tmp_path / "run").is_file()
+
     def test_freezing_random_weights_is_refused(self, views):
         with pytest.raises(ValueError, match="frozen: expected 0"):
             build_network(replace(settings(views), frozen=1))
