@@ -7,9 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 TRIMMED = 0.2
-"""Share of the largest errors to a soft truth that do not count: it is wrong there."""
-TRIMMED_EXACT = 0.05
-"""The same of an exact truth: nothing is to be seen there."""
+"""Share of the largest errors to a soft truth that do not count: it is wrong there.
+
+All errors to an exact one do: a column of garbage at the border would never be seen otherwise.
+"""
 SCALES = 4
 SOFT_CELL = 8
 """Pixels along a side over which a prediction and a soft truth are averaged."""
@@ -102,7 +103,7 @@ def depth_losses(
         target = F.interpolate(target, size, mode="nearest-exact")
         valid = F.interpolate(valid.float(), size, mode="nearest-exact").bool()
     a, b = normalised(prediction, valid), normalised(target, valid)
-    trimmed = TRIMMED if soft else TRIMMED_EXACT
+    trimmed = TRIMMED if soft else 0.0
     parts = {
         "shape": trimmed_error(a, b, valid, trimmed),
         "slopes": torch.zeros_like(weight) if soft else gradient_error(a, b, valid),

@@ -111,6 +111,16 @@ class TestLosses:
         soft = depth_losses(coarse, truth, weight, soft=True, **options)
         assert soft["loss"] < 1e-4 < depth_losses(coarse, truth, weight, **options)["loss"]
 
+    def test_a_column_of_garbage_is_seen_beside_an_exact_truth(self):
+        truth = torch.rand(1, 1, 16, 64, generator=torch.Generator().manual_seed(0))
+        guess = fixed_range(truth, truth > -1)
+        spoilt = guess.clone()
+        spoilt[..., -1] = 3.0
+        options = {"slopes": 0.0, "range_": 1.0}
+        seen = depth_losses(spoilt, truth, torch.ones(1), **options)
+        clean = depth_losses(guess, truth, torch.ones(1), **options)
+        assert seen["range"] > 0.02 > 1e-4 > clean["range"]
+
     def test_all_unknown_or_constant_is_finite(self):
         guess = torch.full((2, 1, 8, 8), 0.3, requires_grad=True)
         truth = torch.stack([torch.full((1, 8, 8), nan), torch.full((1, 8, 8), 2.0)])
