@@ -40,9 +40,10 @@ class DepthDataSettings:
 
 
 class DepthDataset(Dataset):
-    """Endless samples: `picture` [3, H, W] in [0, 1], `inverse_depth` [1, H/2, W/2], `weight` [].
+    """Endless samples: `picture` [3, H, W] in [0, 1], `inverse_depth` [1, H, W], scalars.
 
-    Unknown inverse depth is NaN. The order and all changes depend on the seed and the number alone.
+    These are `weight` and `soft`, as in `DepthView`. Unknown inverse depth is NaN. The order and
+    all changes depend on the seed and the number alone.
 
     Raises:
         DataError: there are no views.
@@ -69,14 +70,14 @@ class DepthDataset(Dataset):
             picture, inverse = random_crop(view, settings.least_crop, rng)
         size = (settings.width, settings.height)
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        half = (settings.width // 2, settings.height // 2)
-        inverse = cv2.resize(inverse, half, interpolation=cv2.INTER_NEAREST_EXACT)
+        inverse = cv2.resize(inverse, size, interpolation=cv2.INTER_NEAREST_EXACT)
         if settings.changes and not self.held_out:
             picture = change(picture, rng)
         return {
             "picture": torch.from_numpy(picture).permute(2, 0, 1).float().div(255),
             "inverse_depth": torch.from_numpy(inverse).unsqueeze(0),
             "weight": torch.tensor(view.weight),
+            "soft": torch.tensor(view.soft),
             "index": torch.tensor(index),
         }
 

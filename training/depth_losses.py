@@ -7,8 +7,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 TRIMMED = 0.2
-"""Share of the largest errors that do not count: truth is wrong there, or nothing is to be seen."""
+"""Share of the largest errors to a soft truth that do not count: it is wrong there.
+
+All errors to an exact one do: a column of garbage at the border would never be seen otherwise.
+"""
 SCALES = 4
+SOFT_CELL = 8
+"""Pixels along a side over which a prediction and a soft truth are averaged."""
 LEAST_SPREAD = 0.02
 """A flatter prediction counts as this spread out: its gradient would be without bound."""
 
@@ -28,10 +33,12 @@ def normalised(inverse_depth: Tensor, valid: Tensor) -> Tensor:
     return (centred / spread).nan_to_num(0.0).view_as(inverse_depth)
 
 
-def trimmed_error(prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    """Return each sample's mean absolute error `[B]` without its largest fifth (eq. 6 and 7)."""
+def trimmed_error(
+    prediction: Tensor, target: Tensor, valid: Tensor, trimmed: float = TRIMMED
+) -> Tensor:
+    """Return each sample's mean absolute error `[B]` without its largest ones (eq. 6 and 7)."""
     error = (prediction - target).abs().masked_fill(~valid, torch.inf).flatten(1)
-    kept = (valid.flatten(1).sum(1) * (1 - TRIMMED)).long()
+    kept = (valid.flatten(1).sum(1) * (1 - trimmed)).long()
     error = error.sort(dim=1).values
     index = torch.arange(error.shape[1], device=error.device)
     error = torch.where(index < kept[:, None], error, 0.0)
@@ -71,6 +78,7 @@ def depth_losses(
     *,
     slopes: float,
     range_: float,
+    soft: bool = False,
 ) -> dict[str, Tensor]:
     """Return the losses of a batch; "loss" is their weighted sum.
 
@@ -81,16 +89,25 @@ def depth_losses(
         slopes: weight of the differences of slopes.
         range_: weight of the distance to the truth between 0 and 1, which is what holds the
             prediction's own scale and shift.
+        soft: the truth is right in its large forms only: means over `SOFT_CELL` of its pixels are
+            compared, no slopes.
     """
-    if target.shape[-2:] != prediction.shape[-2:]:
-        target = F.interpolate(target, prediction.shape[-2:], mode="nearest-exact")
     valid = target.isfinite()
     target = fixed_range(target.nan_to_num(0.0), valid)
+    if soft:
+        coarse = target.shape[-2] // SOFT_CELL, target.shape[-1] // SOFT_CELL
+        prediction, target = (F.adaptive_avg_pool2d(x, coarse) for x in (prediction, target))
+        valid = ~F.adaptive_max_pool2d((~valid).float(), coarse).bool()
+    elif target.shape != prediction.shape:
+        size = prediction.shape[-2:]
+        target = F.interpolate(target, size, mode="nearest-exact")
+        valid = F.interpolate(valid.float(), size, mode="nearest-exact").bool()
     a, b = normalised(prediction, valid), normalised(target, valid)
+    trimmed = TRIMMED if soft else 0.0
     parts = {
-        "shape": trimmed_error(a, b, valid),
-        "slopes": gradient_error(a, b, valid),
-        "range": trimmed_error(prediction, target, valid),
+        "shape": trimmed_error(a, b, valid, trimmed),
+        "slopes": torch.zeros_like(weight) if soft else gradient_error(a, b, valid),
+        "range": trimmed_error(prediction, target, valid, trimmed),
     }
     known = weight * valid.flatten(1).any(1)
     losses = {name: (part * known).mean() for name, part in parts.items()}

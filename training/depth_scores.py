@@ -5,26 +5,35 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from depth_edges import edge_scores
 from torch import Tensor
 
 NEAREST_RATIO = 1.25
 """Of delta < 1.25."""
-LEAST_PAIR_RATIO = 1.1
-"""Of the depths of two points whose order is asked for."""
+LEAST_PAIR_STEP = 0.1
+"""Of the truth's range, between two points whose order is asked for."""
+RANGE = (0.02, 0.98)
+"""Quantiles of the truth between which its range is."""
 FARTHEST = 100.0
 """Times the nearest distance; what is fitted farther counts as this far."""
 
 
 @dataclass(frozen=True)
 class DepthScores:
-    """Of one picture."""
+    """Of one picture, after scale and shift."""
 
     abs_rel: float
-    """Mean |depth - truth| / truth after scale and shift; smaller is better."""
+    """Mean |depth - truth| / truth; smaller is better. NaN where the truth has a shift."""
     delta: float
-    """Share of pixels whose depth is within a factor of 1.25; larger is better."""
+    """Share of pixels whose depth is within a factor of 1.25; larger is better. NaN likewise."""
     ordinal: float
     """Share of point pairs in the right order; 0.5 is chance."""
+    disparity: float
+    """Mean |disparity - truth| in percent of the truth's range; smaller is better."""
+    edge_step: float
+    """See `EdgeScores.step`; larger is better."""
+    edge_offset: float
+    """See `EdgeScores.offset`; smaller is better."""
 
 
 def fit_scale_shift(prediction: Tensor, truth: Tensor) -> tuple[float, float]:
@@ -39,11 +48,19 @@ def fit_scale_shift(prediction: Tensor, truth: Tensor) -> tuple[float, float]:
     return scale, float(t.mean() - scale * p.mean())
 
 
-def depth_scores(prediction: Tensor, truth: Tensor, *, pairs: int = 20000, seed: int = 0):
-    """Compare a raw inverse depth with the true one of the same shape; NaN and <= 0 are unknown.
+def depth_scores(
+    prediction: Tensor,
+    truth: Tensor,
+    *,
+    shifted: bool = False,
+    pairs: int = 20000,
+    seed: int = 0,
+) -> DepthScores:
+    """Compare a raw inverse depth with the true one, both `[1, 1, H, W]`; NaN, <= 0 are unknown.
 
-    Scale and shift are those of least squares in inverse depth; then depths are compared, those
-    beyond 100 times the truth's nearest distance counting as that far.
+    Scale and shift are those of least squares in inverse depth. Depths are compared too, those
+    beyond 100 times the truth's nearest distance counting as that far, unless the truth itself
+    has an unknown shift.
 
     Raises:
         ValueError: the shapes differ, the prediction is not finite, or nothing is known.
@@ -57,23 +74,35 @@ def depth_scores(prediction: Tensor, truth: Tensor, *, pairs: int = 20000, seed:
     if not len(t) or not p.isfinite().all():
         raise ValueError("truth, prediction: expected known truth and finite predictions")
     scale, shift = fit_scale_shift(p, t)
+    fitted = scale * p + shift
+    low, high = torch.quantile(t[:: len(t) // 2**20 + 1], t.new_tensor(RANGE)).tolist()
+    span = max(high - low, 1e-12)
+    edges = edge_scores(scale * prediction + shift, truth.masked_fill(~known, torch.nan), span)
     floor = float(t.max()) / FARTHEST
-    ratio = (t.clamp(min=floor)) / (scale * p + shift).clamp(min=floor)  # of depth to the true one
+    ratio = t.clamp(min=floor) / fitted.clamp(min=floor)  # of depth to the true one
+    if shifted:
+        ratio = torch.full_like(ratio, torch.nan)
+    delta = (torch.maximum(ratio, 1 / ratio) < NEAREST_RATIO).double()
     return DepthScores(
-        float((ratio - 1).abs().mean()),
-        float((torch.maximum(ratio, 1 / ratio) < NEAREST_RATIO).double().mean()),
-        ordinal_accuracy(p, t, pairs=pairs, seed=seed),
+        abs_rel=float((ratio - 1).abs().mean()),
+        delta=torch.nan if shifted else float(delta.mean()),
+        ordinal=ordinal_accuracy(p, t, LEAST_PAIR_STEP * span, pairs=pairs, seed=seed),
+        disparity=100 * float((fitted - t).abs().mean()) / span,
+        edge_step=edges.step,
+        edge_offset=edges.offset,
     )
 
 
-def ordinal_accuracy(prediction: Tensor, truth: Tensor, *, pairs: int, seed: int) -> float:
+def ordinal_accuracy(
+    prediction: Tensor, truth: Tensor, least: float, *, pairs: int, seed: int
+) -> float:
     """Return the share of random point pairs of `[n]` whose order is right; ties count half.
 
-    Pairs whose true depths differ by less than a tenth are left out; none left gives NaN.
+    Pairs whose truths differ by less than `least` are left out; none left gives NaN.
     """
     generator = torch.Generator().manual_seed(seed)
     a, b = torch.randint(len(truth), (2, pairs), generator=generator)
-    clear = torch.maximum(truth[a], truth[b]) > LEAST_PAIR_RATIO * torch.minimum(truth[a], truth[b])
+    clear = (truth[a] - truth[b]).abs() >= least
     order = (truth[a] - truth[b]).sign()[clear]
     found = (prediction[a] - prediction[b]).sign()[clear]
     return float((0.5 + 0.5 * order * found).mean())

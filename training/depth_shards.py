@@ -1,7 +1,8 @@
 """Pictures with inverse depth on disk: safetensors files of JPEGs and 16-bit PNGs.
 
 Each view has a weight and, where its depth has gaps, 0 there: depth is stored from 1 to 65535 of
-its view's largest value, so that 1 is infinitely far.
+its view's largest value, so that 1 is infinitely far. A soft view's depth is right in its large
+forms only, not in the place and sharpness of its edges.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ class DepthView:
     picture: np.ndarray
     inverse_depth: np.ndarray
     weight: float = 1.0
+    soft: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class DepthEntry:
     path: Path
     index: int
     weight: float
+    soft: bool = False
 
     def read(self) -> DepthView:
         """Decode the view; inverse depth is 1 at its nearest.
@@ -55,7 +58,7 @@ class DepthEntry:
             raise DataError(f"{self.path}: holds a picture that cannot be decoded")
         inverse = (depth.astype(np.float32) - 1) / _LEVELS
         inverse[depth == 0] = np.nan
-        return DepthView(np.ascontiguousarray(picture[..., ::-1]), inverse, self.weight)
+        return DepthView(np.ascontiguousarray(picture[..., ::-1]), inverse, self.weight, self.soft)
 
 
 @dataclass
@@ -64,7 +67,7 @@ class DepthWriter:
 
     folder: Path
     name: str = "views"
-    views: list[tuple[np.ndarray, np.ndarray, float]] = field(default_factory=list)
+    views: list[tuple[np.ndarray, np.ndarray, float, bool]] = field(default_factory=list)
     shards: int = 0
 
     def __post_init__(self) -> None:
@@ -77,7 +80,7 @@ class DepthWriter:
         Raises:
             DataError: the disk takes no more.
         """
-        self.views.append((*encode(view), view.weight))
+        self.views.append((*encode(view), view.weight, view.soft))
         if len(self.views) >= SHARD_VIEWS:
             self.flush()
 
@@ -86,11 +89,12 @@ class DepthWriter:
         if not self.views:
             return
         tensors = {}
-        for i, (picture, depth, _) in enumerate(self.views):
+        for i, (picture, depth, *_) in enumerate(self.views):
             tensors |= {f"{i}.picture": torch.from_numpy(picture)}
             tensors |= {f"{i}.depth": torch.from_numpy(depth)}
         path = self.folder / f"{self.name}-{self.shards:05d}.safetensors"
-        metadata = {"weights": json.dumps([weight for *_, weight in self.views])}
+        weights, soft = ([view[at] for view in self.views] for at in (2, 3))
+        metadata = {"weights": json.dumps(weights), "soft": json.dumps(soft)}
         write_safetensors(path, tensors, metadata)
         self.shards += 1
         self.views = []
@@ -118,10 +122,13 @@ def list_views(folder: str | Path) -> list[DepthEntry]:
     for path in sorted(Path(folder).glob("*.safetensors")):
         try:
             with safe_open(path, framework="np") as file:
-                weights = json.loads((file.metadata() or {})["weights"])
+                metadata = file.metadata() or {}
+                weights = json.loads(metadata["weights"])
+                soft = json.loads(metadata.get("soft", "null")) or [False] * len(weights)
         except (OSError, SafetensorError, KeyError, ValueError) as error:
             raise DataError(f"{path}: expected a shard of render_scenes.py ({error})") from error
-        entries += [DepthEntry(path, i, float(weight)) for i, weight in enumerate(weights)]
+        for i, (weight, is_soft) in enumerate(zip(weights, soft, strict=True)):
+            entries.append(DepthEntry(path, i, float(weight), bool(is_soft)))
     if not entries:
         raise DataError(f"{folder}: expected shards of render_scenes.py with at least one view")
     return entries

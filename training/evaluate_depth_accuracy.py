@@ -1,10 +1,15 @@
 """Measure depth estimators against true depth: stereo pairs, and rendered scenes held out.
 
     python training/evaluate_depth_accuracy.py --stereo media/eval/motorcycle media/eval/aloe
-        --matched media/eval/oak-d --scenes depth_held_out --depth mini cues gradient
+        --matched media/eval/oak-d media/eval/middlebury --scenes depth_held_out
+        --depth mini cues gradient --half choose
 
 A pair's disparity is its inverse depth but for scale and shift, which are fitted in every picture.
-"gradient" is a plain vertical ramp, near at the bottom; every other name is `load_depth`'s.
+"gradient" is a plain vertical ramp, near at the bottom; "taught:FILE" is what `weak_views.py` makes
+of a published network; every other name is `load_depth`'s.
+
+Every other picture of a kind, in the order of their names, is for choosing between networks; the
+rest is looked at once, when the choice is made.
 """
 
 from __future__ import annotations
@@ -15,8 +20,10 @@ import extras  # noqa: F401  # first: it says what is not installed
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -25,12 +32,30 @@ from depth_shards import list_views
 from evaluation_clips import read_stereo_pair
 from files import DataError
 from stereo_matching import matched_pairs
+from teacher_network import load_teacher
 from torch import Tensor
+from torch.nn import functional as F
+from weak_views import taught_by_published
 
 from dreamstereo_core import VideoError, load_depth
-from dreamstereo_core.depth import DepthError, DepthEstimator, upsample_inverse_depth
+from dreamstereo_core.depth import DepthError, DepthEstimator
+from dreamstereo_core.depth.mini import load_mini_depth
 
+Predict = Callable[[Tensor], Tensor]
 GRADIENT = "gradient"
+TAUGHT = "taught:"
+HALVES = ("choose", "final")
+SHIFTS = {"motorcycle": 31.086, "aloe": None, "middlebury": None}
+"""Pixels between the principal points, to be added to a disparity (scikit-image's docstring of
+`stereo_motorcycle`); None = not known."""
+HEADINGS = {
+    "abs_rel": "AbsRel",
+    "delta": "delta < 1.25",
+    "ordinal": "point pairs in order",
+    "disparity": "disparity error, %",
+    "edge_step": "step at borders",
+    "edge_offset": "borders off by, px of 384",
+}
 
 
 @dataclass(frozen=True)
@@ -43,6 +68,8 @@ class TrueScene:
     kind: str
     picture: Tensor
     inverse_depth: Tensor
+    shifted: bool = False
+    """Whether a shift is missing that nobody knows."""
 
 
 def held_out_scenes(
@@ -50,80 +77,133 @@ def held_out_scenes(
     scenes: Path | None = None,
     most: int = 150,
     *,
-    matched: Path | None = None,
+    matched: Sequence[Path] = (),
 ) -> Iterator[TrueScene]:
-    """Yield the left views of stereo pairs, of matched ones, then rendered scenes.
+    """Yield the left views of stereo pairs by name, of matched ones, then rendered scenes.
 
     Args:
         stereo: folders of one pair each; see `evaluation_clips.stereo_clips` for the names.
         scenes: folder of render_scenes.py, of another seed than the training's.
         most: of the rendered scenes.
-        matched: folder of rectified pairs without known depth, see `matched_pairs`.
+        matched: folders of rectified pairs without known depth, see `matched_pairs`.
 
     Raises:
-        DataError: `scenes` or `matched` has none, or is damaged.
+        DataError: `scenes` or one of `matched` has none, or is damaged.
         ValueError: a pair's file is missing.
         VideoError: a picture cannot be read.
     """
-    for folder in stereo:
+    for folder in sorted(stereo, key=lambda path: path.name):
         if not folder.is_dir():
             raise ValueError(f"{folder}: expected a folder with a stereo pair, there is none")
         left, _, disparity = read_stereo_pair(folder)
-        unknown = ~disparity.isfinite() | (disparity <= 0)
-        yield TrueScene(folder.name, left, disparity.masked_fill(unknown, torch.nan))
-    for _, left, disparity in matched_pairs(matched) if matched is not None else ():
-        yield TrueScene("matched", left, disparity)
-    for entry in list_views(scenes)[:most] if scenes is not None else ():
+        yield _scene(folder.name, "stereo", left, disparity)
+    for folder in matched:
+        for _, left, disparity in matched_pairs(folder):
+            yield _scene(folder.name, folder.name, left, disparity)
+    for entry in islice(list_views(scenes), most) if scenes is not None else ():
         view = entry.read()
         picture = torch.from_numpy(view.picture).permute(2, 0, 1)[None].float() / 255
         yield TrueScene("rendered", picture, torch.from_numpy(view.inverse_depth)[None, None])
 
 
-def estimate(depth: DepthEstimator | None, picture: Tensor) -> Tensor:
-    """Return raw inverse depth `[1, 1, H, W]` of `[1, 3, H, W]`; None = a vertical ramp."""
-    if depth is None:
-        h, w = picture.shape[-2:]
-        return torch.linspace(0, 1, h).view(1, 1, h, 1).expand(1, 1, h, w)
+def _scene(name: str, kind: str, left: Tensor, disparity: Tensor) -> TrueScene:
+    unknown = ~disparity.isfinite() | (disparity <= 0)
+    shift = SHIFTS.get(name, 0.0)
+    inverse = (disparity + (shift or 0.0)).masked_fill(unknown, torch.nan)
+    return TrueScene(kind, left, inverse, shift is None)
+
+
+def half_of(scenes: Iterator[TrueScene], half: str | None) -> Iterator[TrueScene]:
+    """Yield every other scene of each kind: the first and on ("choose"), the second and on."""
+    seen: dict[str, int] = {}
+    for scene in scenes:
+        seen[scene.kind] = number = seen.get(scene.kind, -1) + 1
+        if half is None or number % len(HALVES) == HALVES.index(half):
+            yield scene
+
+
+def load_estimators(names: Sequence[str]) -> dict[str, Predict]:
+    """Return what gives a picture raw inverse depth, by name.
+
+    Raises:
+        DepthError, ValueError, OSError: a name or a file is none that can be used.
+    """
+    estimators: dict[str, Predict] = {}
+    for name in names:
+        if name == GRADIENT:
+            estimators[name] = gradient
+        elif name.startswith(TAUGHT):
+            beside = load_mini_depth(device="cpu")
+            teacher = load_teacher(name.removeprefix(TAUGHT))
+            estimators["taught"] = partial(taught_by_published, teacher, beside)
+        else:
+            estimators[name] = partial(predict, load_depth(name))
+    return estimators
+
+
+def gradient(picture: Tensor) -> Tensor:
+    """Return a vertical ramp, near at the bottom."""
+    h, w = picture.shape[-2:]
+    return torch.linspace(0, 1, h).view(1, 1, h, 1).expand(1, 1, h, w)
+
+
+def predict(depth: DepthEstimator, picture: Tensor) -> Tensor:
+    """Return raw inverse depth `[1, 1, h, w]` of a shot of one picture."""
     raw, state = depth.predict(picture, None, new_shot=True)
-    if not len(raw):
-        raw = depth.flush(state)
-    low, high = raw.amin(), raw.amax()
-    # In [0, 1] without losing anything: what is fitted has any scale and shift.
-    return upsample_inverse_depth((raw - low) / (high - low).clamp(min=1e-12), picture)
+    return raw if len(raw) else depth.flush(state)
 
 
 def evaluate(
-    scenes: Iterator[TrueScene], estimators: dict[str, DepthEstimator | None]
+    scenes: Iterator[TrueScene], estimators: dict[str, Predict]
 ) -> dict[tuple[str, str], list[DepthScores]]:
-    """Return the scores of each kind of scene and estimator, one for each picture."""
+    """Return the scores of each kind of scene and estimator, one for each picture.
+
+    Answers are enlarged bilinearly: what is measured is the estimator's own.
+    """
     table: dict[tuple[str, str], list[DepthScores]] = {}
     for scene in scenes:
-        for name, depth in estimators.items():
-            scores = depth_scores(estimate(depth, scene.picture), scene.inverse_depth)
+        for name, estimator in estimators.items():
+            size = scene.picture.shape[-2:]
+            raw = F.interpolate(estimator(scene.picture), size, mode="bilinear")
+            scores = depth_scores(raw, scene.inverse_depth, shifted=scene.shifted)
             table.setdefault((scene.kind, name), []).append(scores)
     return table
+
+
+def means(table: dict[tuple[str, str], list[DepthScores]]) -> Iterator[tuple[str, list[float]]]:
+    """Yield the rows: each kind and estimator, then the mean of the photographs' pictures."""
+    real: dict[str, list[DepthScores]] = {}
+    for (kind, name), scores in table.items():
+        yield f"{kind} ({len(scores)}) | {name}", _mean(scores)
+        if kind != "rendered":
+            real.setdefault(name, []).extend(scores)
+    for name, scores in real.items():
+        yield f"all photographs ({len(scores)}) | {name}", _mean(scores)
+
+
+def _mean(scores: list[DepthScores]) -> list[float]:
+    return torch.tensor([astuple(score) for score in scores]).nanmean(0).tolist()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; return 0, or 1 with one line that says what is wrong."""
     options = _parser().parse_args(arguments)
     try:
-        estimators = {
-            name: None if name == GRADIENT else load_depth(name) for name in options.depth
-        }
+        estimators = load_estimators(options.depth)
         scenes = held_out_scenes(
             options.stereo, options.scenes, options.most, matched=options.matched
         )
+        scenes = half_of(scenes, options.half)
         table = evaluate(scenes, estimators)
     except (VideoError, DataError, DepthError, ValueError, OSError) as error:
         print(f"evaluate_depth_accuracy: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
-    print("| scenes | estimator | AbsRel | delta < 1.25 | point pairs in order |")
-    print("|---|---|---|---|---|")
-    for (kind, name), scores in table.items():
-        means = torch.tensor([[s.abs_rel, s.delta, s.ordinal] for s in scores]).nanmean(0).tolist()
-        what = f"{kind} ({len(scores)})" if len(scores) > 1 else kind
-        print(f"| {what} | {name} | {means[0]:.3f} | {means[1]:.3f} | {means[2]:.3f} |")
+    names = [HEADINGS[field.name] for field in fields(DepthScores)]
+    print(f"| scenes | estimator | {' | '.join(names)} |")
+    print("|---" * (len(names) + 2) + "|")
+    for what, values in means(table):
+        cells = ("-" if value != value else f"{value:.3f}" for value in values)
+        print(f"| {what} | {' | '.join(cells)} |")
     return 0
 
 
@@ -131,9 +211,16 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Measure depth estimators against true depth.")
     add = parser.add_argument
     add("--stereo", type=Path, nargs="+", default=[], help="folders of stereo pairs")
-    add("--matched", type=Path, help="folder of rectified pairs whose depth is not known")
+    add(
+        "--matched",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="folders of rectified pairs whose depth is not known",
+    )
     add("--scenes", type=Path, help="folder of rendered scenes")
     add("--most", type=int, default=150, help="of the rendered scenes")
+    add("--half", choices=HALVES, help="of the pictures (default: all)")
     add("--depth", nargs="+", default=["mini", "cues", GRADIENT], help="estimators")
     return parser
 

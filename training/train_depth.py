@@ -14,7 +14,7 @@ import extras  # noqa: F401  # first: it says what is not installed
 # isort: split
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,6 +25,7 @@ from loop import Batch, Losses, Player, RunSettings, Trainer, make_accelerator
 from pictures import contact_sheet, two_columns
 from recipe import main_of
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from dreamstereo_core.depth.mini_network import (
     MiniDepthConfig,
@@ -47,10 +48,14 @@ class DepthSettings:
     """A file of this recipe to go on from instead."""
     widths: tuple[int, ...] = MiniDepthConfig.widths
     size: int = MiniDepthConfig.size
+    fine: int = 24
+    """Of the network; `start` may be one that has none."""
     trunk_lr: float = 0.3
     """Of the trunk, as a part of the decoder's."""
     frozen: int = 3
     """First layers of the trunk that stay as they are: a fifth of the time, and most general."""
+    norms: bool = True
+    """Whether batch norms measure each batch; if not, what `start` has measured holds."""
     slopes: float = 0.2
     range: float = 0.5
 
@@ -70,20 +75,31 @@ def train(settings: DepthSettings, folder: Path) -> Path:
     accelerator = make_accelerator(run)
     torch.manual_seed(run.seed)
     network = build_network(settings)
-    set_training(network, settings.frozen)
+    set_training(network, settings.frozen, settings.norms)
     channels_innermost(network)
     dataset = DepthDataset(settings.data, seed=run.seed)
     held_out = DepthDataset(settings.data, seed=run.seed, held_out=True)
 
     def loss(module: nn.Module, batch: Batch) -> Losses:
         pictures = batch["picture"].contiguous(memory_format=torch.channels_last)
-        return depth_losses(
-            module(pictures),
-            batch["inverse_depth"],
-            batch["weight"],
-            slopes=settings.slopes,
-            range_=settings.range,
-        )
+        # Where only large forms count, the fine layer's work would be averaged away.
+        depth = module(pictures, sharp=~batch["soft"])
+        total: Losses = {}
+        for soft in (False, True):
+            chosen = batch["soft"] == soft
+            if not chosen.any():
+                continue
+            parts = depth_losses(
+                depth[chosen],
+                batch["inverse_depth"][chosen],
+                batch["weight"][chosen],
+                soft=soft,
+                slopes=settings.slopes,
+                range_=settings.range,
+            )
+            for name, part in parts.items():
+                total[name] = total.get(name, 0.0) + chosen.float().mean() * part
+        return total
 
     trainer = Trainer(
         folder,
@@ -91,7 +107,7 @@ def train(settings: DepthSettings, folder: Path) -> Path:
         run,
         [Player("depth", network, loss, optimizer(network, run, settings.trunk_lr))],
         dataset,
-        sample=lambda: preview(network, held_out, settings.frozen),
+        sample=lambda: preview(network, held_out, settings),
         workers=settings.data.workers,
         accelerator=accelerator,
     )
@@ -107,8 +123,8 @@ def build_network(settings: DepthSettings) -> MiniDepthNetwork:
         OSError: there is no such file.
     """
     if settings.start is not None:
-        return load_mini_network(settings.start)
-    network = MiniDepthNetwork(MiniDepthConfig(settings.widths, settings.size))
+        return started(load_mini_network(settings.start), settings)
+    network = MiniDepthNetwork(MiniDepthConfig(settings.widths, settings.size, settings.fine))
     if settings.trunk is not None:
         weights = torch.load(settings.trunk, map_location="cpu", weights_only=True)
         own = {name for name in network.state_dict() if name.startswith("features.")}
@@ -121,11 +137,28 @@ def build_network(settings: DepthSettings) -> MiniDepthNetwork:
     return network
 
 
-def set_training(network: MiniDepthNetwork, frozen: int) -> None:
+def started(network: MiniDepthNetwork, settings: DepthSettings) -> MiniDepthNetwork:
+    """Return a network with all weights of another, and a fine layer if the settings want one.
+
+    Raises:
+        ValueError: it has a fine layer of another width.
+    """
+    config = network.config
+    if config.fine not in (0, settings.fine):
+        raise ValueError(f"fine: expected {config.fine}, what {settings.start} has")
+    grown = MiniDepthNetwork(replace(config, size=settings.size, fine=settings.fine))
+    grown.load_state_dict(network.state_dict(), strict=bool(config.fine) or not settings.fine)
+    return grown
+
+
+def set_training(network: MiniDepthNetwork, frozen: int, norms: bool = True) -> None:
     """Let all but the first layers of the trunk learn; their batch norms keep what they have."""
     network.train()
     for layer in list(network.features)[:frozen]:
         layer.eval().requires_grad_(False)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and not norms:
+            module.eval()
 
 
 def optimizer(network: MiniDepthNetwork, run: RunSettings, trunk_lr: float) -> torch.optim.AdamW:
@@ -147,7 +180,7 @@ def optimizer(network: MiniDepthNetwork, run: RunSettings, trunk_lr: float) -> t
 
 @torch.no_grad()
 def preview(
-    network: MiniDepthNetwork, dataset: DepthDataset, frozen: int, count: int = 24
+    network: MiniDepthNetwork, dataset: DepthDataset, settings: DepthSettings, count: int = 24
 ) -> tuple[Tensor, dict[str, float]]:
     """Show held-out pictures, their true and their estimated inverse depth; return the scores."""
     network.eval()
@@ -157,12 +190,14 @@ def preview(
         sample = dataset[index]
         estimate = network(sample["picture"][None].to(device))[0].cpu()
         truth = sample["inverse_depth"]
+        size = truth.shape[-2:]
+        estimate = F.interpolate(estimate[None], size, mode="bilinear")[0]
         scores.append(depth_scores(estimate, truth))
         rows.append([sample["picture"], _grey(truth), _grey(estimate)])
-    set_training(network, frozen)
+    set_training(network, settings.frozen, settings.norms)
     means = {
         name: sum(getattr(score, name) for score in scores) / len(scores)
-        for name in ("abs_rel", "delta", "ordinal")
+        for name in ("abs_rel", "delta", "ordinal", "disparity")
     }
     return contact_sheet(two_columns(two_columns(rows[:16])), 112), means
 

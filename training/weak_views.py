@@ -1,13 +1,16 @@
 """Real pictures with an estimated depth, of a weak teacher, for the depth network.
 
     python training/weak_views.py OUT --photos FOLDER --videos FOLDER_OR_FILE... [--weight 0.25]
-        [--teacher runs/mini_depth/model.safetensors]
+        [--teacher runs/mini_depth/model.safetensors | tcmonodepth_small.pt.tar]
 
 The weight-free estimator knows little (lower is nearer, figures stand out, what moves is near), but
 on real photographs and films, which rendered scenes are not. A network that has learnt from both
 can teach the next one: the mean of its answers at several sizes, mirrored and not, is better than
 each of them ("Depth Anything", 2024, Sec. 3.2: the student sees the pictures changed). Such samples
 count less than true ones.
+
+A published network's file (`teacher_network.py`) teaches together with the embedded network. Its
+edges are soft by several pixels, so such views are marked soft: only their large forms count.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ import extras  # noqa: F401  # first: it says what is not installed
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -31,15 +34,22 @@ from depth_shards import DepthView, DepthWriter
 from fetch_media import TABLE, Media
 from files import DataError
 from settings import load_settings
+from teacher_network import STRIDE as TEACHER_STRIDE
+from teacher_network import TeacherNetwork, load_teacher
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from dreamstereo_core import VideoError, read_frames
 from dreamstereo_core.depth import DepthError, EmbeddedDepth
-from dreamstereo_core.depth.mini import MiniDepth, load_mini_depth
+from dreamstereo_core.depth.mini import MiniDepth, is_mini_depth, load_mini_depth
 
 SIZE = (224, 384)
+LARGE = (448, 768)
+"""As which pictures are cut out; teachers look at their own sizes, views are stored at `SIZE`."""
+SHORT_SIDES = (256, 384)
+"""Of a published teacher's picture."""
+LEAST_CROP = 0.5
 SIZES = (320, 384, 512)
 """At which the network that teaches looks at a picture."""
 CUES = 0.25
@@ -48,10 +58,10 @@ RUN = 4
 """Frames of a film seen together: motion is one of the teacher's cues."""
 
 
-def photo_clips(folder: Path, crops: int, rng: np.random.Generator) -> Iterator[Tensor]:
-    """Yield crops `[1, 3, 224, 384]` of the photographs that the evaluation leaves for training."""
+def photo_clips(folders: Sequence[Path], crops: int, rng: np.random.Generator) -> Iterator[Tensor]:
+    """Yield crops `[1, 3, 448, 768]` of the photographs that the evaluation leaves for training."""
     held_out = load_settings(Media, TABLE).held_out
-    for path in sorted(folder.glob("*.jpg")):
+    for path in (path for folder in folders for path in sorted(folder.glob("*.jpg"))):
         image = None if path.name in held_out else cv2.imread(str(path))
         if image is None:
             continue
@@ -60,7 +70,7 @@ def photo_clips(folder: Path, crops: int, rng: np.random.Generator) -> Iterator[
 
 
 def film_clips(sources: list[Path], runs: int, rng: np.random.Generator) -> Iterator[Tensor]:
-    """Yield runs `[RUN, 3, 224, 384]` from all over each film."""
+    """Yield runs `[RUN, 3, 448, 768]` from all over each film."""
     for path in sources:
         try:
             total = sum(1 for _ in read_frames(path))
@@ -74,18 +84,23 @@ def film_clips(sources: list[Path], runs: int, rng: np.random.Generator) -> Iter
 
 
 def crop(frames: Tensor, rng: np.random.Generator) -> Tensor:
-    """Cut the frame's aspect out of `[T, 3, H, W]`, as large as it goes or a little smaller."""
+    """Cut the frame's aspect out of `[T, 3, H, W]`, as large as it goes or down to half of it."""
     h, w = frames.shape[-2:]
-    scale = min(h / SIZE[0], w / SIZE[1]) * rng.uniform(0.75, 1.0)
+    scale = min(h / SIZE[0], w / SIZE[1]) * rng.uniform(LEAST_CROP, 1.0)
     ch, cw = max(1, int(SIZE[0] * scale)), max(1, int(SIZE[1] * scale))
     y, x = int(rng.integers(h - ch + 1)), int(rng.integers(w - cw + 1))
     part = frames[..., y : y + ch, x : x + cw]
-    return F.interpolate(part, SIZE, mode="bilinear", antialias=True).clamp(0, 1)
+    return resized(part, LARGE)
+
+
+def resized(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return `[T, 3, *size]` in [0, 1]."""
+    return F.interpolate(frames, size, mode="bilinear", antialias=True).clamp(0, 1)
 
 
 def cues_of(clip: Tensor) -> Tensor:
     """Return the weight-free estimator's raw inverse depth `[1, 1, 224, 384]` of the last frame."""
-    raw, _ = EmbeddedDepth().predict(clip, None, new_shot=True)
+    raw, _ = EmbeddedDepth().predict(resized(clip, SIZE), None, new_shot=True)
     return F.interpolate(raw[-1:], SIZE, mode="bilinear")
 
 
@@ -94,13 +109,45 @@ def taught_by(network: MiniDepth, clip: Tensor) -> Tensor:
 
     Args:
         network: its working size is changed.
-        clip: `[T, 3, 224, 384]`.
+        clip: `[T, 3, 448, 768]`.
     """
-    picture, answers = clip[-1:], []
+    picture, answers = resized(clip[-1:], SIZE), []
     for network.size in SIZES:
         answers.append(ranged(network.predict(picture)[0]))
         answers.append(ranged(network.predict(picture.flip(-1))[0].flip(-1)))
     return torch.lerp(torch.stack(answers).mean(0), ranged(cues_of(clip)), CUES)
+
+
+@torch.inference_mode()
+def taught_by_published(teacher: TeacherNetwork, beside: MiniDepth, clip: Tensor) -> Tensor:
+    """Return what a published network says of the last frame at two sizes, and ours, as one.
+
+    Each has mean 0 and deviation 1; at the smaller size it is asked mirrored too.
+
+    Args:
+        teacher: see there.
+        beside: an own network.
+        clip: `[T, 3, H, W]`.
+
+    Returns:
+        Inverse depth `[1, 1, H / 2, W / 2]`.
+    """
+    h, w = clip.shape[-2:]
+    answers = []
+    for i, short in enumerate(SHORT_SIDES):
+        scale = short / min(h, w) / TEACHER_STRIDE
+        size = round(h * scale) * TEACHER_STRIDE, round(w * scale) * TEACHER_STRIDE
+        picture = resized(clip[-1:], size)
+        answer = teacher(picture)
+        answers.append((answer + teacher(picture.flip(-1)).flip(-1)) / 2 if i == 0 else answer)
+    answers.append(beside.predict(clip[-1:])[0])
+    return torch.stack([standardised(answer, (h // 2, w // 2)) for answer in answers]).mean(0)
+
+
+def standardised(raw: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return it at a size with mean 0 and deviation 1."""
+    raw = F.interpolate(raw, size, mode="bilinear")
+    return (raw - raw.mean()) / raw.std().clamp(min=1e-6)
 
 
 def ranged(raw: Tensor) -> Tensor:
@@ -110,25 +157,38 @@ def ranged(raw: Tensor) -> Tensor:
     return (raw - low) / (high - low).clamp(min=1e-6)
 
 
+def find_teacher(path: Path | None) -> tuple[Callable[[Tensor], Tensor], bool]:
+    """Return what gives a clip's last frame inverse depth, and whether its edges are soft.
+
+    Raises:
+        CheckpointError, DepthError, FileNotFoundError: the file is no network's that can teach.
+    """
+    if path is None:
+        return cues_of, False
+    if is_mini_depth(path):
+        return partial(taught_by, load_mini_depth(path, device="cpu")), False
+    beside = load_mini_depth(device="cpu")
+    return partial(taught_by_published, load_teacher(path), beside), True
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the views; return the exit code."""
     options = _parser().parse_args(arguments)
     rng = np.random.default_rng(options.seed)
     try:
-        teacher = cues_of
-        if options.teacher:
-            teacher = partial(taught_by, load_mini_depth(options.teacher, device="cpu"))
+        teacher, soft = find_teacher(options.teacher)
         writer = DepthWriter(options.out, "weak")
         if writer.shards:
             raise DataError(f"{options.out}: expected a folder without weak views")
         sources = find_sources(options.videos, []) if options.videos else []
-        photos = photo_clips(options.photos, options.crops, rng) if options.photos else iter(())
+        photos = photo_clips(options.photos, options.crops, rng)
         for clips in (photos, film_clips(sources, options.runs, rng)):
             for clip in tqdm(clips):
                 inverse = teacher(clip)[0, 0]
-                picture = (clip[-1].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+                picture = resized(clip[-1:], SIZE)[0].permute(1, 2, 0)
+                picture = (picture * 255).round().to(torch.uint8).numpy()
                 inverse = (inverse - inverse.amin()).numpy()
-                writer.add(DepthView(picture, inverse, options.weight))
+                writer.add(DepthView(picture, inverse, options.weight, soft))
         writer.flush()
     except (DataError, DepthError, VideoError, ValueError, OSError) as error:
         print(f"weak_views: {' '.join(str(error).split())}", file=sys.stderr)
@@ -140,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Real pictures with a weak teacher's depth.")
     add = parser.add_argument
     add("out", type=Path, help="folder of the shards")
-    add("--photos", type=Path, help="folder of photographs, *.jpg")
+    add("--photos", type=Path, nargs="+", default=[], help="folders of photographs, *.jpg")
     add("--crops", type=int, default=3, help="of each photograph")
     add("--videos", type=Path, nargs="+", default=[], help="films or folders of them")
     add("--runs", type=int, default=6, help="short runs of each film")

@@ -40,11 +40,14 @@ class MiniDepthConfig:
     """Channels at 1/32, 1/16, 1/8, 1/4 and 1/2 of the input."""
     size: int = 384
     """Longer side in pixels at work."""
+    fine: int = 0
+    """Channels of the layer that gives depth at the input's size; 0 = half of that comes out."""
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(_SKIPS) or min(self.widths) < 1:
             raise ValueError(f"widths: expected {len(_SKIPS)} of at least 1, got {self.widths}")
         check_sizes({"size": self.size}, least=STRIDE, most=LARGEST_SIZE)
+        check_sizes({"fine": self.fine}, least=0)
 
 
 def conv_norm(c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int = 1) -> list:
@@ -89,8 +92,41 @@ class Merge(nn.Module):
         return F.relu(x + self.second(self.first(x)))
 
 
+class Fine(nn.Module):
+    """Double the size of inverse depth: each pixel is a mean of 3 x 3 coarse ones around it.
+
+    The shares come from the features and the picture (Teed and Deng, "RAFT", ECCV 2020, "convex
+    upsampling"): an edge can be as sharp as a pixel, and nothing comes out that did not go in.
+    """
+
+    def __init__(self, c_in: int, c_hidden: int):
+        super().__init__()
+        # The picture's pixels of each coarse cell, side by side.
+        self.first = nn.Sequential(*conv_norm(c_in + 12, c_hidden, 3), nn.ReLU())
+        self.shares = nn.Conv2d(c_hidden, 4 * 9, 1)
+        with torch.no_grad():  # enlarges bilinearly, about
+            self.shares.weight.mul_(0.2)
+        self.shares.bias = nn.Parameter(_bilinear_shares().log().flatten())
+
+    def forward(self, depth: Tensor, features: Tensor, pictures: Tensor) -> Tensor:
+        """Map ``[N, 1, h, w]``, ``[N, c_in, h, w]``, ``[N, 3, 2h, 2w]`` to ``[N, 1, 2h, 2w]``."""
+        cells = F.pixel_unshuffle(pictures, 2)
+        shares = self.shares(self.first(torch.cat((features, cells), dim=1)))
+        n, _, h, w = depth.shape
+        shares = shares.float().view(n, 4, 9, h, w).softmax(dim=2)
+        around = F.unfold(F.pad(depth, (1, 1, 1, 1), mode="replicate"), 3).view(n, 1, 9, h, w)
+        return F.pixel_shuffle((shares * around).sum(dim=2), 2)
+
+
+def _bilinear_shares() -> Tensor:
+    """Return the shares ``[4, 9]`` of 3 x 3 cells in each quarter of the middle one."""
+    line = torch.tensor(((0.25, 0.75, 0.01), (0.01, 0.75, 0.25)))
+    shares = torch.einsum("ay,bx->abyx", line, line).reshape(4, 9)
+    return shares / shares.sum(dim=1, keepdim=True)
+
+
 class MiniDepthNetwork(nn.Module):
-    """A picture in [0, 1] to inverse depth at half its size, about 0 (far) to 1 (near)."""
+    """A picture in [0, 1] to inverse depth of its size or half, about 0 (far) to 1 (near)."""
 
     mean: Tensor
     std: Tensor
@@ -115,12 +151,16 @@ class MiniDepthNetwork(nn.Module):
             for a, skip, b in zip(widths, reversed(skips), widths[1:], strict=False)
         )
         self.head = nn.Conv2d(widths[-1], 1, 3, padding=1)
+        self.fine = Fine(widths[-1], config.fine) if config.fine else None
         for name, values in (("mean", _MEAN), ("std", _STD)):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Map ``[N, 3, H, W]``, sides multiples of 32, to ``[N, 1, H / 2, W / 2]``."""
-        x = (pictures - self.mean) / self.std
+    def forward(self, pictures: Tensor, *, sharp: Tensor | None = None) -> Tensor:
+        """Map ``[N, 3, H, W]``, sides multiples of 32, to ``[N, 1, H, W]`` or half of it.
+
+        Where `sharp` ``[N]`` is false the fine layer is left out, and pixels are doubled instead.
+        """
+        pictures = x = (pictures - self.mean) / self.std
         skips = []
         for i, layer in enumerate(self.features):
             x = layer(x)
@@ -131,7 +171,15 @@ class MiniDepthNetwork(nn.Module):
         x = x + self.whole(x.mean(dim=(2, 3)))[..., None, None]
         for merge, skip in zip(self.merges, reversed(skips[:-1]), strict=True):
             x = merge(x, skip)
-        return F.softplus(self.head(x).float(), beta=8)
+        depth = F.softplus(self.head(x).float(), beta=8)
+        if self.fine is None:
+            return depth
+        if sharp is None:
+            return self.fine(depth, x, pictures)
+        doubled = F.interpolate(depth, scale_factor=2.0)
+        if sharp.any():
+            doubled[sharp] = self.fine(depth[sharp], x[sharp], pictures[sharp])
+        return doubled
 
 
 @torch.no_grad()

@@ -1,6 +1,7 @@
 """The small depth network: shapes, folding, files, and the names that load it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from dreamstereo_core.depth import (
 )
 from dreamstereo_core.depth.mini import working_size
 from dreamstereo_core.depth.mini_network import (
+    Fine,
     MiniDepthConfig,
     MiniDepthNetwork,
     fold_batch_norms,
@@ -74,6 +76,46 @@ def test_half_the_size_comes_out_and_is_not_negative(network):
     out = network(torch.rand(2, 3, 64, 96))
     assert out.shape == (2, 1, 32, 48)
     assert (out >= 0).all()
+
+
+class TestFine:
+    """The layer that gives depth at the input's size."""
+
+    def test_the_inputs_size_comes_out_and_a_file_keeps_it(self, tmp_path):
+        torch.manual_seed(0)
+        network = MiniDepthNetwork(replace(SMALL, fine=8)).eval()
+        picture = torch.rand(2, 3, 64, 96)
+        assert network(picture).shape == (2, 1, 64, 96)
+        mixed = network(picture, sharp=torch.tensor([False, True]))
+        torch.testing.assert_close(mixed[1:], network(picture[1:]), atol=1e-5, rtol=1e-5)
+        doubled = mixed[0, 0, ::2, ::2].repeat_interleave(2, 0).repeat_interleave(2, 1)
+        assert torch.equal(mixed[0, 0], doubled)
+        save_mini_depth(network, tmp_path / "x.safetensors")
+        read = load_mini_network(tmp_path / "x.safetensors").eval()
+        torch.testing.assert_close(read(picture), network(picture), atol=2e-3, rtol=2e-3)
+        depth = load_depth(tmp_path / "x.safetensors", device="cpu", steady=False)
+        assert depth.predict(torch.rand(1, 3, 40, 60))[0].shape == (1, 1, 64, 96)
+
+    def test_what_comes_out_lies_between_what_went_in(self):
+        torch.manual_seed(0)
+        depth = torch.rand(1, 1, 6, 8)
+        with torch.no_grad():
+            fine = Fine(4, 8).eval()
+            fine.shares.weight.mul_(50)
+            out = fine(depth, torch.rand(1, 4, 6, 8), torch.rand(1, 3, 12, 16))
+        around = torch.nn.functional.pad(depth, (1, 1, 1, 1), mode="replicate")
+        most = torch.nn.functional.max_pool2d(around, 3, 1).repeat_interleave(2, 2)
+        assert out.shape == (1, 1, 12, 16)
+        assert (out <= most.repeat_interleave(2, 3) + 1e-6).all() and out.min() >= depth.min()
+
+    def test_it_starts_as_a_bilinear_enlargement(self):
+        depth = torch.rand(1, 1, 6, 8)
+        with torch.no_grad():
+            fine = Fine(4, 8).eval()
+            fine.shares.weight.zero_()
+            out = fine(depth, torch.rand(1, 4, 6, 8), torch.rand(1, 3, 12, 16))
+        expected = torch.nn.functional.interpolate(depth, scale_factor=2.0, mode="bilinear")
+        torch.testing.assert_close(out, expected, atol=0.02, rtol=0)
 
 
 def test_folded_batch_norms_change_nothing(network, file):

@@ -8,10 +8,11 @@ import pytest
 import torch
 import weak_views
 from depth_dataset import DepthDataset, DepthDataSettings
+from depth_edges import edge_scores
 from depth_losses import depth_losses, fixed_range, gradient_error, normalised, trimmed_error
 from depth_scores import depth_scores, fit_scale_shift, ordinal_accuracy
 from depth_shards import DepthView, DepthWriter, list_views
-from evaluate_depth_accuracy import evaluate, held_out_scenes, main
+from evaluate_depth_accuracy import TrueScene, evaluate, half_of, held_out_scenes, main
 from files import DataError
 from loop import RunSettings
 from safetensors.torch import load_file
@@ -98,6 +99,28 @@ class TestLosses:
         other[0, 0, :4], other[1] = 7.0, 3.0
         assert depth_losses(other, truth, torch.tensor([1.0, 0.0]), **options)["loss"] == first
 
+    def test_soft_truth_counts_in_its_large_forms_only(self):
+        torch.manual_seed(0)
+        truth = torch.rand(1, 1, 4, 6).repeat_interleave(8, 2).repeat_interleave(8, 3)
+        options = {"slopes": 1.0, "range_": 1.0}
+        weight = torch.ones(1)
+        rough = torch.rand(1, 1, 4, 6, 4, 4)  # other values in each cell, but with its mean
+        rough = rough - rough.mean((-1, -2), keepdim=True)
+        fine = rough.permute(0, 1, 2, 4, 3, 5).reshape(1, 1, 16, 24)
+        coarse = fixed_range(truth, truth > -1)[..., ::2, ::2] + 0.3 * fine
+        soft = depth_losses(coarse, truth, weight, soft=True, **options)
+        assert soft["loss"] < 1e-4 < depth_losses(coarse, truth, weight, **options)["loss"]
+
+    def test_a_column_of_garbage_is_seen_beside_an_exact_truth(self):
+        truth = torch.rand(1, 1, 16, 64, generator=torch.Generator().manual_seed(0))
+        guess = fixed_range(truth, truth > -1)
+        spoilt = guess.clone()
+        spoilt[..., -1] = 3.0
+        options = {"slopes": 0.0, "range_": 1.0}
+        seen = depth_losses(spoilt, truth, torch.ones(1), **options)
+        clean = depth_losses(guess, truth, torch.ones(1), **options)
+        assert seen["range"] > 0.02 > 1e-4 > clean["range"]
+
     def test_all_unknown_or_constant_is_finite(self):
         guess = torch.full((2, 1, 8, 8), 0.3, requires_grad=True)
         truth = torch.stack([torch.full((1, 8, 8), nan), torch.full((1, 8, 8), 2.0)])
@@ -132,9 +155,43 @@ class TestScores:
 
     def test_ordinal_by_hand(self):
         truth = torch.tensor([1.0, 1.05, 2.0])  # only pairs with the last one differ enough
-        right = ordinal_accuracy(torch.tensor([5.0, 1.0, 9.0]), truth, pairs=500, seed=0)
-        wrong = ordinal_accuracy(torch.tensor([5.0, 9.0, 1.0]), truth, pairs=500, seed=0)
+        right = ordinal_accuracy(torch.tensor([5.0, 1.0, 9.0]), truth, 0.1, pairs=500, seed=0)
+        wrong = ordinal_accuracy(torch.tensor([5.0, 9.0, 1.0]), truth, 0.1, pairs=500, seed=0)
         assert (right, wrong) == (1.0, 0.0)
+
+    def test_disparity_by_hand(self):
+        truth = torch.tensor([1.0, 2.0, 3.0, nan]).view(1, 1, 2, 2)
+        guess = torch.tensor([1.0, 4.0, 1.0, 9.0]).view(1, 1, 2, 2)
+        # No slope fits: 2 everywhere; errors 1, 0 and 1 of a range of 1.04 to 2.96.
+        scores = depth_scores(guess, truth)
+        assert scores.disparity == pytest.approx(100 * (2 / 3) / 1.92)
+
+    def test_an_unknown_shift_leaves_depths_out(self):
+        truth = torch.rand(1, 1, 20, 20) + 0.1
+        scores = depth_scores(truth, truth, shifted=True)
+        assert math.isnan(scores.abs_rel) and math.isnan(scores.delta)
+        assert scores.ordinal == 1.0 and scores.disparity < 1e-4
+
+    @pytest.mark.parametrize(
+        ("blur", "shift", "step", "offset"),
+        [(0, 0, 1.0, 0.0), (0, 3, 0.0, 3.0), (4, 0, 3 / 9, None), (None, 0, 0.0, None)],
+    )
+    def test_borders_by_hand(self, blur, shift, step, offset):
+        truth = (torch.arange(384) >= 100).float().expand(1, 1, 20, 384) + 1
+        guess = truth.roll(shift, -1)
+        guess[..., :50], guess[..., 300:] = 1, 2
+        if blur is None:
+            guess = torch.ones_like(guess)
+        elif blur:
+            guess = torch.nn.functional.avg_pool2d(guess, (1, 2 * blur + 1), 1, (0, blur))
+        scores = edge_scores(guess, truth, 1.0)
+        assert scores.step == pytest.approx(step, abs=1e-5)
+        if offset is not None:
+            assert scores.offset == pytest.approx(offset)
+
+    def test_no_border_is_nan(self):
+        truth = torch.linspace(1, 2, 384).expand(1, 1, 20, 384)
+        assert math.isnan(edge_scores(truth, truth, 1.0).step)
 
     @pytest.mark.parametrize("guess", [torch.ones(1, 1, 2, 3), torch.full((1, 1, 2, 2), nan)])
     def test_bad_predictions_are_named(self, guess):
@@ -148,9 +205,11 @@ class TestData:
         made.inverse_depth[:5] = nan
         made.inverse_depth[5, 5] = 0.0
         writer = DepthWriter(tmp_path)
-        writer.add(DepthView(made.picture, made.inverse_depth, 0.25))
+        writer.add(DepthView(made.picture, made.inverse_depth, 0.25, soft=True))
+        writer.add(view(4))
         writer.flush()
-        entry = list_views(tmp_path)[0]
+        entry, other = list_views(tmp_path)
+        assert entry.soft and entry.read().soft and not other.soft
         read = entry.read()
         largest = np.nanmax(made.inverse_depth)
         np.testing.assert_allclose(read.inverse_depth, made.inverse_depth / largest, atol=2e-5)
@@ -167,7 +226,7 @@ class TestData:
         other = DepthDataset(settings, seed=2)
         assert not torch.equal(other[0]["picture"], first[0]["picture"])
         assert first[0]["picture"].shape == (3, 32, 64)
-        assert first[0]["inverse_depth"].shape == (1, 16, 32)
+        assert first[0]["inverse_depth"].shape == (1, 32, 64)
 
     def test_picture_and_depth_stay_together(self, views):
         settings = DepthDataSettings(views=(str(views),), height=32, width=64, changes=False)
@@ -175,7 +234,7 @@ class TestData:
         for i in range(12):
             sample = data[i]
             near = sample["inverse_depth"] > 0.95
-            bright = torch.nn.functional.avg_pool2d(sample["picture"].mean(0, True), 2) > 0.72
+            bright = sample["picture"].mean(0, True) > 0.72
             assert (near == bright).float().mean() > 0.93
 
     def test_held_out_views_are_others(self, views):
@@ -246,6 +305,32 @@ class TestRecipe:
         assert {"features.2", "features.3", "features.5"} <= moved
         assert not {"features.0", "features.1"} & moved
 
+    def test_a_start_without_the_fine_layer_gets_one(self, views, tmp_path):
+        made = replace(settings(views, steps=1), fine=0)  # as files were before there was one
+        first = train(made, tmp_path / "first")
+        grown = build_network(replace(made, start=str(first), fine=8))
+        assert grown.config.fine == 8
+        assert torch.equal(grown.head.weight, load_file(first)["head.weight"].float())
+        second = train(replace(made, start=str(first), fine=8), tmp_path / "second")
+        with pytest.raises(ValueError, match="fine: expected 8"):
+            build_network(replace(made, start=str(second), fine=4))
+
+    def test_norms_that_hold_do_not_move(self, views, tmp_path):
+        first = train(settings(views, steps=1), tmp_path / "first")
+        held = replace(settings(views, steps=2), start=str(first), norms=False)
+        second = load_file(train(held, tmp_path / "second"))
+        before = load_file(first)
+        means = [name for name in before if name.endswith("running_mean")]
+        assert means and all(torch.equal(before[name], second[name]) for name in means)
+        assert not torch.equal(before["head.weight"], second["head.weight"])
+
+    def test_soft_views_train_too(self, tmp_path):
+        writer = DepthWriter(tmp_path / "views")
+        for i in range(4):
+            writer.add(replace(view(i), soft=i > 1))
+        writer.flush()
+        assert train(settings(tmp_path / "views", batch=4, steps=2), tmp_path / "run").is_file()
+
     def test_freezing_random_weights_is_refused(self, views):
         with pytest.raises(ValueError, match="frozen: expected 0"):
             build_network(replace(settings(views), frozen=1))
@@ -272,18 +357,19 @@ class TestEvaluation:
         assert "| rendered (6) | gradient |" in text and "| rendered (6) | cues |" in text
 
     def test_the_truth_itself_is_perfect(self, views):
-        class Perfect:
-            name, normalized = "perfect", False
+        truths = [s.inverse_depth for s in held_out_scenes((), views)]
+        table = evaluate(held_out_scenes((), views), {"perfect": lambda _: 2 * truths.pop(0) + 1})
+        assert all(s.abs_rel < 1e-3 and s.ordinal == 1 for s in table["rendered", "perfect"])
 
-            def __init__(self):
-                self.truths = [s.inverse_depth for s in held_out_scenes((), views)]
-
-            def predict(self, video, state=None, *, new_shot=False):
-                return 2 * self.truths.pop(0) + 1, None
-
-        table = evaluate(held_out_scenes((), views), {"perfect": Perfect()})
-        # Fly pixels are removed from depth of full size too.
-        assert all(s.abs_rel < 0.05 and s.ordinal > 0.99 for s in table["rendered", "perfect"])
+    def test_halves_share_nothing_and_miss_nothing(self):
+        picture = torch.zeros(1, 3, 4, 4)
+        scenes = [
+            TrueScene(kind, picture, torch.full((1, 1, 4, 4), float(i)))
+            for i, kind in enumerate("aababbb")
+        ]
+        halves = [list(half_of(iter(scenes), half)) for half in ("choose", "final", None)]
+        numbers = [[int(s.inverse_depth[0, 0, 0, 0]) for s in half] for half in halves]
+        assert numbers == [[0, 2, 3, 5], [1, 4, 6], list(range(7))]
 
     def test_a_missing_folder_is_one_line(self, tmp_path, capsys):
         assert main(["--stereo", str(tmp_path / "none"), "--depth", "gradient"]) == 1
