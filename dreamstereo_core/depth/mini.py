@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ..checks import check_frames
 from ..devices import choose_device
+from ..masks import dilate
 from ..models.checkpoint_file import SAFETENSORS, WEIGHTS, CheckpointError, open_checkpoint
 from ..models.vae_base import channels_innermost
 from ..types import Video
@@ -18,6 +19,7 @@ from .estimator import DepthError, DepthEstimator
 from .mini_network import KIND, STRIDE, MiniDepthNetwork, fold_batch_norms, load_mini_network
 
 FILE = "mini_depth.safetensors"
+_GROWTH = 1  # px at the network's resolution: it draws the borders of near things inside of them
 _BATCH = 4  # frames at once: more are no faster on a CPU and take more memory
 
 
@@ -51,7 +53,8 @@ class MiniDepth(DepthEstimator):
             small = F.interpolate(frames, size, mode="bilinear", antialias=True)
             small = small.contiguous(memory_format=torch.channels_last)
             inside = self.network(small)[..., 1:-1, 1:-1]  # the outermost cells may be far off
-            depths.append(F.pad(inside, (1, 1, 1, 1), mode="replicate").to(video.device))
+            whole = F.pad(inside, (1, 1, 1, 1), mode="replicate")
+            depths.append(dilate(whole, _GROWTH).to(video.device))
         return torch.cat(depths), None
 
 
