@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def separate_pictures(source: Source) -> list[Path] | None:
     Raises:
         VideoError: the folder has no image.
     """
-    if not isinstance(source, str | Path) or not Path(source).is_dir():
+    if not isinstance(source, str | Path) or not os.path.isdir(source):
         return None
     paths = image_paths(source) or []
     if len(paths) == 1 or len({path.suffix.lower() for path in paths}) > 1:

@@ -21,6 +21,14 @@ SIGNALS = [s for s in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, s)]
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows knows no signals to others")
 
 
+@pytest.fixture(autouse=True)
+def _ctrl_c_is_heard():
+    """A shell starts what runs in its background with SIGINT ignored; children inherit it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("name", SIGNALS)
 def test_a_signal_ends_as_ctrl_c_does(tmp_path, monkeypatch, capsys, name):
     source = film(tmp_path / "a.mp4", [], seconds=1)

@@ -155,9 +155,10 @@ def test_the_border_is_its_neighbour(depth, monkeypatch):
     ramp[..., -1] = 1e4
     monkeypatch.setattr(depth, "network", Fixed(ramp))
     raw, _ = depth.predict(torch.rand(1, 3, 96, 160))
-    assert torch.equal(raw[..., 1:-1, 1:-1], ramp[..., 1:-1, 1:-1])
-    assert torch.equal(raw[..., -1], raw[..., -2])
-    assert torch.equal(raw[:, :, 0], raw[:, :, 1])
+    assert raw.max() < 1e4  # the last column is its neighbour's
+    inside = ramp[..., 1:-1, 1:-1]
+    grown = torch.nn.functional.max_pool2d(inside, 3, 1)  # and near things grow by a pixel
+    assert torch.equal(raw[..., 2:-2, 2:-2], grown)
 
 
 def test_frames_do_not_depend_on_each_other(depth):

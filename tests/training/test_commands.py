@@ -60,6 +60,7 @@ class Parsed(Exception):
 def no_work(monkeypatch):
     """Let everything stop where its work would begin."""
     parse = argparse.ArgumentParser.parse_args
+    parse_intermixed = argparse.ArgumentParser.parse_intermixed_args
     main_of = recipe.main_of
 
     def parse_and_stop(self, args=None, namespace=None):
@@ -71,7 +72,12 @@ def no_work(monkeypatch):
     def stop(settings, folder):
         raise Parsed
 
+    def parse_intermixed_and_stop(self, args=None, namespace=None):
+        parse_intermixed(self, args, namespace)
+        raise Parsed
+
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_intermixed_args", parse_intermixed_and_stop)
     monkeypatch.setattr(recipe, "main_of", lambda cls, train, text: main_of(cls, stop, text))
     monkeypatch.setattr(recipe, "missing_files", lambda settings: [])
     monkeypatch.chdir(ROOT)
