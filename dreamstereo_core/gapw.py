@@ -14,12 +14,16 @@ lies behind or the hole (`_show_ends`).
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .checks import check_choice, check_finite, check_frames
 from .types import Disparity, Eye, Video, WarpResult
+
+Interpolation = Literal["linear", "cubic"]
 
 _NEARER = 0.5
 """Pixels of disparity by which an end of the sheet has to be in front of a surface to cover it."""
@@ -28,7 +32,12 @@ _BLOCK_ROWS = 128
 
 
 def gapw_warp(
-    video: Video, disparity: Disparity, *, toward: Eye = "right", stretch_threshold: float = 1.5
+    video: Video,
+    disparity: Disparity,
+    *,
+    toward: Eye = "right",
+    stretch_threshold: float = 1.5,
+    interpolation: Interpolation = "linear",
 ) -> WarpResult:
     """Warp one eye's view into the other eye's (Eq. 3-7).
 
@@ -37,6 +46,8 @@ def gapw_warp(
         disparity: `[T, 1, H, W]` in pixels of the known view, x_left - x_right.
         toward: the eye to make; "right" takes `video` for the left view, "left" for the right one.
         stretch_threshold: delta of Eq. 7, in target pixels per source pixel, at least 1.
+        interpolation: of Eq. 4, between source pixels; "cubic" (Catmull and Rom's) is less soft at
+            half pixels, takes nothing from across a tear, and keeps within [0, 1].
 
     Returns:
         The target view. Holes (mask 1) hold the stretched sheet, pixels beyond the frame its edge:
@@ -45,16 +56,23 @@ def gapw_warp(
 
     Raises:
         TypeError: an argument is no floating point tensor.
-        ValueError: a shape, `toward` or the threshold is wrong, or the disparity is not finite.
+        ValueError: a shape, `toward`, the threshold or the interpolation is wrong, or the disparity
+            is not finite.
     """
     check_frames("video", video, channels=3)
     check_frames("disparity", disparity, channels=1, like=video)
     check_finite("disparity", disparity)
     check_choice("toward", toward, ("right", "left"))
+    check_choice("interpolation", interpolation, ("linear", "cubic"))
     if not 1.0 <= stretch_threshold < math.inf:
         raise ValueError(f"stretch_threshold: expected at least 1, got {stretch_threshold:g}")
     if toward == "left":
-        flipped = gapw_warp(video.flip(-1), disparity.flip(-1), stretch_threshold=stretch_threshold)
+        flipped = gapw_warp(
+            video.flip(-1),
+            disparity.flip(-1),
+            stretch_threshold=stretch_threshold,
+            interpolation=interpolation,
+        )
         return _mirror(flipped)
 
     video, disparity = video.float(), disparity.float()
@@ -64,7 +82,7 @@ def gapw_warp(
         for top in range(0, video.shape[2], _BLOCK_ROWS):
             at = (t, slice(None), slice(top, top + _BLOCK_ROWS))
             out = (warped[at], *(plane[at][0] for plane in planes))
-            _warp_rows(video[at], disparity[at][0], stretch_threshold, out)
+            _warp_rows(video[at], disparity[at][0], stretch_threshold, interpolation, out)
     target_disparity, coord_map, stretch, mask = planes
     return WarpResult(warped, target_disparity, mask, coord_map, stretch)
 
@@ -122,7 +140,13 @@ def cover(landing: Tensor, stretch: Tensor, threshold: float) -> Tensor:
     return owner[:, 1:-1]
 
 
-def _warp_rows(video: Tensor, disparity: Tensor, threshold: float, out: tuple[Tensor, ...]) -> None:
+def _warp_rows(
+    video: Tensor,
+    disparity: Tensor,
+    threshold: float,
+    interpolation: Interpolation,
+    out: tuple[Tensor, ...],
+) -> None:
     """Warp `[3, h, W]` by `[h, W]` into `out`: video, then disparity, coord, stretch and mask."""
     height, width = disparity.shape
     x = torch.arange(width, dtype=torch.float32, device=disparity.device)
@@ -141,6 +165,12 @@ def _warp_rows(video: Tensor, disparity: Tensor, threshold: float, out: tuple[Te
     columns = cell.expand(3, height, width)
     here, there = video.gather(2, columns), video[:, :, 1:].gather(2, columns)
     torch.lerp(here, there, fraction, out=warped)
+    torn = (stretch <= 0) | (stretch > threshold)
+    if interpolation == "cubic":
+        bend = _bend(video, torn)
+        here, there = bend.gather(2, columns), bend[:, :, 1:].gather(2, columns)
+        bend = torch.lerp(here, there, fraction).mul_(fraction * (1 - fraction) / 2)
+        warped.sub_(bend).clamp_(0, 1)
 
     row, column = (owner < 0).nonzero(as_tuple=True)  # beyond the sheet's ends: show its edge
     at_left = column < landing.amin(dim=1)[row]
@@ -151,8 +181,17 @@ def _warp_rows(video: Tensor, disparity: Tensor, threshold: float, out: tuple[Te
     warped[:, row, column] = video[:, row, edge]
 
     mask.copy_(target_stretch > threshold)
-    torn = (stretch <= 0) | (stretch > threshold)
     _show_ends(video, landing, torn, warped, target_disparity, mask)
+
+
+def _bend(video: Tensor, torn: Tensor) -> Tensor:
+    """Return the second difference along the rows of `[3, h, W]`, 0 at the sheet's ends.
+
+    Catmull and Rom's cubic is the linear interpolation less t (1 - t) / 2 of it.
+    """
+    bend = F.pad(video, (1, 1), mode="replicate").diff(n=2, dim=-1)
+    end = F.pad(torn, (1, 0)) | F.pad(torn, (0, 1))
+    return bend.masked_fill_(end, 0)
 
 
 def _show_ends(

@@ -215,6 +215,7 @@ class StereoPipeline:
                     disparity,
                     toward=options.eye,
                     stretch_threshold=options.stretch_threshold,
+                    interpolation="cubic",
                 )
                 strips = window.strips(disparity, options.eye) if window else (0.0, 0.0)
                 waiting.append((frame, inverse_depth, warp.video, warp.occlusion_mask, strips))

@@ -220,6 +220,25 @@ def test_a_constant_fractional_disparity_is_the_linear_interpolation():
     assert result.occlusion_mask[0, 0, 0].tolist() == [0.0] * 60 + [1.0] * 4
 
 
+def test_cubic_is_catmull_and_roms_spline_within_a_piece_and_linear_at_its_ends():
+    video, disparity = two_planes(near=9.25, far=2.5)
+    video = 0.25 + video / 2  # room for what overshoots
+    linear = gapw_warp(video, disparity)
+    cubic = gapw_warp(video, disparity, interpolation="cubic")
+    for name in ("occlusion_mask", "coord_map", "stretch", "disparity"):
+        assert torch.equal(getattr(linear, name), getattr(cubic, name)), name
+    coord = linear.coord_map[0, 0, 0]
+    for x in range(13, 28):  # the near plane, two pixels inside
+        i, t = int(coord[x]), coord[x] - int(coord[x])
+        a, b, c, d = video[0, :, 0, i - 1 : i + 3].unbind(-1)
+        cubed = (3 * (b - c) + d - a) * t**3
+        spline = b + ((c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + cubed) / 2
+        assert torch.allclose(cubic.video[0, :, 0, x], spline, atol=1e-5)
+    hole = slice(33, 36)
+    assert torch.equal(cubic.video[..., hole], linear.video[..., hole])
+    assert not torch.equal(cubic.video, linear.video)
+
+
 def test_a_fold_is_hidden_and_never_trips_the_mask():
     disparity = torch.zeros(1, 1, 1, 30)
     disparity[..., 15:] = 6  # nearer to the right: the sheet folds at 15
@@ -260,6 +279,7 @@ def test_frames_are_independent():
         ({"video": torch.zeros(1, 3, 4, 5, dtype=torch.uint8)}, "video: expected a floating point"),
         ({"disparity": torch.zeros(1, 1, 4, 6)}, r"disparity: expected shape \[1, 1, 4, 5\]"),
         ({"disparity": torch.full((1, 1, 4, 5), math.nan)}, "disparity: expected finite values"),
+        ({"interpolation": "nearest"}, "interpolation: expected one of linear, cubic"),
         ({"toward": "up"}, "toward: expected one of right, left, got 'up'"),
         ({"stretch_threshold": 0.5}, "stretch_threshold: expected at least 1"),
     ],
