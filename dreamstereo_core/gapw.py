@@ -27,6 +27,8 @@ Interpolation = Literal["linear", "cubic"]
 
 _NEARER = 0.5
 """Pixels of disparity by which an end of the sheet has to be in front of a surface to cover it."""
+_LEVEL = 1 / 255
+"""What is less of a pixel is none: a mask of 8 bits would not hold it."""
 _BLOCK_ROWS = 128
 """Rows worked on at once, so that the intermediate results stay in the processor's cache."""
 
@@ -223,6 +225,7 @@ def _show_ends(
     sums = share.new_zeros(len(video) + 1, shown.numel())
     sums = sums.index_add_(1, target, torch.cat((colours, share[None])))[:, target]
     colour, covered = sums[:-1] / sums[-1], sums[-1].clamp(max=1)
+    covered = torch.where(covered > 1 - _LEVEL, 1, covered)
     missing = mask[row, pixel]
     behind = torch.where(missing > 0, colour, warped[:, row, pixel])
     warped[:, row, pixel] = torch.lerp(behind, colour, covered)

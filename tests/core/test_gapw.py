@@ -70,7 +70,7 @@ def test_agrees_with_a_brute_force_z_buffer_on_piecewise_smooth_disparities(seed
             known = (
                 1.0 if stretch <= threshold else reach_of_ends(disparity[0, 0, row], x, threshold)
             )
-            assert 1 - result.occlusion_mask[0, 0, row, x] == pytest.approx(known, abs=1e-3)
+            assert 1 - result.occlusion_mask[0, 0, row, x] == pytest.approx(known, abs=1 / 255)
 
 
 def sampled_row(colors, disparity, threshold, samples=16):
