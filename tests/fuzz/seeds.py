@@ -45,7 +45,7 @@ DEPTHS = (
     ("png", "png", "gray16be"),
     ("exr", "exr", "grayf32le"),
     ("mkv", "ffv1", "gray16le"),
-    ("mp4", "libx264", "yuv420p"),
+    ("mp4", "libx264", "gray"),
 )
 
 
