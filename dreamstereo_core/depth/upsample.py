@@ -13,10 +13,7 @@ from ..types import InverseDepth, Video
 _REACH = 1.2  # px of the small depth, on either side, over which an edge's ramp is looked for
 _NEAR = 0.2  # share of a ramp from which on it belongs to the near side
 _STEEPNESS = 4.0  # how much shorter a ramp becomes, times the enlargement
-_STEP = (
-    0.04,
-    0.08,
-)  # range of the surroundings: from which on, and from which wholly, it is an edge
+_STEP = (0.04, 0.08)  # range of the surroundings: where an edge begins, and where it is whole
 
 
 def upsample_inverse_depth(inverse_depth: Tensor, video: Video) -> InverseDepth:

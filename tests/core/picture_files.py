@@ -131,3 +131,13 @@ def write_film(path, frames, *, codec="libx264", pixels="yuv420p", rate=25, opti
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
     return path
+
+
+def mutants(data, first, last, count=60):
+    """Yield copies of a file with three of the bytes between two places changed."""
+    random = np.random.default_rng(0)
+    for _ in range(count):
+        mutant = bytearray(data)
+        for place in random.integers(first, last, 3):
+            mutant[place] = random.integers(256)
+        yield mutant

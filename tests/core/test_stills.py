@@ -16,7 +16,7 @@ from dreamstereo_core import (
 )
 from dreamstereo_core.video_io import separate_pictures, suggest_suffix
 
-from .picture_files import write_film, write_heic
+from .picture_files import mutants, write_film, write_heic
 
 COLORS = np.array([[200, 40, 40], [40, 180, 60], [50, 60, 200], [220, 220, 90]], np.uint8)
 
@@ -66,11 +66,7 @@ class TestTiles:
 
     def test_damaged_boxes_are_one_line(self, tmp_path):
         data = write_heic(tmp_path / "a.heic", tiles(), 2, (128, 128)).read_bytes()
-        random = np.random.default_rng(0)
-        for _ in range(60):
-            mutant = bytearray(data)
-            for place in random.integers(24, 500, 3):
-                mutant[place] = random.integers(256)
+        for mutant in mutants(data, 24, 500):
             path = tmp_path / "m.heic"
             path.write_bytes(mutant)
             try:

@@ -25,8 +25,8 @@ from dreamstereo_core.video_io import (
     read_frames,
 )
 
+from .picture_files import mutants, write_film
 from .picture_files import write_exr as write_channels
-from .picture_files import write_film
 from .pictures import INFO, ramp, save, times
 from .test_bars import boxed, picture
 from .test_depth import write_pngs
@@ -382,11 +382,7 @@ class TestExrChannels:
 
     def test_damaged_headers_are_one_line(self, tmp_path):
         data = write_channels(tmp_path / "d.exr", self.channels("x.Z")).read_bytes()
-        random = np.random.default_rng(0)
-        for _ in range(60):
-            mutant = bytearray(data)
-            for place in random.integers(4, 300, 3):
-                mutant[place] = random.integers(256)
+        for mutant in mutants(data, 4, 300):
             path = tmp_path / "m.exr"
             path.write_bytes(mutant)
             try:

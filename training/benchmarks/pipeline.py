@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sized
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dreamstereo_core import (
+    ConvertOptions,
     EncodeOptions,
     MaskedFrame,
     Progress,
@@ -56,10 +58,13 @@ def stage_table(path: Path, count: int = 48) -> None:
         "upsample", lambda: upsample_inverse_depth(normalize(raw, *_range(raw)), video)
     )
     disparity = inverse_depth_to_disparity(inverse_depth)
+    warp = partial(
+        gapw_warp, stretch_threshold=ConvertOptions.stretch_threshold, interpolation="cubic"
+    )  # as the pipeline warps
     parts = timed(
-        "warp", lambda: [gapw_warp(v[None], d[None]) for v, d in zip(video, disparity, strict=True)]
+        "warp", lambda: [warp(v[None], d[None]) for v, d in zip(video, disparity, strict=True)]
     )
-    frames = [MaskedFrame(p.video, p.occlusion_mask, p.disparity) for p in parts]
+    frames = [MaskedFrame(p.video, p.occlusion_mask, p.disparity, stretched=True) for p in parts]
     filled = timed("fill", lambda: list(inpainter.stream(frames)))
     timed(
         "blend",
