@@ -8,7 +8,7 @@ from .disparity import inverse_depth_to_disparity, resize_disparity
 from .fill import ClassicInpainter, DiffusionInpainter, Inpainter, MaskedFrame, load_inpainter
 from .gapw import gapw_warp
 from .models.sparse import select_tokens
-from .models.vae_checkpoint import load_vae
+from .models.vae.checkpoint import load_vae
 from .packing import LAYOUTS, pack_stereo
 from .pbdp import build_pair
 from .pipeline import FILE_LAYOUTS, ConvertOptions, StereoPipeline

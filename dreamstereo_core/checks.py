@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -61,3 +62,13 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     """
     if not low <= value <= high:
         raise ValueError(f"{name}: expected a value in [{low:g}, {high:g}], got {value:g}")
+
+
+def check_frame_rate(value: float) -> None:
+    """Require a finite number above 0.
+
+    Raises:
+        ValueError: saying so.
+    """
+    if not 0 < value < math.inf:
+        raise ValueError(f"frame_rate: expected more than 0 frames per second, got {value:g}")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 
+import torch
+from torch import Tensor
 from torch.nn import functional as F
 
 from .checks import check_frames, check_range
-from .comfort import soft_limit
 from .types import Disparity, InverseDepth
+
+MAX_FRONT, MAX_BEHIND = 2.0, 3.0
+"""Limits that suit most screens, in percent of the width."""
 
 
 def inverse_depth_to_disparity(
@@ -50,6 +54,23 @@ def inverse_depth_to_disparity(
         behind, _pixels("max_behind", max_behind, inverse_depth), convergence * scale
     )
     return front - behind
+
+
+def soft_limit(distance: Tensor, limit: float, extreme: float) -> Tensor:
+    """Bend `distance` (>= 0) so that `extreme`, its largest possible value, comes down to `limit`.
+
+    Up to half of the limit nothing changes; from there a hyperbola, ever flatter and never flat,
+    keeps the order. Where `extreme` is within the limit, nothing changes at all. A limit of 0
+    flattens.
+    """
+    if extreme <= limit:
+        return distance
+    if limit == 0:
+        return torch.zeros_like(distance)
+    knee = limit / 2
+    room, excess = limit - knee, extreme - knee
+    beyond = (distance - knee).clamp(0, excess)
+    return distance.clamp(max=knee) + beyond * room / (room + beyond * (1 - room / excess))
 
 
 def resize_disparity(disparity: Disparity, height: int, width: int) -> Disparity:

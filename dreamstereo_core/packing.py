@@ -7,13 +7,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .checks import check_choice, check_frames
+from .filters import LUMA
 from .types import Video
 
 # Rows give R, G, B of the result; columns 0-2 weigh the left view's RGB, 3-5 the right one's.
 # "anaglyph": the red-cyan least-squares matrices of Dubois (ICASSP 2001) as FFmpeg's stereo3d
 # filter has them, on
 # display-encoded values. "optimized": Wimmer. The others are the classical channel mixes.
-_LUMA = (0.299, 0.587, 0.114)
 _NONE = (0.0, 0.0, 0.0)
 _ANAGLYPHS: dict[str, tuple[tuple[float, ...], ...]] = {
     "anaglyph": (
@@ -22,9 +22,9 @@ _ANAGLYPHS: dict[str, tuple[tuple[float, ...], ...]] = {
         (-0.015, -0.021, -0.005, -0.072, -0.113, 1.226),
     ),
     "anaglyph_color": ((1, 0, 0, *_NONE), (*_NONE, 0, 1, 0), (*_NONE, 0, 0, 1)),
-    "anaglyph_half_color": ((*_LUMA, *_NONE), (*_NONE, 0, 1, 0), (*_NONE, 0, 0, 1)),
+    "anaglyph_half_color": ((*LUMA, *_NONE), (*_NONE, 0, 1, 0), (*_NONE, 0, 0, 1)),
     "anaglyph_optimized": ((0, 0.7, 0.3, *_NONE), (*_NONE, 0, 1, 0), (*_NONE, 0, 0, 1)),
-    "anaglyph_gray": ((*_LUMA, *_NONE), (*_NONE, *_LUMA), (*_NONE, *_LUMA)),
+    "anaglyph_gray": ((*LUMA, *_NONE), (*_NONE, *LUMA), (*_NONE, *LUMA)),
 }
 
 LAYOUTS: tuple[str, ...] = (

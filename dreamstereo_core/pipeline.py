@@ -11,32 +11,24 @@ from itertools import chain, islice
 import torch
 from torch import Tensor
 
-from .background import in_background
-from .bars import BarDetector
 from .blend import DEFAULT_FEATHER, blend
 from .checks import check_choice, check_range
-from .comfort import (
-    MAX_BEHIND,
-    MAX_FRONT,
-    Convergence,
-    EasedConvergence,
-    FloatingWindow,
-    check_convergence,
-    mask_borders,
-)
+from .convergence import Convergence, EasedConvergence, check_convergence
 from .depth import (
     DepthEstimator,
     DepthFrame,
     stream_depth,
     upsample_inverse_depth,
 )
-from .disparity import inverse_depth_to_disparity
+from .disparity import MAX_BEHIND, MAX_FRONT, inverse_depth_to_disparity
 from .fill import Inpainter, MaskedFrame, MirroredInpainter
+from .floating_window import FloatingWindow, mask_borders
 from .gapw import gapw_warp
 from .masks import dilate
 from .packing import LAYOUTS, pack_stereo
-from .scenes import DETECTORS, load_shot_detector
+from .prefetch import in_background
 from .segments import Part, split_film
+from .shots import DETECTORS, BarDetector, load_shot_detector
 from .types import Eye, InverseDepth, StereoVideo, Video
 
 CHUNK_PIXELS = 2 * 1280 * 720

@@ -10,8 +10,7 @@ from itertools import chain, islice
 import torch
 from torch import Tensor
 
-from .bars import BarDetector, Bars
-from .scenes import CutDetector
+from .shots import BarDetector, Bars, CutDetector
 from .types import Video
 
 _NONE = Bars()

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ..dreamstereo_core import blend
 from ..dreamstereo_core.checks import check_frames
-from ..dreamstereo_core.fill.frames import MULTIPLE
+from ..dreamstereo_core.fill.holes import MULTIPLE
 from ..dreamstereo_core.models.conditioning import FRAMES
 from .layout import from_video, to_occlusion_mask, to_video
 from .runtime import chunks

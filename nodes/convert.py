@@ -6,10 +6,10 @@ from uuid import uuid4
 from comfy_api.latest import Input, InputImpl, io
 
 from ..dreamstereo_core import ConvertOptions, convert_file
-from ..dreamstereo_core.comfort import MAX_BEHIND, MAX_FRONT
+from ..dreamstereo_core.disparity import MAX_BEHIND, MAX_FRONT
 from ..dreamstereo_core.fill import INPAINTERS
 from ..dreamstereo_core.pipeline import FILE_LAYOUTS
-from ..dreamstereo_core.scenes import DETECTORS
+from ..dreamstereo_core.shots import DETECTORS
 from ..dreamstereo_core.types import Eye
 from ..dreamstereo_core.video_io import DecodeOptions, EncodeOptions, stereo_name
 from ..dreamstereo_core.video_io.decode_options import (

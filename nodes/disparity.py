@@ -7,15 +7,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dreamstereo_core import inverse_depth_to_disparity
-from ..dreamstereo_core.comfort import (
-    CONVERGENCES,
-    MAX_BEHIND,
-    MAX_FRONT,
-    Convergence,
-    clip_convergence,
-)
+from ..dreamstereo_core.convergence import CONVERGENCES, Convergence, clip_convergence
+from ..dreamstereo_core.disparity import MAX_BEHIND, MAX_FRONT
 from ..dreamstereo_core.masks import dilate
-from ..dreamstereo_core.scenes import ShotDetector
+from ..dreamstereo_core.shots import ShotDetector
 from .layout import to_inverse_depth, to_video
 from .wire_types import Disparity, schema
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..dreamstereo_core.checks import check_finite, check_frames
 from ..dreamstereo_core.fill import INPAINTERS, MirroredInpainter
-from ..dreamstereo_core.scenes import ShotDetector
+from ..dreamstereo_core.shots import ShotDetector
 from ..dreamstereo_core.types import Eye, Video
 from .layout import from_video, to_occlusion_mask, to_video
 from .load_models import inpainter_on_device

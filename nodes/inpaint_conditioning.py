@@ -8,7 +8,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dreamstereo_core.checks import check_frames
-from ..dreamstereo_core.fill.frames import GREY, fill_narrow, pad_to_tokens
+from ..dreamstereo_core.fill.holes import GREY, fill_narrow, pad_to_tokens
 from ..dreamstereo_core.models.conditioning import FRAMES, missing_channels
 from .layout import from_video, to_occlusion_mask, to_video
 from .sparse_patch import narrow_input

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..dreamstereo_core import DiffusionInpainter, Inpainter, MaskedFrame
 from ..dreamstereo_core.models.transformer import Transformer
-from ..dreamstereo_core.models.vae_base import VideoVAE
+from ..dreamstereo_core.models.vae.base import VideoVAE
 from ..dreamstereo_core.types import Video
 
 VAE_VALUES = 7000 * 64

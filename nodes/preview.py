@@ -3,7 +3,7 @@
 from comfy_api.latest import Input, io, ui
 
 from ..dreamstereo_core import ConvertOptions, load_inpainter
-from ..dreamstereo_core.comfort import MAX_BEHIND, MAX_FRONT
+from ..dreamstereo_core.disparity import MAX_BEHIND, MAX_FRONT
 from ..dreamstereo_core.preview import preview_picture
 from .convert import comfort_inputs
 from .disparity import choose_convergence, strength_inputs

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from ..dreamstereo_core import select_tokens
 from ..dreamstereo_core.checks import check_finite
-from ..dreamstereo_core.fill.frames import MULTIPLE, NARROW
+from ..dreamstereo_core.fill.holes import MULTIPLE, NARROW
 from ..dreamstereo_core.masks import wide_parts
 from ..dreamstereo_core.models.conditioning import FRAMES, PIXELS, missing_channels, to_latent_mask
 from ..dreamstereo_core.models.config import INPAINTING_CHANNELS, LATENT_CHANNELS, PATCH

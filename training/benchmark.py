@@ -30,7 +30,7 @@ from benchmarks.vae import vae_report
 from benchmarks.warp import warp_table
 
 from dreamstereo_core.models.config import TRANSFORMERS, transformer_config
-from dreamstereo_core.models.vae_config import PRESETS
+from dreamstereo_core.models.vae.config import PRESETS
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dreamstereo_core import probe, read_frames
-from dreamstereo_core.scenes import ShotDetector
+from dreamstereo_core.shots import ShotDetector
 from dreamstereo_core.types import Video
 
 VIDEOS = (".mp4", ".m4v", ".mkv", ".mov", ".avi", ".webm", ".mpg", ".mpeg", ".ts", ".gif", ".wmv")

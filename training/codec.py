@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from dreamstereo_core.models.vae import WanVAE
-from dreamstereo_core.models.vae_base import GROUP, VideoVAE
-from dreamstereo_core.models.vae_tiles import Step
+from dreamstereo_core.models.vae.base import GROUP, VideoVAE
+from dreamstereo_core.models.vae.tiles import Step
+from dreamstereo_core.models.vae.wan import WanVAE
 
 
 def encode_moments(

@@ -17,7 +17,7 @@ from shards import PairEntry, list_pairs
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from dreamstereo_core.fill.frames import GREY, MULTIPLE
+from dreamstereo_core.fill.holes import GREY, MULTIPLE
 
 
 @dataclass(frozen=True)

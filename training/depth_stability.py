@@ -16,7 +16,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dreamstereo_core.depth import DepthEstimator, WrappedDepth
-from dreamstereo_core.flow import box_mean, consistency, warp
+from dreamstereo_core.filters import box_mean
+from dreamstereo_core.optical_flow import consistency, warp
 
 STILL = 0.01
 """Mean colour difference within 5 x 5 pixels, below which nothing has moved there."""

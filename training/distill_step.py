@@ -34,9 +34,9 @@ from recipe import main_of, perceptual_or_none
 from torch import Tensor, nn
 
 from dreamstereo_core.fill import check_space, load_context
-from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
+from dreamstereo_core.models.files.transformer import load_transformer, save_transformer
 from dreamstereo_core.models.lora import load_lora, merge_loras
-from dreamstereo_core.models.vae_checkpoint import load_vae
+from dreamstereo_core.models.vae.checkpoint import load_vae
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from pictures import contact_sheet
 from recipe import main_of, perceptual_or_none
 from torch import Tensor, nn
 
-from dreamstereo_core.models.vae_base import VideoVAE
-from dreamstereo_core.models.vae_checkpoint import build_vae, load_vae, save_vae
+from dreamstereo_core.models.vae.base import VideoVAE
+from dreamstereo_core.models.vae.checkpoint import build_vae, load_vae, save_vae
 
 
 @dataclass(frozen=True)

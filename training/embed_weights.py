@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from dreamstereo_core.models.checkpoint_file import (
+from dreamstereo_core.models.files.checkpoint_file import (
     CONFIG_KEY,
     KIND_KEY,
     WEIGHTS,

@@ -47,7 +47,7 @@ from dreamstereo_core import (
     blend,
     load_depth,
 )
-from dreamstereo_core.arguments import lora_argument
+from dreamstereo_core.cli.arguments import lora_argument
 from dreamstereo_core.depth import DepthError
 from dreamstereo_core.fill import INPAINTERS, load_inpainter
 

@@ -49,8 +49,8 @@ from dreamstereo_core.depth import (
     SteadyDepth,
     stream_depth,
 )
-from dreamstereo_core.scenes import ShotDetector
 from dreamstereo_core.segments import split_film
+from dreamstereo_core.shots import ShotDetector
 
 WIDTH = 256
 STILL_SHARE = 0.1

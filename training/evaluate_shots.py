@@ -31,7 +31,7 @@ from shot_sequences import KINDS, Transition, compose, read_shots
 from torch import Tensor
 
 from dreamstereo_core import VideoError, read_frames
-from dreamstereo_core.scenes import CutDetector, load_shot_detector
+from dreamstereo_core.shots import CutDetector, load_shot_detector
 
 TRUTH = Path(__file__).with_name("benchmarks") / "shots.json"
 TOLERANCE = 1

@@ -29,7 +29,7 @@ from dreamstereo_core import (
     read_frames,
 )
 from dreamstereo_core.masks import dilate
-from dreamstereo_core.scenes import ShotDetector
+from dreamstereo_core.shots import ShotDetector
 from dreamstereo_core.video_io import Frame
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")

@@ -11,7 +11,7 @@ from dreamstereo_core import ClassicInpainter, Inpainter
 from dreamstereo_core.fill import RefinedInpainter
 from dreamstereo_core.masks import wide_parts
 from dreamstereo_core.models.conditioning import missing_channels, to_latent_mask
-from dreamstereo_core.models.mini import touched_tokens
+from dreamstereo_core.models.inpainter import touched_tokens
 from dreamstereo_core.models.sparse import select_tokens
 
 Fill = Callable[[Tensor, Tensor, Tensor], Tensor]

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from dreamstereo_core import VideoError, load_vae, read_frames
-from dreamstereo_core.models.vae_base import VideoVAE
+from dreamstereo_core.models.vae.base import VideoVAE
 
 
 def measure_autoencoders(

@@ -22,9 +22,9 @@ from torch.nn import functional as F
 
 from dreamstereo_core import ConvertOptions, DepthEstimator, Inpainter, VideoError, read_frames
 from dreamstereo_core.depth import stream_depth
-from dreamstereo_core.flow import warp
-from dreamstereo_core.scenes import ShotDetector
+from dreamstereo_core.optical_flow import warp
 from dreamstereo_core.segments import split_film
+from dreamstereo_core.shots import ShotDetector
 from dreamstereo_core.types import InverseDepth, Video
 
 Measured = tuple[str, str, dict[str, Scores], np.ndarray | None]

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dreamstereo_core import ClassicInpainter
-from dreamstereo_core.fill.frames import NARROW
+from dreamstereo_core.fill.holes import NARROW
 from dreamstereo_core.masks import wide_parts
 from dreamstereo_core.types import Disparity, OcclusionMask
 

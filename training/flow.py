@@ -21,7 +21,7 @@ from dreamstereo_core.models.conditioning import (
 )
 from dreamstereo_core.models.sparse import select_tokens, token_mask
 from dreamstereo_core.models.transformer import Transformer
-from dreamstereo_core.models.vae_base import VideoVAE
+from dreamstereo_core.models.vae.base import VideoVAE
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from dreamstereo_core.models.vae_base import VideoVAE
+from dreamstereo_core.models.vae.base import VideoVAE
 
 PER_FILE = 16
 """Samples."""

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dreamstereo_core.flow import optical_flow, resize_flow, warp
 from dreamstereo_core.masks import dilate
+from dreamstereo_core.optical_flow import optical_flow, resize_flow, warp
 
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5

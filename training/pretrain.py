@@ -33,11 +33,11 @@ from start import initialize_vae
 from torch import Tensor, nn
 
 from dreamstereo_core.fill import check_space
-from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
 from dreamstereo_core.models.config import transformer_config
+from dreamstereo_core.models.files.transformer import load_transformer, save_transformer
 from dreamstereo_core.models.transformer import Transformer
-from dreamstereo_core.models.vae_base import VideoVAE
-from dreamstereo_core.models.vae_checkpoint import build_vae, load_vae, save_vae
+from dreamstereo_core.models.vae.base import VideoVAE
+from dreamstereo_core.models.vae.checkpoint import build_vae, load_vae, save_vae
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dreamstereo_core.depth.guided import guided_filter, shrink
-from dreamstereo_core.flow import box_mean, optical_flow
+from dreamstereo_core.filters import box_mean, guided_filter, shrink
+from dreamstereo_core.optical_flow import optical_flow
 from dreamstereo_core.types import InverseDepth, Video
 
 SEGMENTS = 14

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from dreamstereo_core.models.tiny_vae import MemBlock, TimeGrow, TimePool, TinyVAE
-from dreamstereo_core.models.vae_base import VideoVAE
+from dreamstereo_core.models.vae.base import VideoVAE
+from dreamstereo_core.models.vae.tiny import MemBlock, TimeGrow, TimePool, TinyVAE
 
 COLOURS = 3
 

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dreamstereo_core.depth.mini_network import fold_batch_norms
-from dreamstereo_core.models.checkpoint_file import CheckpointError
-from dreamstereo_core.models.vae_base import channels_innermost
+from dreamstereo_core.models.depth.mini import fold_batch_norms
+from dreamstereo_core.models.files.checkpoint_file import CheckpointError
+from dreamstereo_core.models.vae.base import channels_innermost
 
 STRIDE = 32
 """Sides of the input are multiples of it."""

@@ -27,13 +27,13 @@ from recipe import main_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dreamstereo_core.depth.mini_network import (
+from dreamstereo_core.models.depth.mini import (
     MiniDepthConfig,
     MiniDepthNetwork,
     load_mini_network,
     save_mini_depth,
 )
-from dreamstereo_core.models.vae_base import channels_innermost
+from dreamstereo_core.models.vae.base import channels_innermost
 
 
 @dataclass(frozen=True)

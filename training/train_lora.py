@@ -33,10 +33,10 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from dreamstereo_core.fill import check_space, load_context
-from dreamstereo_core.models.checkpoint import load_transformer
-from dreamstereo_core.models.checkpoint_file import CheckpointError
+from dreamstereo_core.models.files.checkpoint_file import CheckpointError
+from dreamstereo_core.models.files.transformer import load_transformer
 from dreamstereo_core.models.transformer import Transformer, widen_for_inpainting
-from dreamstereo_core.models.vae_checkpoint import load_vae
+from dreamstereo_core.models.vae.checkpoint import load_vae
 
 TARGETS = r"blocks\.\d+\.((self_attn|cross_attn)\.[qkvo]|ffn\.[02])"
 

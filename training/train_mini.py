@@ -27,8 +27,8 @@ from pictures import contact_sheet, two_columns
 from recipe import main_of, perceptual_or_none
 from torch import Tensor, nn
 
-from dreamstereo_core.models.mini import MiniConfig, MiniInpainter, load_mini, save_mini
-from dreamstereo_core.models.vae_base import channels_innermost
+from dreamstereo_core.models.inpainter import MiniConfig, MiniInpainter, load_mini, save_mini
+from dreamstereo_core.models.vae.base import channels_innermost
 
 SHOWN = 32
 DILATIONS = (3, 5, 7, None)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from ..models.checkpoint_file import WEIGHTS
-from .embedded import EmbeddedDepth
+from ..models.files.checkpoint_file import WEIGHTS
+from .cues import EmbeddedDepth
 from .estimator import DepthError, DepthEstimator, WrappedDepth
 from .mini import MiniDepth, is_mini_depth, load_mini_depth, mini_path
 from .normalize import ShotNormalizer, ShotScale, normalize

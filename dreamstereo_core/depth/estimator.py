@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..bars import BarDetector
 from ..checks import check_frames
-from ..scenes import ShotDetector
 from ..segments import split_film
+from ..shots import BarDetector, ShotDetector
 from ..types import InverseDepth, Video
 from ..video_io import Source, VideoInfo
 from .stream import DepthFrame, stream_depth

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..filters import shrink
 from ..types import Video
-from .embedded import EmbeddedDepth
-from .guided import shrink
+from .cues import EmbeddedDepth
 
 _FRAMES = 5  # that are looked at
 _EVERY = 12  # frames, one of which is looked at

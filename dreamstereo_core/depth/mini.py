@@ -12,11 +12,11 @@ from torch.nn import functional as F
 from ..checks import check_frames
 from ..devices import choose_device
 from ..masks import dilate
-from ..models.checkpoint_file import SAFETENSORS, WEIGHTS, CheckpointError, open_checkpoint
-from ..models.vae_base import channels_innermost
+from ..models.depth.mini import KIND, STRIDE, MiniDepthNetwork, fold_batch_norms, load_mini_network
+from ..models.files.checkpoint_file import SAFETENSORS, WEIGHTS, CheckpointError, open_checkpoint
+from ..models.vae.base import channels_innermost
 from ..types import Video
 from .estimator import DepthError, DepthEstimator
-from .mini_network import KIND, STRIDE, MiniDepthNetwork, fold_batch_norms, load_mini_network
 
 FILE = "mini_depth.safetensors"
 _GROWTH = 1  # px at the network's resolution: it draws the borders of near things inside of them

@@ -12,9 +12,9 @@ import torch
 from huggingface_hub import errors as hub_errors
 from safetensors import SafetensorError
 
-from ..models.checkpoint import list_some
-from ..models.checkpoint_file import CheckpointError, CheckpointFile, open_checkpoint
-from ..models.stored_config import LARGEST, parse_object
+from ..models.files.checkpoint_file import CheckpointError, CheckpointFile, open_checkpoint
+from ..models.files.stored_config import LARGEST, parse_object
+from ..models.files.transformer import list_some
 from .estimator import DepthError
 
 KINDS = ("depth_anything", "prompt_depth_anything", "zoedepth", "glpn", "depth_pro", "dpt")

@@ -24,11 +24,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..flow import box_mean, optical_flow, resize_flow, warp
+from ..filters import box_mean, guided_filter, shrink
+from ..optical_flow import optical_flow, resize_flow, warp
 from ..types import Video
 from .align import align
 from .estimator import DepthError, DepthEstimator, WrappedDepth
-from .guided import guided_filter, shrink
 
 _SIZE = 256  # px, the longer side at which flow and colours are looked at
 _RADIUS, _EPSILON = 7, 1e-3  # of the flow's smoothing: px, and variance of the picture

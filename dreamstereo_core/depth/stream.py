@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from ..bars import Bars
 from ..segments import Part
+from ..shots import Bars
 from ..types import InverseDepth
 from .normalize import ShotNormalizer, ShotScale, normalize
 

@@ -18,7 +18,7 @@ from ..types import Video
 from ..video_io import Frame, Source, VideoInfo, probe, read_frames
 from ..video_io.source import image_paths
 from .colored import check_grey
-from .edges import deband
+from .deband import deband
 from .estimator import DepthError, DepthEstimator, invert_meters
 from .film_match import FilmMatch, match_film
 from .float_images import is_float, read_floats

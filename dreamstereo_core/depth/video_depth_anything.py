@@ -14,16 +14,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from ..devices import choose_device
+from ..filters import shrink
+from ..models.depth.dinov2 import PATCH
+from ..models.depth.temporal_head import WINDOW
+from ..models.depth.video_depth_anything import VideoDepthNetwork
 from ..types import Video
 from .align import align
-from .dinov2 import PATCH, DinoV2
 from .estimator import DepthEstimator, invert_meters
-from .guided import shrink
-from .temporal_head import WINDOW, TemporalHead
 
 SIZE = 518  # px, the shorter side at work
 KEY_FRAMES = (0, 12, 24, 25, 26, 27, 28, 29, 30, 31)
@@ -37,41 +38,6 @@ _LONGEST = 2 * SIZE  # px: only frames longer than 30 : 1 are squeezed
 _WIDEST = 1.78  # longer frames get a smaller shorter side, so that memory stays the same
 _FIRST_LONGEST = 1280  # px: larger frames are averaged down before anything else
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-@dataclass(frozen=True)
-class VideoDepthConfig:
-    """Sizes of a network."""
-
-    dim: int = 384
-    """Width of the encoder's tokens."""
-    num_layers: int = 12
-    """Of the encoder."""
-    num_heads: int = 6
-    """Of the encoder's attention."""
-    layers: tuple[int, int, int, int] = (2, 5, 8, 11)
-    """Of the encoder, that the head looks at."""
-    features: int = 64
-    """Channels of the head's pyramid, a multiple of 32."""
-    widths: tuple[int, int, int, int] = (48, 96, 192, 384)
-    """Channels of the four layers in the head, the last two multiples of 32."""
-    grid: int = 37
-    """Tokens along a side of the pictures that the encoder's positions were learned on."""
-
-
-SMALL = VideoDepthConfig()
-BASE = VideoDepthConfig(768, 12, 12, (2, 5, 8, 11), 128, (96, 192, 384, 768))
-LARGE = VideoDepthConfig(1024, 24, 16, (4, 11, 17, 23), 256, (256, 512, 1024, 1024))
-
-
-class VideoDepthNetwork(nn.Module):
-    """The encoder, frame by frame, and the head over a window; weights are random."""
-
-    def __init__(self, config: VideoDepthConfig = SMALL):
-        super().__init__()
-        self.config = config
-        self.pretrained = DinoV2(config.dim, config.num_layers, config.num_heads, config.grid)
-        self.head = TemporalHead(config.dim, config.features, config.widths)
 
 
 @dataclass(frozen=True)

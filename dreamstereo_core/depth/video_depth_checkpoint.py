@@ -10,23 +10,23 @@ import torch
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError
 
-from ..models.checkpoint import list_some
-from ..models.checkpoint_file import (
+from ..models.depth.video_depth_anything import (
+    BASE,
+    LARGE,
+    SMALL,
+    VideoDepthConfig,
+    VideoDepthNetwork,
+)
+from ..models.files.checkpoint_file import (
     PICKLED,
     SAFETENSORS,
     CheckpointError,
     CheckpointFile,
     open_checkpoint,
 )
+from ..models.files.transformer import list_some
 from .estimator import DepthError
-from .video_depth_anything import (
-    BASE,
-    LARGE,
-    SMALL,
-    VideoDepthAnything,
-    VideoDepthConfig,
-    VideoDepthNetwork,
-)
+from .video_depth_anything import VideoDepthAnything
 
 VIDEO_MODEL = "video-depth-anything"
 """The name of the small model, whose licence is Apache-2.0."""

@@ -11,17 +11,17 @@ from torch import Tensor, nn
 
 from ..devices import choose_device
 from ..models.attention import Attention, sdpa
-from ..models.checkpoint import load_transformer
-from ..models.checkpoint_file import WEIGHTS, CheckpointError, open_checkpoint
+from ..models.files.checkpoint_file import WEIGHTS, CheckpointError, open_checkpoint
+from ..models.files.transformer import load_transformer
+from ..models.inpainter import is_mini, load_mini
 from ..models.lora import load_lora, merge_loras
-from ..models.mini import is_mini, load_mini
 from ..models.transformer import Transformer
-from ..models.vae_base import VideoVAE
-from ..models.vae_checkpoint import load_vae
+from ..models.vae.base import VideoVAE
+from ..models.vae.checkpoint import load_vae
 from .classic import ClassicInpainter
 from .diffusion import DiffusionInpainter
 from .inpainter import Inpainter, MaskedFrame, MirroredInpainter
-from .refined import RefinedInpainter
+from .mini import RefinedInpainter
 
 __all__ = [
     "INPAINTERS",

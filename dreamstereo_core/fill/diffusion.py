@@ -13,10 +13,10 @@ from torch import Tensor
 from ..models.conditioning import Conditioning, missing_group, to_latent_mask
 from ..models.sparse import select_tokens
 from ..models.transformer import Transformer
-from ..models.vae_base import DecoderCache, EncoderCache, VideoVAE
+from ..models.vae.base import DecoderCache, EncoderCache, VideoVAE
 from ..sampling import cross_fade, denoise, position_noise, prepare_steps, sigmas
 from ..types import Latent, TokenIndex, Video
-from .frames import GREY, NARROW, HoledFrame, narrow_filled, pad_to_tokens
+from .holes import GREY, NARROW, HoledFrame, narrow_filled, pad_to_tokens
 from .inpainter import Inpainter, MaskedFrame
 
 TILES = (None, 512, 256, 128)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..flow import bidirectional_flow, consistency, warp
+from ..optical_flow import bidirectional_flow, consistency, warp
 from .coherence import find_background, pull_push, spatial_fill
 from .inpainter import MaskedFrame
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 
 from ..checks import check_choice
-from .stored_config import build_config, check_sizes, parse_object
+from .files.stored_config import build_config, check_sizes, parse_object
 
 PATCH = (1, 2, 2)
 """Latents in a token: time, height, width."""

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .checkpoint import list_some
-from .checkpoint_file import CheckpointError, CheckpointFile, open_checkpoint
 from .config import INPAINTING_CHANNELS
-from .names import to_diffusers
-from .stored_config import parse_object
+from .files.checkpoint_file import CheckpointError, CheckpointFile, open_checkpoint
+from .files.names import to_diffusers
+from .files.stored_config import parse_object
+from .files.transformer import list_some
 from .transformer import Transformer
 
 PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.")

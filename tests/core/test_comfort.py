@@ -6,15 +6,10 @@ import pytest
 import torch
 
 from dreamstereo_core import ClassicInpainter, ConvertOptions, StereoPipeline
-from dreamstereo_core.comfort import (
-    EasedConvergence,
-    FloatingWindow,
-    border_disparity,
-    clip_convergence,
-    mask_borders,
-)
+from dreamstereo_core.convergence import EasedConvergence, clip_convergence
 from dreamstereo_core.depth import DepthEstimator, ShotScale
 from dreamstereo_core.disparity import inverse_depth_to_disparity
+from dreamstereo_core.floating_window import FloatingWindow, border_disparity, mask_borders
 
 SLEW = 0.15  # of the depth's range, per second
 

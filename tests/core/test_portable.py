@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamstereo_core import cli
+from dreamstereo_core.cli import commands as cli
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("dreamstereo_core", "nodes", "training")

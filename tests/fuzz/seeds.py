@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from dreamstereo_core.depth.mini_network import MiniDepthConfig, MiniDepthNetwork, save_mini_depth
-from dreamstereo_core.models.checkpoint import save_transformer
 from dreamstereo_core.models.config import TINY
-from dreamstereo_core.models.mini import MiniConfig, MiniInpainter, save_mini
+from dreamstereo_core.models.depth.mini import MiniDepthConfig, MiniDepthNetwork, save_mini_depth
+from dreamstereo_core.models.files.transformer import save_transformer
+from dreamstereo_core.models.inpainter import MiniConfig, MiniInpainter, save_mini
 from dreamstereo_core.models.transformer import Transformer
-from dreamstereo_core.models.vae_checkpoint import build_vae, save_vae
-from dreamstereo_core.models.vae_config import Stage, TinyVAEConfig, WanVAEConfig
+from dreamstereo_core.models.vae.checkpoint import build_vae, save_vae
+from dreamstereo_core.models.vae.config import Stage, TinyVAEConfig, WanVAEConfig
 
 WIDTH, HEIGHT, FRAMES, RATE = 64, 48, 6, 48000
 

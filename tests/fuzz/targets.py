@@ -16,9 +16,9 @@ from dreamstereo_core import (
 )
 from dreamstereo_core.depth import DepthError
 from dreamstereo_core.fill import load_context
-from dreamstereo_core.models.checkpoint import load_transformer
-from dreamstereo_core.models.checkpoint_file import CheckpointError
 from dreamstereo_core.models.config import TINY
+from dreamstereo_core.models.files.checkpoint_file import CheckpointError
+from dreamstereo_core.models.files.transformer import load_transformer
 from dreamstereo_core.models.lora import load_lora, merge_loras
 from dreamstereo_core.models.transformer import Transformer
 

@@ -6,10 +6,10 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
-from dreamstereo_core.models.checkpoint_file import CheckpointError, open_checkpoint
 from dreamstereo_core.models.config import TINY, TransformerConfig
-from dreamstereo_core.models.names import to_diffusers
+from dreamstereo_core.models.files.checkpoint_file import CheckpointError, open_checkpoint
+from dreamstereo_core.models.files.names import to_diffusers
+from dreamstereo_core.models.files.transformer import load_transformer, save_transformer
 from dreamstereo_core.models.transformer import Transformer, widen_for_inpainting
 
 SIZES = {"dim": 128, "ffn_dim": 160, "num_heads": 1, "num_layers": 2, "text_dim": 24}

@@ -4,10 +4,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from dreamstereo_core.models.checkpoint_file import CheckpointError
 from dreamstereo_core.models.config import TransformerConfig
+from dreamstereo_core.models.files.checkpoint_file import CheckpointError
+from dreamstereo_core.models.files.names import to_diffusers
 from dreamstereo_core.models.lora import attach_loras, load_lora, merge_loras
-from dreamstereo_core.models.names import to_diffusers
 from dreamstereo_core.models.transformer import Transformer
 
 CONFIG = TransformerConfig(

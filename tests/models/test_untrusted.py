@@ -8,23 +8,23 @@ import torch
 from safetensors.torch import save_file
 
 from dreamstereo_core import load_inpainter, load_vae
-from dreamstereo_core.depth.mini_network import (
+from dreamstereo_core.devices import _mps_serves, choose_device
+from dreamstereo_core.fill import load_context
+from dreamstereo_core.models.config import TINY, WAN_SPACE
+from dreamstereo_core.models.depth.mini import (
     MiniDepthConfig,
     MiniDepthNetwork,
     load_mini_network,
     save_mini_depth,
 )
-from dreamstereo_core.devices import _mps_serves, choose_device
-from dreamstereo_core.fill import load_context
-from dreamstereo_core.models import checkpoint_file
-from dreamstereo_core.models.checkpoint import load_transformer, save_transformer
-from dreamstereo_core.models.checkpoint_file import CheckpointError, open_checkpoint
-from dreamstereo_core.models.config import TINY, WAN_SPACE
+from dreamstereo_core.models.files import checkpoint_file
+from dreamstereo_core.models.files.checkpoint_file import CheckpointError, open_checkpoint
+from dreamstereo_core.models.files.transformer import load_transformer, save_transformer
+from dreamstereo_core.models.inpainter import MiniConfig, MiniInpainter, load_mini, save_mini
 from dreamstereo_core.models.lora import load_lora
-from dreamstereo_core.models.mini import MiniConfig, MiniInpainter, load_mini, save_mini
 from dreamstereo_core.models.transformer import Transformer
-from dreamstereo_core.models.vae_checkpoint import build_vae, save_vae
-from dreamstereo_core.models.vae_config import Stage, TinyVAEConfig, WanVAEConfig, config_to_json
+from dreamstereo_core.models.vae.checkpoint import build_vae, save_vae
+from dreamstereo_core.models.vae.config import Stage, TinyVAEConfig, WanVAEConfig, config_to_json
 
 SMALL_VAE = TinyVAEConfig(
     patch=4,

@@ -4,10 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from dreamstereo_core.models.tiny_vae import TinyVAE
-from dreamstereo_core.models.vae import WanVAE
-from dreamstereo_core.models.vae_checkpoint import build_vae
-from dreamstereo_core.models.vae_config import (
+from dreamstereo_core.models.vae.checkpoint import build_vae
+from dreamstereo_core.models.vae.config import (
     DISTILLED,
     MINI,
     WAN,
@@ -17,7 +15,9 @@ from dreamstereo_core.models.vae_config import (
     TinyVAEConfig,
     WanVAEConfig,
 )
-from dreamstereo_core.models.vae_tiles import Region, plan
+from dreamstereo_core.models.vae.tiles import Region, plan
+from dreamstereo_core.models.vae.tiny import TinyVAE
+from dreamstereo_core.models.vae.wan import WanVAE
 
 TAEW = TinyVAEConfig(
     encoder=(Stage(8, 1, 2, 2), Stage(8, 1, 2, 2), Stage(8, 1, 2, 1)),

@@ -8,12 +8,12 @@ import torch
 from safetensors.torch import save_file
 
 from dreamstereo_core import load_vae
-from dreamstereo_core.models import vae_config
-from dreamstereo_core.models.checkpoint import save_transformer
 from dreamstereo_core.models.config import TINY as TINY_TRANSFORMER
+from dreamstereo_core.models.files.transformer import save_transformer
 from dreamstereo_core.models.transformer import Transformer
-from dreamstereo_core.models.vae_checkpoint import FILES, build_vae, save_vae
-from dreamstereo_core.models.vae_config import (
+from dreamstereo_core.models.vae import config as vae_config
+from dreamstereo_core.models.vae.checkpoint import FILES, build_vae, save_vae
+from dreamstereo_core.models.vae.config import (
     LIGHTTAE,
     LIGHTVAE,
     PRESETS,
@@ -269,7 +269,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatc
         Path(target).write_bytes(b"half")
         raise OSError("no space left")
 
-    monkeypatch.setattr("dreamstereo_core.models.checkpoint_file.save_file", full_disk)
+    monkeypatch.setattr("dreamstereo_core.models.files.checkpoint_file.save_file", full_disk)
     with pytest.raises(OSError, match="no space"):
         save_vae(vae, path)
     assert path.read_bytes() == before

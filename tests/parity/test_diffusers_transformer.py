@@ -5,7 +5,7 @@ import torch
 from diffusers import WanTransformer3DModel
 
 from dreamstereo_core.models.config import TransformerConfig
-from dreamstereo_core.models.names import to_diffusers, to_original
+from dreamstereo_core.models.files.names import to_diffusers, to_original
 from dreamstereo_core.models.transformer import Transformer
 
 # float32 rounding gives 2e-6; the other GELU would give some 5e-5.

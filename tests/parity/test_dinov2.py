@@ -5,8 +5,8 @@ import torch
 from safetensors.torch import save_file
 from transformers import Dinov2Config, Dinov2Model
 
-from dreamstereo_core.depth import dinov2
-from dreamstereo_core.depth.dinov2 import DinoV2
+from dreamstereo_core.models.depth import dinov2
+from dreamstereo_core.models.depth.dinov2 import DinoV2
 
 DIM, GRID, LAYERS = 48, 4, (2, 5, 8, 11)
 TOLERANCE = 1e-5

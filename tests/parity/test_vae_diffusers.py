@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from dreamstereo_core import load_vae
-from dreamstereo_core.models.vae import WanVAE
-from dreamstereo_core.models.vae_config import WAN_MEAN, WAN_STD
+from dreamstereo_core.models.vae.config import WAN_MEAN, WAN_STD
+from dreamstereo_core.models.vae.wan import WanVAE
 
 TOLERANCE = 1e-4  # of the largest value
 

@@ -11,15 +11,15 @@ TOLERANCE = 1e-4  # of the largest value
 @pytest.fixture
 def wan_vae(core):
     """Wan's architecture at a small width, on raw latents."""
-    config = importlib.import_module("dreamstereo_core.models.vae_config")
+    config = importlib.import_module("dreamstereo_core.models.vae.config")
     raw = config.WanVAEConfig(widths=(8, 16, 32, 32), mean=(0.0,) * 16, std=(1.0,) * 16)
-    return importlib.import_module("dreamstereo_core.models.vae").WanVAE(raw).eval()
+    return importlib.import_module("dreamstereo_core.models.vae.wan").WanVAE(raw).eval()
 
 
 @pytest.fixture
 def tiny_vae(core):
-    taew = importlib.import_module("dreamstereo_core.models.vae_config").TAEW
-    return importlib.import_module("dreamstereo_core.models.tiny_vae").TinyVAE(taew).eval()
+    taew = importlib.import_module("dreamstereo_core.models.vae.config").TAEW
+    return importlib.import_module("dreamstereo_core.models.vae.tiny").TinyVAE(taew).eval()
 
 
 def copy_weights(ours, theirs):

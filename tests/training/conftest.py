@@ -10,11 +10,11 @@ from dataset import random_holes
 from shards import LOSSLESS, Pair, ShardWriter
 from torch.nn import functional as F
 
-from dreamstereo_core.models.checkpoint import save_transformer
 from dreamstereo_core.models.config import TINY
+from dreamstereo_core.models.files.transformer import save_transformer
 from dreamstereo_core.models.transformer import Transformer
-from dreamstereo_core.models.vae_checkpoint import build_vae, save_vae
-from dreamstereo_core.models.vae_config import WanVAEConfig
+from dreamstereo_core.models.vae.checkpoint import build_vae, save_vae
+from dreamstereo_core.models.vae.config import WanVAEConfig
 
 from .scene import scene
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import recipe
 
-from dreamstereo_core import cli
+from dreamstereo_core.cli import commands as cli
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [

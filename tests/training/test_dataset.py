@@ -17,7 +17,7 @@ from flow import encode_batch
 from latents import PARTS, cache_latents
 
 from dreamstereo_core.models.conditioning import missing_channels
-from dreamstereo_core.models.vae_checkpoint import load_vae
+from dreamstereo_core.models.vae.checkpoint import load_vae
 
 
 def settings(pairs, **changes):

@@ -20,11 +20,11 @@ from safetensors.torch import save_file
 
 from dreamstereo_core import ClassicInpainter, Inpainter, gapw_warp, load_vae, probe
 from dreamstereo_core.fill import RefinedInpainter
-from dreamstereo_core.models.checkpoint import save_transformer
 from dreamstereo_core.models.config import TINY
-from dreamstereo_core.models.mini import MiniConfig, MiniInpainter
+from dreamstereo_core.models.files.transformer import save_transformer
+from dreamstereo_core.models.inpainter import MiniConfig, MiniInpainter
 from dreamstereo_core.models.transformer import Transformer
-from dreamstereo_core.models.vae_checkpoint import build_vae, save_vae
+from dreamstereo_core.models.vae.checkpoint import build_vae, save_vae
 from dreamstereo_core.video_io import VideoWriter
 
 DEMO = Path(__file__).parents[2] / "docs" / "demo.mp4"

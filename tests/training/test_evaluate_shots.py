@@ -14,7 +14,7 @@ from shot_sequences import KINDS, compose
 from torch.nn import functional as F
 
 from dreamstereo_core import EncodeOptions, probe
-from dreamstereo_core.scenes import ShotDetector
+from dreamstereo_core.shots import ShotDetector
 from dreamstereo_core.video_io import VideoWriter
 
 DEMO = Path(__file__).parents[2] / "docs" / "demo.mp4"

@@ -28,8 +28,8 @@ from losses import (
 from settings import load_settings
 from start import initialize_vae
 
-from dreamstereo_core.models.checkpoint import load_transformer
-from dreamstereo_core.models.vae_checkpoint import build_vae, load_vae
+from dreamstereo_core.models.files.transformer import load_transformer
+from dreamstereo_core.models.vae.checkpoint import build_vae, load_vae
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 

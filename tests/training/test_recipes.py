@@ -13,8 +13,8 @@ from flow import FlowSettings
 from loop import RunSettings
 from state import checkpoints, read_state
 
-from dreamstereo_core.models.checkpoint import load_transformer
-from dreamstereo_core.models.vae_checkpoint import load_vae
+from dreamstereo_core.models.files.transformer import load_transformer
+from dreamstereo_core.models.vae.checkpoint import load_vae
 
 STEPS = 14
 

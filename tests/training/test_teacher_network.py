@@ -5,7 +5,7 @@ import torch
 import weak_views
 from teacher_network import ShuffleBlock, TeacherNetwork, load_teacher
 
-from dreamstereo_core.models.checkpoint_file import CheckpointError
+from dreamstereo_core.models.files.checkpoint_file import CheckpointError
 
 SHAPES = {
     "encoder.first_conv.0.weight": (24, 3, 3, 3),

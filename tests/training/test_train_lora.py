@@ -18,9 +18,9 @@ from recipe import main_of
 from safetensors.torch import load_file
 from settings import settings_text
 
-from dreamstereo_core.models.checkpoint import load_transformer
-from dreamstereo_core.models.checkpoint_file import CheckpointError
 from dreamstereo_core.models.conditioning import inpainting_input
+from dreamstereo_core.models.files.checkpoint_file import CheckpointError
+from dreamstereo_core.models.files.transformer import load_transformer
 from dreamstereo_core.models.lora import attach_loras, load_lora, merge_loras
 
 WORKER = Path(__file__).with_name("worker.py")

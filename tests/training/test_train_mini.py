@@ -9,8 +9,8 @@ import train_mini
 from dataset import DataSettings, PairDataset
 from loop import RunSettings
 
-from dreamstereo_core.models.checkpoint_file import open_checkpoint
-from dreamstereo_core.models.mini import MiniConfig, MiniInpainter, load_mini, save_mini
+from dreamstereo_core.models.files.checkpoint_file import open_checkpoint
+from dreamstereo_core.models.inpainter import MiniConfig, MiniInpainter, load_mini, save_mini
 
 SMALL = MiniConfig(dim=24, ffn_dim=24, num_heads=2, num_layers=1, memory=2)
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dreamstereo_core.models.vae_base import GROUP, VideoVAE
-from dreamstereo_core.models.vae_checkpoint import build_vae
-from dreamstereo_core.models.vae_tiles import Region, masked_regions, relative_cost
+from dreamstereo_core.models.vae.base import GROUP, VideoVAE
+from dreamstereo_core.models.vae.checkpoint import build_vae
+from dreamstereo_core.models.vae.tiles import Region, masked_regions, relative_cost
 from dreamstereo_core.types import OcclusionMask
 
 from .machine import medians, peak_mib, print_table, reset_peak, timed

@@ -1,0 +1,127 @@
+"""The options of the command that describe depth, picture, source and checkpoint."""
+
+from __future__ import annotations
+
+import argparse
+
+import torch
+
+from ..convergence import CONVERGENCES
+from ..fill import INPAINTERS
+from ..pipeline import ConvertOptions
+from ..shots import DETECTORS
+from ..video_io import DecodeOptions
+from ..video_io.decode_options import DEINTERLACING, SOURCE_EYES, SOURCE_LAYOUTS
+from .jobs import WrongUse
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add what conversion and preview have in common."""
+    parser.add_argument("--max-disparity", type=float, default=ConvertOptions.max_disparity,
+                        metavar="PERCENT", help="depth, in percent of the width")  # fmt: skip
+    parser.add_argument("--convergence", type=_convergence, default="auto",
+                        metavar=f"{'|'.join(CONVERGENCES)}|0..1",
+                        help="what lies on the screen: 0 the farthest, 1 the nearest, or found in "
+                        "each shot (auto: the subject)")  # fmt: skip
+    parser.add_argument("--max-front", type=_limit, default=ConvertOptions.max_front,
+                        metavar="PERCENT|none", help="the most that anything comes in front of "
+                        "the screen, in percent of the width")  # fmt: skip
+    parser.add_argument("--max-behind", type=_limit, default=ConvertOptions.max_behind,
+                        metavar="PERCENT|none",
+                        help="the most that anything goes behind it")  # fmt: skip
+    parser.add_argument("--floating-window", action="store_true",
+                        help="hide what one eye only sees of near things at the sides")  # fmt: skip
+    parser.add_argument("--foreground-dilation", type=int, metavar="PIXELS",
+                        help="let near things grow (default: 0, or 1 for 640 of width if the "
+                        "depth is as large as the picture)")  # fmt: skip
+    parser.add_argument("--shots", choices=DETECTORS, default="auto",
+                        help="what finds the cuts; auto: histogram")  # fmt: skip
+    parser.add_argument("--keep-bars", dest="bars", action="store_false",
+                        help="give letterbox and pillarbox bars a depth, too")  # fmt: skip
+    parser.add_argument("--eye", choices=("right", "left"), default="right",
+                        help="the eye to make; the other one is the source")  # fmt: skip
+    parser.add_argument("--fill", default=INPAINTERS[0],
+                        metavar=f"{'|'.join(INPAINTERS)}|CHECKPOINT",
+                        help="inpainter, or the file of a Wan-class one")  # fmt: skip
+    parser.add_argument("--depth", default="auto", metavar="auto|embedded|MODEL|PATH",
+                        help="estimator, or a depth video or image sequence")  # fmt: skip
+    parser.add_argument("--invert-depth", action="store_true", help="supplied depth: black is near")
+    parser.add_argument("--no-steady", dest="steady", action="store_false",
+                        help="leave a MODEL's depth as it is, frame by frame")  # fmt: skip
+    parser.add_argument("--metric-depth", action="store_true",
+                        help="supplied depth: distances, large is far (EXR: metres)")  # fmt: skip
+    parser.add_argument("--download", action="store_true", help="allow a MODEL to be downloaded")
+    _add_reading(parser.add_argument_group("how INPUT is read"))
+    _add_checkpoint(parser.add_argument_group("a CHECKPOINT's options"))
+
+
+def _add_reading(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--deinterlace", choices=DEINTERLACING, default=DecodeOptions.deinterlace,
+                       help="auto: frames that are tagged as interlaced")  # fmt: skip
+    group.add_argument("--background", default=DecodeOptions.background, metavar="COLOR",
+                       help="of transparent parts: black, white, grey or RRGGBB")  # fmt: skip
+    group.add_argument("--source-eye", choices=SOURCE_EYES, default=DecodeOptions.source_eye,
+                       help="take one eye of an INPUT that is 3D already")  # fmt: skip
+    group.add_argument("--source-layout", choices=SOURCE_LAYOUTS,
+                       default=DecodeOptions.source_layout,
+                       help="how the eyes lie in it; auto: as its tags say")  # fmt: skip
+
+
+def reading_options(options: argparse.Namespace) -> DecodeOptions:
+    """Return how the source is to be read.
+
+    Raises:
+        WrongUse: a value makes no sense.
+    """
+    try:
+        return DecodeOptions(
+            deinterlace=options.deinterlace,
+            background=options.background,
+            source_eye=options.source_eye,
+            source_layout=options.source_layout,
+        )
+    except ValueError as error:
+        raise WrongUse(error) from error
+
+
+def _add_checkpoint(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--vae", help="wan, distilled or a file (default: Wan's, beside CHECKPOINT)")
+    group.add_argument("--lora", type=lora_argument, action="append", default=[],
+                       metavar="FILE[:STRENGTH]", help="to merge; may be repeated")  # fmt: skip
+    group.add_argument("--context", metavar="FILE", help="an encoded prompt (default: the model's)")
+    group.add_argument(
+        "--steps", type=int, default=ConvertOptions.num_steps, help="denoising steps"
+    )
+    group.add_argument("--dilation", type=int, default=ConvertOptions.dilation, metavar="K",
+                       help="tokens kept around the holes: a K x K kernel, K odd")  # fmt: skip
+    group.add_argument("--seed", type=int, default=ConvertOptions.seed, help="of the noise")
+    group.add_argument("--device", default="auto", help="to compute on, as cuda:1")
+    group.add_argument("--dtype", choices=sorted(DTYPES), help="precision (default: the file's)")
+
+
+def lora_argument(text: str) -> tuple[str, float]:
+    """Read FILE or FILE:STRENGTH."""
+    path, colon, strength = text.rpartition(":")
+    try:
+        return (path, float(strength)) if colon else (text, 1.0)
+    except ValueError:  # the colon belongs to the path
+        return text, 1.0
+
+
+def _convergence(text: str) -> float | str:
+    return text if text in CONVERGENCES else float(text)
+
+
+def _limit(text: str) -> float | None:
+    return None if text == "none" else float(text)
+
+
+def frame_range(text: str) -> tuple[int, int | None]:
+    """Read A:B; ValueError for anything else."""
+    start, colon, stop = text.partition(":")
+    begin, end = int(start or 0), int(stop) if stop else None
+    if not colon or begin < 0 or (end is not None and end <= begin):
+        raise ValueError(text)
+    return begin, end

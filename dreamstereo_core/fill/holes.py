@@ -1,0 +1,90 @@
+"""Frames on their way around a network: narrow holes, a first fill, tones."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..masks import wide_parts
+from ..types import OcclusionMask, Video
+from .coherence import pull_push
+from .colour import lock_colours
+from .inpainter import Inpainter, MaskedFrame
+
+GREY = 0.5
+"""What Wan's inpainters see in a hole."""
+MULTIPLE = 16
+"""Pixels of a token's side; frames are filled up to multiples of it."""
+NARROW = 4
+"""Pixels along a row from which a hole gets tokens: a rough depth opens thousands of smaller ones,
+and each would cost what a large one does."""
+
+
+@dataclass(frozen=True)
+class HoledFrame:
+    """A frame `[1, 3, H, W]` whose narrow holes are filled, with its masks `[1, 1, H, W]`."""
+
+    video: Video
+    """The narrow holes are filled; the others too where there is a first fill."""
+    every: OcclusionMask
+    wide: OcclusionMask
+
+    def finish(self, decoded: Video) -> Video:
+        """Make the result of the frame that a network decoded."""
+        filled = lock_colours(decoded, self.video.to(decoded), self.every.to(decoded))
+        return torch.where(self.every > self.wide, self.video, filled.to(self.video))
+
+
+def narrow_filled(frames: Iterable[MaskedFrame], narrow: int) -> Iterator[HoledFrame]:
+    """Fill the holes of less than `narrow` pixels along a row."""
+    for frame in frames:
+        video, wide = fill_narrow(frame.video, frame.occlusion_mask, narrow)
+        yield HoledFrame(video, (frame.occlusion_mask > 0).to(wide), wide)
+
+
+def first_filled(
+    frames: Iterable[MaskedFrame], inpainter: Inpainter, narrow: int
+) -> Generator[HoledFrame, None, None]:
+    """Fill all holes by another inpainter; only the wide ones are holes to the network."""
+    waiting: deque[MaskedFrame] = deque()
+
+    def remembered() -> Iterator[MaskedFrame]:
+        for frame in frames:
+            waiting.append(frame)
+            yield frame
+
+    for filled in inpainter.stream(remembered()):
+        frame = waiting.popleft()
+        every = (frame.occlusion_mask > 0).to(filled)
+        video = torch.where(every > 0, filled, frame.video)
+        yield HoledFrame(video, every, wide_parts(every, narrow))
+
+
+def fill_narrow(
+    video: Video, occlusion_mask: OcclusionMask, width: int = NARROW
+) -> tuple[Video, OcclusionMask]:
+    """Fill the holes of less than `width` pixels along a row from beside them.
+
+    Args:
+        video: `[T, 3, H, W]`.
+        occlusion_mask: `[T, 1, H, W]`, > 0 where a pixel is missing.
+        width: in pixels; 1 = none.
+
+    Returns:
+        The video and the mask, 0 or 1, of the holes that are left.
+    """
+    every, wide = (occlusion_mask > 0).to(video), wide_parts(occlusion_mask, width)
+    if not torch.equal(every, wide):
+        video = torch.where(every > wide, pull_push(video, 1 - every), video)
+    return video, wide
+
+
+def pad_to_tokens(frame: Tensor) -> Tensor:
+    """Repeat the last row and column of `[T, C, H, W]` up to whole tokens."""
+    bottom, right = (-n % MULTIPLE for n in frame.shape[-2:])
+    return F.pad(frame, (0, right, 0, bottom), mode="replicate")

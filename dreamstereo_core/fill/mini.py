@@ -1,0 +1,83 @@
+"""`mini`: a fill made better by a network that sees it in the picture and in the frames before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..models.inpainter import Memory, MiniInpainter
+from ..optical_flow import optical_flow, resize_flow, warp
+from ..prefetch import in_background
+from ..types import Video
+from .classic import ClassicInpainter
+from .holes import NARROW, HoledFrame, first_filled
+from .inpainter import Inpainter, MaskedFrame
+
+AHEAD = 2
+"""Frames that are filled at first while one is refined."""
+KEPT = 0.8
+"""Share of the past in what is added to a frame, where the fill has only moved."""
+LIKE = 0.05
+"""Colour difference along the flow at which that falls to 1/e."""
+
+
+@dataclass
+class RefinedInpainter(Inpainter):
+    """Fill by another inpainter, and refine what it put into holes that are not narrow.
+
+    What the network adds is averaged over time along the fill's own motion, so that it does not
+    flicker.
+    """
+
+    network: MiniInpainter
+    first_fill: Inpainter = field(default_factory=ClassicInpainter)
+    narrow: int = NARROW
+    """Pixels along a row from which a hole is refined."""
+    name: str = "mini"
+
+    @torch.no_grad()
+    def stream(
+        self, frames: Iterable[MaskedFrame], *, num_steps: int = 1, dilation: int = 5, seed: int = 0
+    ) -> Iterator[Video]:
+        """Fill one shot; of the options the dilation of the tokens alone is of use here."""
+        memory = Memory()
+        past: tuple[HoledFrame, Tensor] | None = None
+        first = first_filled(frames, self.first_fill, self.narrow)
+        with closing(in_background(first, AHEAD)) as filled:
+            for frame in filled:
+                added = self._added(frame, memory, dilation)
+                if not frame.wide.any():
+                    past = None
+                    yield frame.video
+                    continue
+                if past is not None:
+                    added = average(added, frame, *past)
+                past = frame, added
+                yield (frame.video + added).clamp(0, 1)
+
+    def _added(self, frame: HoledFrame, memory: Memory, dilation: int) -> Tensor:
+        weight = self.network.unet.enter.weight
+        video, mask = frame.video.to(weight), frame.wide.to(weight)
+        better = self.network.step(video, mask, memory, dilation=dilation)
+        return (better - video).to(frame.video)
+
+
+def average(added: Tensor, frame: HoledFrame, before: HoledFrame, before_added: Tensor) -> Tensor:
+    """Return what is to be added to `frame`, the past's along the fill's motion mixed in.
+
+    Args:
+        added: what the network adds to the frame, `[1, 3, H, W]`, 0 outside of wide holes.
+        frame: with its holes filled.
+        before: the frame before, likewise.
+        before_added: what was added to that.
+    """
+    flow = resize_flow(optical_flow(frame.video, before.video), frame.video.shape[-2:])
+    past = warp(torch.cat([before_added, before.wide, before.video], dim=1), flow)
+    past_added, was_hole, past_video = past.split((3, 1, 3), dim=1)
+    difference = (past_video - frame.video).abs().mean(1, keepdim=True)
+    kept = KEPT * was_hole * frame.wide * torch.exp(-difference / LIKE)
+    return torch.lerp(added, past_added, kept)

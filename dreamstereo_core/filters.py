@@ -1,0 +1,72 @@
+"""What smooths or shrinks a picture: box, median, guided filter."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of R, G and B in a grey picture (ITU-R BT.601)."""
+
+
+def box_mean(image: Tensor, size: int) -> Tensor:
+    """Average over a window of size x size pixels; at the border, over the part inside."""
+    return _box_rows(_box_rows(image, size, 2), size, 3)
+
+
+def _box_rows(image: Tensor, size: int, dim: int) -> Tensor:
+    """Average along one dimension by two reads of a running sum: the size costs nothing."""
+    length, half = image.shape[dim], size // 2
+    zero = torch.zeros_like(image.narrow(dim, 0, 1))
+    total = torch.cat((zero, image.cumsum(dim)), dim)
+    index = torch.arange(length, device=image.device)
+    high, low = (index + half + 1).clamp(max=length), (index - half).clamp(min=0)
+    shape = [1] * image.ndim
+    shape[dim] = length
+    count = (high - low).to(image.dtype).view(shape)
+    return (total.index_select(dim, high) - total.index_select(dim, low)) / count
+
+
+def median(image: Tensor, size: int) -> Tensor:
+    """Return the median over size x size pixels of ``[N, C, h, w]``, edges repeated."""
+    padded = F.pad(image, (size // 2,) * 4, mode="replicate")
+    windows = padded.unfold(2, size, 1).unfold(3, size, 1)
+    return windows.flatten(4).median(dim=-1).values
+
+
+def guided_filter(values: Tensor, guide: Tensor, *, radius: int, epsilon: float) -> Tensor:
+    """Smooth `values` ``[N, 1, h, w]`` except across edges of `guide` ``[N, 3, h, w]``.
+
+    The guided filter of He, Sun and Tang (TPAMI 2013) with a colour guide: ``values ~ a . guide +
+    b`` is fitted in every window of 2 * `radius` + 1 pixels, and the windows over a pixel are
+    averaged. `epsilon` is the variance of the guide below which an edge is smoothed away.
+    """
+    size = 2 * radius + 1
+    r, g, b = guide.split(1, dim=1)
+    products = (guide * values, r * r, r * g, r * b, g * g, g * b, b * b)
+    sums = box_mean(torch.cat((guide, values, *products), dim=1), size)
+    mean, mean_value, cross, squares = sums.split((3, 1, 3, 6), dim=1)
+    cross = cross - mean * mean_value
+    mr, mg, mb = mean.split(1, dim=1)
+    rr, rg, rb, gg, gb, bb = squares.split(1, dim=1)
+    rr, gg, bb = rr - mr * mr + epsilon, gg - mg * mg + epsilon, bb - mb * mb + epsilon
+    rg, rb, gb = rg - mr * mg, rb - mr * mb, gb - mg * mb
+    # The inverse of the symmetric 3 x 3 covariance, by cofactors.
+    c00, c01, c02 = gg * bb - gb * gb, rb * gb - rg * bb, rg * gb - rb * gg
+    c11, c12, c22 = rr * bb - rb * rb, rg * rb - rr * gb, rr * gg - rg * rg
+    x, y, z = cross.split(1, dim=1)
+    rows = (c00 * x + c01 * y + c02 * z, c01 * x + c11 * y + c12 * z, c02 * x + c12 * y + c22 * z)
+    slope = torch.cat(rows, dim=1) / (rr * c00 + rg * c01 + rb * c02)
+    offset = mean_value - (slope * mean).sum(1, keepdim=True)
+    slope, offset = box_mean(torch.cat((slope, offset), dim=1), size).split((3, 1), dim=1)
+    return (slope * guide).sum(1, keepdim=True) + offset
+
+
+def shrink(frames: Tensor, longest: int) -> Tensor:
+    """Average frames ``[N, C, H, W]`` down until no side is longer than `longest` pixels."""
+    h, w = frames.shape[2:]
+    scale = longest / max(h, w)
+    if scale >= 1:
+        return frames
+    return F.interpolate(frames, (max(1, round(h * scale)), max(1, round(w * scale))), mode="area")

@@ -1,0 +1,1 @@
+"""Model files: opened safely, recognised, and loaded strictly."""

@@ -1,0 +1,263 @@
+"""`mini`'s network: a sparse video transformer with convolutions around it.
+
+It makes a first fill better. Convolutions turn each 16 pixels squared, as of Wan's tokens, into a
+token and back; the tokens around the holes alone take part (SASI, paper, Sec. 3.3), and attend to
+one another and to those of the frames before. One step, and no autoencoder: a small one would be
+too soft.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..types import OcclusionMask, TokenIndex, Video
+from .attention import KeyValue, Rotation, SelfAttention, rope_rotation, sdpa
+from .files.checkpoint_file import SAFETENSORS, CheckpointError, open_checkpoint, save_checkpoint
+from .files.stored_config import build_config, check_sizes, parse_object
+from .sparse import dilate_tokens, gather_tokens
+from .unet import COARSEST, UNet
+from .vae.base import channels_innermost
+
+KIND = "inpainter"
+LONGEST_MEMORY = 64
+"""Frames; each keeps its tokens' keys and values."""
+
+
+@dataclass(frozen=True)
+class MiniConfig:
+    """The transformer's sizes."""
+
+    dim: int = 192
+    ffn_dim: int = 576
+    num_heads: int = 6
+    num_layers: int = 4
+    memory: int = 2
+    """Frames before the one that is filled, that its tokens attend to."""
+
+    def __post_init__(self) -> None:
+        names = ("dim", "ffn_dim", "num_heads", "num_layers")
+        check_sizes({name: getattr(self, name) for name in names})
+        check_sizes({"memory": self.memory}, least=0, most=LONGEST_MEMORY)
+        if self.dim % self.num_heads or self.dim // self.num_heads % 2:
+            raise ValueError(
+                f"dim, num_heads: expected dim / num_heads to be an even number, got "
+                f"{self.dim} / {self.num_heads}"
+            )
+
+
+@dataclass
+class Memory:
+    """What the network keeps of the frames of a shot, and how many those were."""
+
+    frames: int = 0
+    past: deque[tuple[int, list[KeyValue]]] = field(default_factory=deque)
+    """Number of each frame, and the keys and values of its tokens in each layer."""
+
+
+class MiniInpainter(nn.Module):
+    """Adds to filled holes what the fill has got wrong; known pixels stay as they are.
+
+    Args:
+        config: the transformer's sizes.
+        operations: namespace of `Conv2d`, `Linear`, `LayerNorm` and `RMSNorm`; torch.nn's, or
+            others that cast weights as they run.
+    """
+
+    def __init__(self, config: MiniConfig | None = None, operations: Any = nn):
+        super().__init__()
+        self.config = config = config or MiniConfig()
+        self.unet = UNet(config.dim, operations)
+        self.blocks = nn.ModuleList(_Block(config, operations) for _ in range(config.num_layers))
+
+    def initialize_weights(self) -> None:
+        """Draw the weights for a training from scratch; it starts by adding nothing."""
+        self.unet.initialize_weights()
+        for name, parameter in self.blocks.named_parameters():
+            if name.endswith(("attn.o.weight", "ffn.2.weight")):
+                nn.init.normal_(parameter, std=0.02 / (2 * len(self.blocks)) ** 0.5)
+            elif name.endswith(("attn.o.bias", "ffn.2.bias")):
+                nn.init.zeros_(parameter)
+
+    def forward(
+        self, filled: Video, occlusion_mask: OcclusionMask, *, dilation: int | None = 5
+    ) -> Video:
+        """Return better clips, all frames at once: what `step` gives one after the other.
+
+        Args:
+            filled: clips with their holes filled, `[B, T, 3, H, W]`, any H and W.
+            occlusion_mask: `[B, T, 1, H, W]`, 1 in the holes that are to be refined, else 0.
+            dilation: side of the square, in tokens and odd, by which the holes grow to what takes
+                part; None = every token.
+        """
+        clips, frames = filled.shape[:2]
+        flat, mask = filled.flatten(0, 1), occlusion_mask.flatten(0, 1)
+        *finer, middle = self.unet.encode(flat, mask)
+        kept = touched_tokens(mask, dilation).unflatten(0, (clips, frames))  # [B, T, h, w]
+        tokens = rearrange(middle, "(b t) c h w -> b (t h w) c", b=clips)
+        grid = frames, middle.shape[-2], middle.shape[-1]
+        every = torch.arange(tokens.shape[1], device=tokens.device).unsqueeze(0)
+        rotation = rope_rotation(every, grid, self.config.dim // self.config.num_heads)
+        x, visible = tokens, self._visible(kept)
+        for block in self.blocks:
+            x, _ = block(x, rotation, (), visible)
+        x = torch.where(kept.flatten(1).unsqueeze(2), x, tokens)
+        middle = rearrange(x.to(middle), "b (t h w) c -> (b t) c h w", t=frames, h=grid[1])
+        added = self.unet.decode([*finer, middle], (flat.shape[-2], flat.shape[-1]))
+        return filled + (added * mask).to(filled).unflatten(0, (clips, frames))
+
+    def step(
+        self,
+        filled: Video,
+        occlusion_mask: OcclusionMask,
+        memory: Memory,
+        *,
+        dilation: int | None = 5,
+    ) -> Video:
+        """Return the next frame of a shot made better; only the tokens that take part are computed.
+
+        Args:
+            filled: the frame with its holes filled, `[1, 3, H, W]`, any H and W.
+            occlusion_mask: `[1, 1, H, W]`, 1 in the holes that are to be refined, else 0.
+            memory: of this shot's frames before; the frame is added.
+            dilation: as for `forward`.
+        """
+        number = memory.frames
+        memory.frames += 1
+        while memory.past and memory.past[0][0] < number - self.config.memory:
+            memory.past.popleft()
+        if not occlusion_mask.any():
+            return filled
+        *finer, middle = self.unet.encode(filled, occlusion_mask)
+        kept = touched_tokens(occlusion_mask, dilation)
+        middle = self._attend(middle, kept.flatten().nonzero().T, memory, number)
+        added = self.unet.decode([*finer, middle], (filled.shape[-2], filled.shape[-1]))
+        return filled + (added * occlusion_mask).to(filled)
+
+    def _attend(self, middle: Tensor, tokens: TokenIndex, memory: Memory, number: int) -> Tensor:
+        """Return tokens `[1, C, h, w]`, of which the kept ones `[1, K]` have attended."""
+        every = rearrange(middle, "1 c h w -> 1 (h w) c")
+        grid = 1, middle.shape[-2], middle.shape[-1]
+        head_dim = self.config.dim // self.config.num_heads
+        rotation = rope_rotation(tokens, grid, head_dim, start=number)
+        x = gather_tokens(every, tokens)
+        own = []
+        for layer, block in enumerate(self.blocks):
+            x, key_value = block(x, rotation, [past[layer] for _, past in memory.past])
+            own.append(key_value)
+        memory.past.append((number, own))
+        x = every.scatter(1, tokens.unsqueeze(2).expand_as(x), x)
+        return rearrange(x, "1 (h w) c -> 1 c h w", h=grid[1])
+
+    def _visible(self, kept: Tensor) -> Tensor:
+        """Return which tokens of `[B, T, h, w]` each attends to, `[B, 1, T h w, T h w]` bool."""
+        frames, height, width = kept.shape[1:]
+        time = torch.arange(frames, device=kept.device).repeat_interleave(height * width)
+        age = time[:, None] - time
+        near = (age >= 0) & (age <= self.config.memory)
+        # A token that takes no part sees itself: a row without any would give NaN.
+        itself = torch.eye(len(time), dtype=torch.bool, device=kept.device)
+        return near & kept.flatten(1)[:, None, None] | itself
+
+
+class _Block(nn.Module):
+    def __init__(self, config: MiniConfig, operations: Any):
+        super().__init__()
+        dim = config.dim
+        self.norm1 = operations.LayerNorm(dim)
+        self.attn = SelfAttention(
+            dim, config.num_heads, 1e-6, operations=operations, attention=sdpa
+        )
+        self.norm2 = operations.LayerNorm(dim)
+        self.ffn = nn.Sequential(
+            operations.Linear(dim, config.ffn_dim),
+            nn.GELU(approximate="tanh"),
+            operations.Linear(config.ffn_dim, dim),
+        )
+
+    def forward(
+        self,
+        x: Tensor,
+        rotation: Rotation,
+        past: list[KeyValue] | tuple[()],
+        visible: Tensor | None = None,
+    ) -> tuple[Tensor, KeyValue]:
+        query, key, value = self.attn.project(self.norm1(x), rotation)
+        keys = torch.cat([*(k for k, _ in past), key], dim=2)
+        values = torch.cat([*(v for _, v in past), value], dim=2)
+        attended = F.scaled_dot_product_attention(query, keys, values, attn_mask=visible)
+        x = x + self.attn.merge(attended)
+        return x + self.ffn(self.norm2(x)), (key, value)
+
+
+def touched_tokens(occlusion_mask: OcclusionMask, dilation: int | None) -> Tensor:
+    """Return the tokens that holes touch, dilated, `[T, 1, H, W]` -> `[T, h, w]` bool.
+
+    With None they are all of a frame that has holes.
+
+    Raises:
+        ValueError: the dilation is no odd number.
+    """
+    height, width = occlusion_mask.shape[-2:]
+    mask = F.pad(occlusion_mask, (0, -width % COARSEST, 0, -height % COARSEST))
+    touched = F.max_pool2d((mask > 0).float(), COARSEST)[:, 0]
+    if dilation is None:
+        return (touched.amax((1, 2), keepdim=True) > 0).expand_as(touched)
+    return dilate_tokens(touched, dilation)
+
+
+def save_mini(
+    model: MiniInpainter,
+    path: str | Path,
+    *,
+    dtype: torch.dtype | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write a safetensors file that `load_mini` reads."""
+    weights = {
+        name: weight.detach().to("cpu", dtype) for name, weight in model.state_dict().items()
+    }
+    config = json.dumps(asdict(model.config))
+    save_checkpoint(path, weights, kind=KIND, config=config, metadata=metadata)
+
+
+def is_mini(path: Path) -> bool:
+    """Return whether a file says of itself that it is such a network."""
+    return path.is_file() and path.suffix in SAFETENSORS and open_checkpoint(path).kind == KIND
+
+
+def load_mini(
+    path: str | Path, *, device: str | torch.device = "cpu", operations: Any = nn
+) -> MiniInpainter:
+    """Load the network; it computes in float32.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: it holds no such network, or one of other sizes.
+    """
+    file = open_checkpoint(path)
+    if file.kind != KIND or file.config is None:
+        raise CheckpointError(f"{file.path}: expected a DreamStereo {KIND}")
+    try:
+        config = build_config(MiniConfig, parse_object(file.config))
+    except ValueError as error:
+        raise CheckpointError(f"{file.path}: expected a MiniConfig ({error})") from error
+    file.require_blocks(config.num_layers)
+    with torch.device("meta"):
+        model = MiniInpainter(config, operations)
+    expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
+    if expected != dict(file.shapes):
+        raise CheckpointError(f"{file.path}: expected the weights of {config}, got others")
+    weights = {name: file.read_weight(name, torch.float32) for name in expected}
+    model.load_state_dict(weights, assign=True)
+    channels_innermost(model)
+    return model.to(device).eval().requires_grad_(False)

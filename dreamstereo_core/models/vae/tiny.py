@@ -1,0 +1,192 @@
+"""Tiny autoencoders: 2-D convolutions, each block of which also sees the frame before.
+
+The layout and the parameter names are those of madebyollin/taehv (MIT), so that taew2_1 and
+lighttaew2_1 load; `mini` is the same kind on patches of 4x4 pixels. Inside, a video is
+``[B, T, C, H, W]``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .base import GROUP, VideoVAE, channels_innermost
+from .config import MINI, TinyVAEConfig
+from .tiles import Memory, Step
+
+
+def _frames(layer: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a layer of pictures to each frame of ``[B, T, C, H, W]``."""
+    y = layer(x.flatten(0, 1))
+    return y.unflatten(0, x.shape[:2])
+
+
+def _pictures(
+    layer: Callable[[Tensor], Tensor], radius: int = 0, up: int = 1, down: int = 1
+) -> Step:
+    return Step(lambda x, past: (_frames(layer, x), past), radius, up, down)
+
+
+class MemBlock(nn.Module):
+    """Three convolutions that see a frame and the one before it, and a residual."""
+
+    def __init__(self, width: int, ops: Any) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(
+            ops.Conv2d(width * 2, width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            ops.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(inplace=True),
+            ops.Conv2d(width, width, 3, padding=1),
+        )
+
+    def forward(self, x: Tensor, past: Memory) -> tuple[Tensor, Memory]:
+        """Return the block's output; the memory is its last input frame."""
+        if past is None:
+            past = torch.zeros_like(x[:, :1])
+        before = torch.cat((past, x[:, :-1]), 1)
+        y = _frames(self.conv, torch.cat((x, before), 2)) + x
+        return F.relu_(y), x[:, -1:].clone(memory_format=torch.preserve_format)
+
+    def step(self) -> Step:
+        """As a step: three 3x3 convolutions."""
+        return Step(self, radius=3)
+
+
+class TimePool(nn.Module):
+    """`stride` frames to one by a 1x1 convolution."""
+
+    def __init__(self, width: int, stride: int, ops: Any) -> None:
+        super().__init__()
+        self.stride = stride
+        self.conv = ops.Conv2d(width * stride, width, 1, bias=False)
+
+    def forward(self, x: Tensor, past: Memory) -> tuple[Tensor, Memory]:
+        """``[B, T, C, H, W] -> [B, T / stride, C, H, W]``."""
+        return _frames(self.conv, x.unflatten(1, (-1, self.stride)).flatten(2, 3)), past
+
+    def step(self) -> Step:
+        """As a step that stays in place."""
+        return Step(self)
+
+
+class TimeGrow(nn.Module):
+    """One frame to `stride` by a 1x1 convolution, and `space` times the size."""
+
+    def __init__(self, width: int, stride: int, space: int, ops: Any) -> None:
+        super().__init__()
+        self.stride, self.space = stride, space
+        self.conv = ops.Conv2d(width, width * stride, 1, bias=False)
+
+    def forward(self, x: Tensor, past: Memory) -> tuple[Tensor, Memory]:
+        """``[B, T, C, H, W] -> [B, T * stride, C, H * space, W * space]``."""
+        # taehv enlarges first; the two commute, and this order has less to do.
+        x = _frames(self.conv, x).unflatten(2, (self.stride, -1)).flatten(1, 2)
+        if self.space > 1:
+            x = _frames(lambda y: F.interpolate(y, scale_factor=self.space), x)
+        return x, past
+
+    def step(self) -> Step:
+        """As a step of stride 1/space."""
+        return Step(self, up=self.space)
+
+
+class Soften(nn.Module):
+    """3 tanh(x / 3), so that no latent is far out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x, softly limited to [-3, 3]."""
+        return torch.tanh(x / 3) * 3
+
+
+class TinyVAE(VideoVAE):
+    """taew2_1's kind of autoencoder, and `mini`."""
+
+    def __init__(self, config: TinyVAEConfig = MINI, operations: Any = nn) -> None:
+        super().__init__(config)
+        self.tiny = config
+        self.first_group = 1 if config.causal else GROUP
+        self.encoder = nn.Sequential(*_encoder(config, operations))
+        self.decoder = nn.Sequential(*_decoder(config, operations))
+        channels_innermost(self)
+
+    def encoder_steps(self) -> list[Step]:
+        """Return the encoder's layers."""
+        patch = self.tiny.patch
+        unshuffle = _pictures(lambda x: F.pixel_unshuffle(x, patch), down=patch)
+        return [Step(self._align), unshuffle, *map(_step, self.encoder)]
+
+    def decoder_steps(self) -> list[Step]:
+        """Return the decoder's layers."""
+        patch = self.tiny.patch
+        shuffle = _pictures(lambda x: F.pixel_shuffle(x, patch), up=patch)
+        return [*map(_step, self.decoder), shuffle]
+
+    def _align(self, x: Tensor, past: Memory) -> tuple[Tensor, Memory]:
+        """Fill up the first group, of one frame, with copies of it."""
+        if self.tiny.causal and past is None:
+            x = torch.cat((x[:, :1].expand(-1, GROUP - 1, -1, -1, -1), x), 1)
+        return x, True
+
+    def to_network(self, video: Tensor) -> Tensor:
+        """Frames before channels."""
+        return video.transpose(1, 2)
+
+    def from_network(self, video: Tensor) -> Tensor:
+        """Channels before frames."""
+        return video.transpose(1, 2)
+
+    def latent_to_network(self, latent: Tensor) -> Tensor:
+        """Frames before channels."""
+        return latent.transpose(1, 2)
+
+    def latent_from_network(self, moments: Tensor) -> Tensor:
+        """Channels before frames."""
+        return moments.transpose(1, 2)
+
+
+def _step(layer: Any) -> Step:
+    if hasattr(layer, "step"):
+        return layer.step()
+    if isinstance(layer, nn.Conv2d) or hasattr(layer, "kernel_size"):
+        return _pictures(layer, radius=layer.kernel_size[0] // 2, down=layer.stride[0])
+    return _pictures(layer)
+
+
+def _encoder(config: TinyVAEConfig, ops: Any) -> list[nn.Module]:
+    width = config.stem
+    layers: list[nn.Module] = [
+        ops.Conv2d(3 * config.patch**2, width, 3, padding=1),
+        nn.ReLU(inplace=True),
+    ]
+    for stage in config.encoder:
+        layers += [
+            TimePool(width, stage.time, ops),
+            ops.Conv2d(width, stage.width, 3, padding=1, stride=stage.space, bias=False),
+            *(MemBlock(stage.width, ops) for _ in range(stage.blocks)),
+        ]
+        width = stage.width
+    return [*layers, ops.Conv2d(width, len(config.mean), 3, padding=1)]
+
+
+def _decoder(config: TinyVAEConfig, ops: Any) -> list[nn.Module]:
+    width = config.decoder[0].width
+    layers: list[nn.Module] = [
+        Soften(),
+        ops.Conv2d(len(config.mean), width, 3, padding=1),
+        nn.ReLU(inplace=True),
+    ]
+    after = [stage.width for stage in config.decoder[1:]] + [config.stem]
+    for stage, out in zip(config.decoder, after, strict=True):
+        layers += [
+            *(MemBlock(stage.width, ops) for _ in range(stage.blocks)),
+            nn.Identity(),  # taehv's enlarging, which TimeGrow does
+            TimeGrow(stage.width, stage.time, stage.space, ops),
+            ops.Conv2d(stage.width, out, 3, padding=1, bias=False),
+        ]
+    last = ops.Conv2d(config.stem, 3 * config.patch**2, 3, padding=1)
+    return [*layers, nn.ReLU(inplace=True), last]

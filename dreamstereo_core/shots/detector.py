@@ -1,0 +1,31 @@
+"""What finds the frames that start a new shot."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from ..types import Video
+
+
+class CutDetector(Protocol):
+    """Finds the frames that start a new shot."""
+
+    def cuts(self, video: Video, state: Any = None) -> tuple[Tensor, Any]:
+        """Return which frames start a shot, bool ``[n]``, and the state for the next chunk.
+
+        The film's first frame (`state` is None) always does. Chunks ``[T, 3, H, W]`` arrive in
+        order; the result is the same however a film is cut into chunks. A detector that looks ahead
+        returns fewer than T: each frame's comes in order, in a later call or from `flush`.
+
+        Raises:
+            TypeError: `video` is no floating point tensor.
+            ValueError: `video` has another shape.
+        """
+        ...
+
+    def flush(self, state: Any) -> Tensor:
+        """End the film: return bool ``[n]`` for the frames that are still undecided."""
+        return torch.zeros(0, dtype=torch.bool)

@@ -1,0 +1,157 @@
+"""The command: exit codes, one-line errors, what it writes."""
+
+import pytest
+
+from dreamstereo_core import probe
+from dreamstereo_core.cli import commands as cli
+from dreamstereo_core.cli import main
+
+
+@pytest.fixture
+def run(capsys):
+    def call(*arguments):
+        code = main([str(a) for a in arguments])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def image(tmp_path):
+    import cv2
+    import numpy as np
+
+    path = tmp_path / "photo.png"
+    noise = np.random.default_rng(0).integers(0, 255, (8, 12, 3), dtype=np.uint8)
+    cv2.imwrite(str(path), cv2.resize(noise, (96, 64), interpolation=cv2.INTER_CUBIC))
+    return path
+
+
+def test_convert_writes_beside_the_input_and_names_the_file(run, image):
+    code, out, _ = run("convert", image, "--layout", "half_sbs")
+    target = image.with_name("photo_LR.png")
+    assert (code, out.strip()) == (0, str(target))
+    assert probe(target).width == 96
+
+
+def test_options_reach_the_conversion(run, image, tmp_path):
+    target = tmp_path / "out.png"
+    arguments = [
+        "--max-disparity",
+        "5",
+        "--convergence",
+        "0.3",
+        "--eye",
+        "left",
+        "--depth",
+        "embedded",
+        "--shots",
+        "histogram",
+        "--keep-bars",
+    ]
+    code, *_ = run("convert", image, target, "--layout", "anaglyph", *arguments, "--quiet")
+    assert code == 0
+    assert target.exists()
+
+
+@pytest.mark.parametrize("command", ["convert", "preview"])
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], ("auto", 2.0, 3.0, False)),
+        (["--convergence", "median", "--max-front", "none"], ("median", None, 3.0, False)),
+        (["--convergence", "1", "--max-behind", "0.5"], (1.0, 2.0, 0.5, False)),
+        (["--floating-window"], ("auto", 2.0, 3.0, True)),
+    ],
+)
+def test_comfort_reaches_the_conversion(run, image, monkeypatch, command, arguments, expected):
+    asked = []
+
+    def remember(*paths, options, **keywords):
+        asked.append(options)
+        raise cli.VideoError("enough")
+
+    monkeypatch.setattr(cli, "convert_file", remember)
+    monkeypatch.setattr(cli, "preview_sheet", remember)
+    run(command, image, *arguments, "--depth", "embedded")
+    got = asked[0]
+    assert (got.convergence, got.max_front, got.max_behind, got.floating_window) == expected
+
+
+def test_preview_writes_a_sheet(run, image):
+    code, out, _ = run("preview", image)
+    target = image.with_name("photo_preview.png")
+    assert (code, out.strip()) == (0, str(target))
+    info = probe(target)
+    assert (info.width, info.height) == (480, 3 * 320)
+
+
+def test_info_names_versions_and_models(run):
+    code, out, _ = run("info")
+    assert code == 0
+    for word in ("torch", "devices", "mini", "classic", "embedded", "Depth-Anything-V2-Small"):
+        assert word in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["convert"], 2, "INPUT"),
+        (["paint", "x"], 2, "paint"),
+        (["convert", "{image}", "--layout", "cube"], 2, "cube"),
+        (["convert", "{image}", "--max-disparity", "500"], 2, "max_disparity: expected"),
+        (["convert", "{image}", "--convergence", "near"], 2, "--convergence"),
+        (["convert", "{image}", "--convergence", "1.5"], 2, "convergence: expected a value"),
+        (["convert", "{image}", "--max-front", "-1"], 2, "max_front: expected a value in"),
+        (["convert", "{image}", "--max-behind", "much"], 2, "--max-behind"),
+        (["convert", "{image}", "--frames", "5:2"], 2, "--frames"),
+        (["convert", "{image}", "--crf", "99"], 2, "crf: expected"),
+        (["convert", "nowhere.mp4"], 1, "nowhere.mp4"),
+        (["convert", "{image}", "{image}"], 1, "exists already"),
+        (["convert", "{image}", "/nowhere/out.png"], 1, "/nowhere/out.png"),
+        (["convert", "{image}", "out.avi"], 1, "out.avi: expected a name ending in"),
+        (["convert", "{image}", "--depth", "no-such-file"], 1, "no-such-file"),
+        (["convert", "{image}", "--depth", "nobody/no-model"], 1, "nobody/no-model"),
+    ],
+)
+def test_errors_are_one_readable_line(run, image, arguments, code, message):
+    got, out, error = run(*(a.format(image=image) for a in arguments))
+    assert (got, out) == (code, "")
+    assert message in error
+    assert error.startswith("dreamstereo: ")
+    assert error.count("\n") == 1
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("content", [b"", b"this is no video" * 100])
+def test_a_file_that_is_no_video(run, tmp_path, content):
+    path = tmp_path / "broken.mp4"
+    path.write_bytes(content)
+    code, _, error = run("convert", path)
+    assert code == 1
+    assert error.count("\n") == 1
+    assert "broken.mp4" in error
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_interrupt_exits_with_130(run, image, monkeypatch):
+    def interrupted(*arguments, **keywords):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "convert_file", interrupted)
+    code, _, error = run("convert", image)
+    assert code == 130
+    assert error == "dreamstereo: interrupted; nothing was written\n"
+
+
+def test_a_supplied_depth_skips_the_same_frames(run, image, monkeypatch):
+    asked = {}
+
+    def remember(spec, **keywords):
+        asked.update(keywords, spec=spec)
+        raise cli.DepthError("enough")
+
+    monkeypatch.setattr(cli, "load_depth", remember)
+    arguments = ["--frames", "7:9", "--depth", "depth.mkv", "--invert-depth"]
+    assert run("convert", image, *arguments)[0] == 1
+    assert (asked["spec"], asked["start"], asked["invert"]) == ("depth.mkv", 7, True)
