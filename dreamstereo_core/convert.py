@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
-from itertools import chain, count
+from itertools import chain
 from pathlib import Path
-from threading import Lock
 from typing import cast
 
 import torch
@@ -28,7 +25,6 @@ from .types import StereoVideo
 from .video_io import (
     DecodeOptions,
     EncodeOptions,
-    Frame,
     Source,
     VideoError,
     VideoInfo,
@@ -141,8 +137,7 @@ def convert_file(
         raise VideoError(f"{source}: has no frame in the range {start}:{stop or ''}")
     # A constant rate is assumed for the sound's end only, and only where the film is cut short.
     audio_stop = None if stop is None else first.time + (stop - start) / info.frame_rate
-    clock = _Clock(chain([first], source_frames))
-    pipeline = StereoPipeline(depth.for_film(info, stop, clock.times()), inpainter, options)
+    pipeline = StereoPipeline(depth.for_film(info, stop), inpainter, options)
     begin = time.monotonic()
     with ExitStack() as stack, _a_core_for_the_codecs():
         writers = []
@@ -162,11 +157,11 @@ def convert_file(
                 overwrite=overwrite,
             )
             writers.append(stack.enter_context(writer))
-        for chunk in pipeline.convert(clock.pixels(), frame_rate=float(info.frame_rate)):
-            times = clock.take(len(chunk.left))
+        film = chain([first], source_frames)
+        for chunk in pipeline.stream(film, frame_rate=float(info.frame_rate)):
             pictures = [show(chunk, view) for view in views]
             for writer, picture in zip(writers, pictures, strict=True):
-                writer.write(picture, times)
+                writer.write(picture, chunk.times)
             if on_progress:
                 on_progress(_progress(chunk, info, frames, begin, pictures[0][-1]))
             del chunk, pictures  # or they would stay while the next chunk is made
@@ -240,33 +235,6 @@ def _a_core_for_the_codecs() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-class _Clock:
-    """Hands out the pixels of frames and, later, their times."""
-
-    def __init__(self, frames: Iterator[Frame]) -> None:
-        self._frames = frames
-        self._times: deque[Fraction] = deque()
-        self._taken = 0
-        self._lock = Lock()  # the depth runs in a thread of its own
-
-    def pixels(self) -> Iterator[Tensor]:
-        for frame in self._frames:
-            self._times.append(frame.time)
-            yield frame.pixels
-
-    def times(self) -> Iterator[Fraction]:
-        """Yield the time of each frame that was handed out and not yet taken."""
-        for index in count():
-            with self._lock:
-                time = self._times[index - self._taken]
-            yield time
-
-    def take(self, count: int) -> list[Fraction]:
-        with self._lock:
-            self._taken += count
-            return [self._times.popleft() for _ in range(count)]
 
 
 def conversion_targets(source: Source, target: Path | None, layout: str) -> tuple[Path, ...]:

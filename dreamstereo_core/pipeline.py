@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import chain, islice
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,20 +17,19 @@ from .checks import check_choice, check_range
 from .convergence import Convergence, EasedConvergence, check_convergence
 from .depth import (
     DepthEstimator,
-    DepthFrame,
-    stream_depth,
     upsample_inverse_depth,
+    with_depth,
 )
 from .disparity import MAX_BEHIND, MAX_FRONT, inverse_depth_to_disparity
-from .fill import Inpainter, MaskedFrame, MirroredInpainter
+from .fill import FillOptions, Inpainter, MaskedFrame, MirroredInpainter
 from .floating_window import FloatingWindow, mask_borders
 from .gapw import gapw_warp
 from .masks import dilate
 from .packing import LAYOUTS, pack_stereo
 from .prefetch import in_background
-from .segments import Part, split_film
-from .shots import DETECTORS, BarDetector, load_shot_detector
-from .types import Eye, InverseDepth, StereoVideo, Video
+from .shots import DETECTORS, BarDetector, find_shots, load_shot_detector
+from .stream import Frame, beside, by_shot
+from .types import Eye, InverseDepth, OcclusionMask, StereoVideo, Video
 
 CHUNK_PIXELS = 2 * 1280 * 720
 """Frames are worked on in chunks of about this many pixels."""
@@ -95,21 +95,17 @@ class ConvertOptions:
         check_choice("eye", self.eye, ("right", "left"))
         check_choice("layout", self.layout, FILE_LAYOUTS)
         check_choice("shots", self.shots, DETECTORS)
-        for name in ("foreground_dilation", "feather", "seed"):
+        for name in ("foreground_dilation", "feather"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
-        for name in ("num_steps", "chunk_frames"):
-            if (value := getattr(self, name)) is not None and value < 1:
-                raise ValueError(f"{name}: expected at least 1, got {value}")
-        if self.dilation < 1 or self.dilation % 2 == 0:
-            raise ValueError(f"dilation: expected an odd number from 1 up, got {self.dilation}")
+        if self.chunk_frames is not None and self.chunk_frames < 1:
+            raise ValueError(f"chunk_frames: expected at least 1, got {self.chunk_frames}")
+        _ = self.fill  # it checks its own
 
-
-@dataclass(frozen=True)
-class _DeepFrame(DepthFrame):
-    """A frame that knows what lies on the screen."""
-
-    convergence: float
+    @property
+    def fill(self) -> FillOptions:
+        """What the inpainter gets of these options."""
+        return FillOptions(self.num_steps, self.dilation, self.seed)
 
 
 @dataclass(frozen=True)
@@ -137,34 +133,81 @@ class StereoPipeline:
             TypeError: a frame is no floating point tensor.
             ValueError: a frame's shape differs from the first one's, or a depth is not finite.
         """
-        iterator = iter(frames)
-        head = next(iterator, None)
-        if head is None:
-            return
-        eased = EasedConvergence(self.options.convergence, frame_rate)
-        estimated = _deepen(self.depth, self._parts(head, iterator), eased)
-        # Depth on one core, warp and fill on another.
-        with closing(in_background(estimated, self._chunk_frames(head))) as deep:
-            yield from self._convert(deep, frame_rate)
+        duration = 1 / Fraction(frame_rate)
+        timed = (Frame(pixels, index * duration) for index, pixels in enumerate(frames))
+        return self.stream(timed, frame_rate=frame_rate)
 
-    def _convert(self, deep: Iterator[_DeepFrame], frame_rate: float) -> Iterator[StereoVideo]:
-        """Convert shot by shot."""
-        start = 0
-        first = next(deep, None)
-        while first is not None:
-            following: list[_DeepFrame] = []  # the next shot's first frame, once this one has ended
-            shot = self._convert_shot(chain([first], _until_cut(deep, following)), frame_rate)
-            while chunk := list(islice(shot, self._chunk_frames(first.video))):
-                stereo = _join(chunk, start)
-                start += len(chunk)
-                chunk.clear()  # what is named here would stay in memory while the next is made
-                yield stereo
-                del stereo
-            first = following[0] if following else None
+    def stream(self, frames: Iterable[Frame], *, frame_rate: float = 24.0) -> Iterator[StereoVideo]:
+        """Convert as `convert` does, frames that know their times; yield chunks within a shot."""
+        iterator = iter(frames)
+        first = next(iterator, None)
+        if first is None:
+            return
+        size = self._chunk_frames(first.pixels)
+        film = _same_size(chain([first], iterator))
+        # Depth on one core, warp and fill on another.
+        with closing(in_background(self._deepen(film, size, frame_rate), size)) as deep:
+            start = 0
+            for shot in by_shot(deep):
+                made = self._convert_shot(shot, frame_rate)
+                while chunk := list(islice(made, size)):
+                    stereo = _join(chunk, start)
+                    start += len(chunk)
+                    chunk.clear()  # what is named here would stay while the next chunk is made
+                    yield stereo
+                    del stereo
 
     def _chunk_frames(self, frame: Tensor) -> int:
         pixels = frame.shape[-1] * frame.shape[-2]
         return self.options.chunk_frames or max(1, min(16, CHUNK_PIXELS // pixels))
+
+    def _deepen(
+        self, frames: Iterable[Frame], size: int, frame_rate: float
+    ) -> Generator[Frame, None, None]:
+        """Find each frame's shot, bars, inverse depth, and what lies on the screen."""
+        detector = load_shot_detector(self.options.shots)
+        convergence = EasedConvergence(self.options.convergence, frame_rate)
+        found = find_shots(frames, detector, BarDetector() if self.options.bars else None)
+        for frame in with_depth(found, self.depth, size):
+            yield replace(frame, convergence=convergence.step(frame.scale, frame.new_shot))
+
+    def _convert_shot(self, frames: Iterable[Frame], frame_rate: float) -> Iterator[_Made]:
+        """Warp, fill and blend one shot, frame by frame; bars stay as they are."""
+        options = self.options
+        window = FloatingWindow(frame_rate) if options.floating_window else None
+        inpainter = self.inpainter
+        if options.eye == "left":
+            inpainter = MirroredInpainter(inpainter)
+
+        def fill(warped: Iterator[_Warped]) -> Iterator[Video]:
+            return inpainter.stream((frame.masked for frame in warped), options.fill)
+
+        warped = (self._warp(frame, window) for frame in frames)
+        for frame, filled in beside(warped, fill):
+            yield self._blend(frame, filled)
+
+    def _warp(self, frame: Frame, window: FloatingWindow | None) -> _Warped:
+        """Enlarge a frame's depth and make the other eye of it, with holes."""
+        options, picture = self.options, frame.picture
+        inverse_depth = upsample_inverse_depth(frame.inverse_depth, picture)
+        inverse_depth = dilate(inverse_depth, self._dilation(frame.inverse_depth, picture))
+        disparity = inverse_depth_to_disparity(
+            inverse_depth,
+            max_disparity=options.max_disparity,
+            convergence=frame.convergence,
+            max_front=options.max_front,
+            max_behind=options.max_behind,
+        )
+        warp = gapw_warp(
+            picture,
+            disparity,
+            toward=options.eye,
+            stretch_threshold=options.stretch_threshold,
+            interpolation="cubic",
+        )
+        masked = MaskedFrame(warp.video, warp.occlusion_mask, warp.disparity, stretched=True)
+        strips = window.strips(disparity, options.eye) if window else None
+        return _Warped(replace(frame, inverse_depth=inverse_depth), masked, strips)
 
     def _dilation(self, inverse_depth: Tensor, picture: Tensor) -> int:
         if self.options.foreground_dilation is not None:
@@ -172,62 +215,33 @@ class StereoPipeline:
         enlarged = inverse_depth.shape[-1] < picture.shape[-1]
         return 0 if enlarged else round(picture.shape[-1] / 640)
 
-    def _parts(self, first: Tensor, frames: Iterator[Tensor]) -> Iterator[Part]:
-        detector = load_shot_detector(self.options.shots)
-        bars = BarDetector() if self.options.bars else None
-        return split_film(chain([first], frames), detector, bars, self._chunk_frames(first))
+    def _blend(self, warped: _Warped, filled: Video) -> _Made:
+        """Put the filled holes into the made eye, and the bars around it."""
+        frame, masked, strips = warped.frame, warped.masked, warped.strips
+        bars, source = frame.bars, frame.pixels[None]
+        made = blend(filled, masked.video, masked.occlusion_mask, feather=self.options.feather)
+        made = bars.paste(made, source)
+        left, right = (source, made) if self.options.eye == "right" else (made, source)
+        if strips is not None:
+            inside = mask_borders(bars.crop(left), bars.crop(right), strips)
+            left, right = (bars.paste(a, b) for a, b in zip(inside, (left, right), strict=True))
+        inverse_depth = bars.pad(frame.inverse_depth, frame.convergence)  # bars lie on the screen
+        return _Made(left, right, inverse_depth, bars.pad(masked.occlusion_mask, 0), frame.time)
 
-    def _convert_shot(
-        self, frames: Iterable[_DeepFrame], frame_rate: float
-    ) -> Iterator[StereoVideo]:
-        """Warp, fill and blend one shot, frame by frame; bars stay as they are."""
-        options = self.options
-        window = FloatingWindow(frame_rate) if options.floating_window else None
-        inpainter = self.inpainter
-        if options.eye == "left":
-            inpainter = MirroredInpainter(inpainter)
-        waiting: deque[tuple[_DeepFrame, InverseDepth, Tensor, Tensor, tuple[float, float]]]
-        waiting = deque()
 
-        def warped() -> Iterator[MaskedFrame]:
-            for frame in frames:
-                picture = frame.bars.crop(frame.video)
-                inverse_depth = upsample_inverse_depth(frame.inverse_depth, picture)
-                dilation = self._dilation(frame.inverse_depth, picture)
-                inverse_depth = dilate(inverse_depth, dilation)
-                disparity = inverse_depth_to_disparity(
-                    inverse_depth,
-                    max_disparity=options.max_disparity,
-                    convergence=frame.convergence,
-                    max_front=options.max_front,
-                    max_behind=options.max_behind,
-                )
-                warp = gapw_warp(
-                    picture,
-                    disparity,
-                    toward=options.eye,
-                    stretch_threshold=options.stretch_threshold,
-                    interpolation="cubic",
-                )
-                strips = window.strips(disparity, options.eye) if window else (0.0, 0.0)
-                waiting.append((frame, inverse_depth, warp.video, warp.occlusion_mask, strips))
-                yield MaskedFrame(warp.video, warp.occlusion_mask, warp.disparity, stretched=True)
+class _Warped(NamedTuple):
+    frame: Frame
+    masked: MaskedFrame
+    strips: tuple[float, float] | None
+    """Of the floating window, in pixels."""
 
-        filled = inpainter.stream(
-            warped(), num_steps=options.num_steps, dilation=options.dilation, seed=options.seed
-        )
-        for video in filled:
-            frame, inverse_depth, warped_video, mask, strips = waiting.popleft()
-            made = blend(video, warped_video, mask, feather=options.feather)
-            source, bars = frame.video, frame.bars
-            made = bars.paste(made, source)
-            inverse_depth = bars.pad(inverse_depth, frame.convergence)  # bars lie on the screen
-            mask = bars.pad(mask, 0)
-            left, right = (source, made) if options.eye == "right" else (made, source)
-            if window:
-                inside = mask_borders(bars.crop(left), bars.crop(right), strips)
-                left, right = (bars.paste(a, b) for a, b in zip(inside, (left, right), strict=True))
-            yield StereoVideo(left, right, inverse_depth, mask, start=0)
+
+class _Made(NamedTuple):
+    left: Video
+    right: Video
+    inverse_depth: InverseDepth
+    occlusion_mask: OcclusionMask
+    time: Fraction
 
 
 def show(stereo: StereoVideo, layout: str) -> Video:
@@ -243,23 +257,18 @@ def show(stereo: StereoVideo, layout: str) -> Video:
     return pack_stereo(stereo.left, stereo.right, layout)
 
 
-def _deepen(
-    depth: DepthEstimator, parts: Iterable[Part], convergence: EasedConvergence
-) -> Generator[_DeepFrame, None, None]:
-    """Give each frame its inverse depth, on one scale per shot, and what lies on the screen."""
-    for frame in stream_depth(depth, parts, convergence.push):
-        yield _DeepFrame(**vars(frame), convergence=convergence.pop(frame.scale))
-
-
-def _until_cut(frames: Iterator[_DeepFrame], following: list[_DeepFrame]) -> Iterator[_DeepFrame]:
-    """Yield a shot's frames; put the next shot's first one into `following`."""
+def _same_size(frames: Iterable[Frame]) -> Iterator[Frame]:
+    shape = None
     for frame in frames:
-        if frame.new_shot:
-            following.append(frame)
-            return
+        shape = shape or frame.pixels.shape
+        if frame.pixels.shape != shape:
+            raise ValueError(
+                f"frames: expected the first frame's shape {list(shape)}, "
+                f"got {list(frame.pixels.shape)}"
+            )
         yield frame
 
 
-def _join(frames: list[StereoVideo], start: int) -> StereoVideo:
-    names = ("left", "right", "inverse_depth", "occlusion_mask")
-    return StereoVideo(*(torch.cat([getattr(f, n) for f in frames]) for n in names), start=start)
+def _join(frames: list[_Made], start: int) -> StereoVideo:
+    *tensors, times = zip(*frames, strict=True)
+    return StereoVideo(*(torch.cat(parts) for parts in tensors), start=start, times=times)

@@ -7,9 +7,11 @@ H, W]``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal, TypeAlias
 
 from torch import Tensor
+from torch.nn import functional as F
 
 Video: TypeAlias = Tensor
 """``[T, 3, H, W]`` float32 RGB, display-encoded, in [0, 1]."""
@@ -41,6 +43,66 @@ pixels."""
 
 Eye: TypeAlias = Literal["right", "left"]
 """The synthetic eye: the source video is the other one."""
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Widths of the bars around a picture, in pixels."""
+
+    top: int = 0
+    bottom: int = 0
+    left: int = 0
+    right: int = 0
+
+    def __bool__(self) -> bool:
+        return any((self.top, self.bottom, self.left, self.right))
+
+    def crop(self, frames: Tensor) -> Tensor:
+        """Return the picture inside of ``[..., H, W]``, a view."""
+        height, width = frames.shape[-2:]
+        return frames[..., self.top : height - self.bottom, self.left : width - self.right]
+
+    def paste(self, picture: Tensor, frames: Tensor) -> Tensor:
+        """Return `frames` ``[..., H, W]`` with `picture` inside and their own bars around it."""
+        if not self:
+            return picture
+        whole = frames.to(picture.dtype, copy=True)
+        self.crop(whole).copy_(picture)
+        return whole
+
+    @property
+    def sides(self) -> tuple[int, int, int, int]:
+        """Left, right, top and bottom, as `torch.nn.functional.pad` takes them."""
+        return self.left, self.right, self.top, self.bottom
+
+    def pad(self, picture: Tensor, value: float) -> Tensor:
+        """Return ``[..., H, W]`` with `picture` inside and bars of one value around it."""
+        return F.pad(picture, self.sides, value=value)
+
+    def crop_scaled(self, depth: Tensor, frames: Tensor) -> Tensor:
+        """Return what of a depth ``[..., h, w]`` of whole `frames` ``[..., H, W]`` lies inside."""
+        y, x = (a / b for a, b in zip(depth.shape[-2:], frames.shape[-2:], strict=True))
+        sides = (self.top * y, self.bottom * y, self.left * x, self.right * x)
+        return Bars(*map(round, sides)).crop(depth)
+
+
+NO_BARS = Bars()
+
+
+@dataclass(frozen=True)
+class ShotScale:
+    """What an estimator's inverse depth is measured by: its shot so far, and a look-ahead."""
+
+    low: float = 0.0
+    """The estimator's value that becomes 0."""
+    high: float = 1.0
+    """The value that becomes 1."""
+    median: float = 0.5
+    subject: float = 0.5
+    """Of what is large and near in the middle of the frame."""
+
+
+UNIT_SCALE = ShotScale()
 
 
 @dataclass(frozen=True)
@@ -81,3 +143,5 @@ class StereoVideo:
     """In the synthetic view."""
     start: int
     """Index of the chunk's first frame in the whole video."""
+    times: tuple[Fraction, ...] = ()
+    """When its frames are shown, in seconds of the source's own clock."""

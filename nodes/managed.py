@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
-from typing import Any
 
 import comfy.model_management
 import torch
@@ -12,6 +11,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 
 from ..dreamstereo_core import DiffusionInpainter, Inpainter, MaskedFrame
+from ..dreamstereo_core.fill import DEFAULTS, FillOptions
 from ..dreamstereo_core.models.transformer import Transformer
 from ..dreamstereo_core.models.vae.base import VideoVAE
 from ..dreamstereo_core.types import Video
@@ -43,7 +43,9 @@ class ManagedInpainter(Inpainter):
             InpainterWeights(inpainter.transformer, inpainter.vae), device, offload_device
         )
 
-    def stream(self, frames: Iterable[MaskedFrame], **options: Any) -> Iterator[Video]:
+    def stream(
+        self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
+    ) -> Iterator[Video]:
         """Fill as the inpainter does."""
         frames = iter(frames)
         for first in frames:
@@ -55,7 +57,7 @@ class ManagedInpainter(Inpainter):
                 # Less than 4 GB even of Wan 1.3B, of which all is used at every step.
                 force_full_load=True,
             )
-            yield from self.inpainter.stream(chain([first], frames), **options)
+            yield from self.inpainter.stream(chain([first], frames), options)
 
 
 def comfy_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

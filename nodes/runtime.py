@@ -1,11 +1,10 @@
 """What a running node owes its user: a bar, a picture, the time left, and an end when asked for."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import comfy.model_management
 import comfy.utils
-import torch
 from PIL import Image
 from server import PromptServer
 from torch import Tensor
@@ -13,6 +12,8 @@ from torch import Tensor
 from ..dreamstereo_core import Inpainter, MaskedFrame
 from ..dreamstereo_core.convert import Progress
 from ..dreamstereo_core.depth import WrappedDepth
+from ..dreamstereo_core.fill import DEFAULTS, FillOptions
+from ..dreamstereo_core.stream import Frame
 from ..dreamstereo_core.types import Video
 
 Item = TypeVar("Item")
@@ -61,23 +62,16 @@ def preview_picture(picture: Tensor) -> tuple[str, Image.Image, int]:
 
 
 class StoppableDepth(WrappedDepth):
-    """A depth estimator that looks at the stop button before each piece of work."""
+    """A depth estimator that looks at the stop button before each frame."""
 
-    def predict(
-        self, video: Video, state: Any = None, *, new_shot: bool = False
-    ) -> tuple[Tensor, Any]:
-        """Predict as the estimator does; on a CPU frame by frame, since a batch takes long there.
+    def stream(self, frames: Iterable[Frame], chunk_frames: int = CHUNK_FRAMES) -> Iterator[Tensor]:
+        """Estimate as the estimator does; on a CPU frame by frame, since a batch takes long there.
 
         Raises:
             InterruptProcessingException: the user pressed the stop button.
         """
         on_cpu = comfy.model_management.get_torch_device().type == "cpu"
-        parts = []
-        for part in video.split(1 if on_cpu else len(video)):
-            comfy.model_management.throw_exception_if_processing_interrupted()
-            raw, state = self.estimator.predict(part, state, new_shot=new_shot and not parts)
-            parts.append(raw)
-        return torch.cat(parts), state
+        return self.estimator.stream(_stoppable(frames), 1 if on_cpu else chunk_frames)
 
 
 class StoppableInpainter(Inpainter):
@@ -86,13 +80,15 @@ class StoppableInpainter(Inpainter):
     def __init__(self, inpainter: Inpainter):
         self.inpainter, self.name = inpainter, inpainter.name
 
-    def stream(self, frames: Iterable[MaskedFrame], **options: Any) -> Iterator[Video]:
+    def stream(
+        self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
+    ) -> Iterator[Video]:
         """Fill as the inpainter does.
 
         Raises:
             InterruptProcessingException: the user pressed the stop button.
         """
-        return _stoppable(self.inpainter.stream(_stoppable(frames), **options))
+        return _stoppable(self.inpainter.stream(_stoppable(frames), options))
 
 
 def _stoppable(items: Iterable[Item]) -> Iterator[Item]:

@@ -47,17 +47,16 @@ from dreamstereo_core.depth import (
     DepthError,
     DepthEstimator,
     SteadyDepth,
-    stream_depth,
+    with_depth,
 )
-from dreamstereo_core.segments import split_film
-from dreamstereo_core.shots import ShotDetector
+from dreamstereo_core.shots import ShotDetector, find_shots
+from dreamstereo_core.stream import Frame
 
 WIDTH = 256
 STILL_SHARE = 0.1
 """Of the picture, that must stand still for its flicker to count."""
 ROW = 0.6
 """Of the height, at which a slice is taken."""
-_CHUNK = 8
 _LOOPED = 25  # frames that go there and back
 
 Figures = dict[str, float]
@@ -134,10 +133,10 @@ def depths_of(
     estimator: DepthEstimator, frames: Iterable[Tensor]
 ) -> Iterator[tuple[Tensor, Tensor, bool]]:
     """Yield frame `[1, 3, h, w]`, inverse depth `[1, 1, h, w]`, and whether a shot starts."""
-    for part in stream_depth(estimator, split_film(frames, ShotDetector(), None, _CHUNK)):
-        size = part.video.shape[2:]
-        depth = F.interpolate(part.inverse_depth, size, mode="bilinear", antialias=True)
-        yield part.video, depth, part.new_shot
+    for frame in with_depth(find_shots(map(Frame, frames), ShotDetector()), estimator):
+        size = frame.pixels.shape[1:]
+        depth = F.interpolate(frame.inverse_depth, size, mode="bilinear", antialias=True)
+        yield frame.picture, depth, frame.new_shot
 
 
 def stability(depths: Iterable[tuple[Tensor, Tensor, bool]]) -> Figures:

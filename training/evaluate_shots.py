@@ -21,10 +21,8 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
-import torch
 from clips import find_sources, generator_for
 from files import DataError
 from shot_sequences import KINDS, Transition, compose, read_shots
@@ -32,10 +30,10 @@ from torch import Tensor
 
 from dreamstereo_core import VideoError, read_frames
 from dreamstereo_core.shots import CutDetector, load_shot_detector
+from dreamstereo_core.stream import Frame
 
 TRUTH = Path(__file__).with_name("benchmarks") / "shots.json"
 TOLERANCE = 1
-_CHUNK = 16
 _PARTS = 8
 
 
@@ -85,11 +83,7 @@ def score(cuts: Iterable[int], truth: Sequence[Transition], tolerance: int = TOL
 
 def detect(detector: CutDetector, frames: Iterable[Tensor]) -> list[int]:
     """Return the frames ``[3, H, W]`` that start a shot, the first one left out."""
-    iterator, state, cuts = iter(frames), None, []
-    while chunk := list(islice(iterator, _CHUNK)):
-        decided, state = detector.cuts(torch.stack(chunk), state)
-        cuts += decided.tolist()
-    cuts += detector.flush(state).tolist()
+    cuts = detector.stream(map(Frame, frames))
     return [i for i, cut in enumerate(cuts) if cut and i > 0]
 
 

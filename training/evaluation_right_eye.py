@@ -34,7 +34,7 @@ from dreamstereo_core import (
     gapw_warp,
 )
 from dreamstereo_core.depth import ClipDepth
-from dreamstereo_core.fill import MaskedFrame
+from dreamstereo_core.fill import DEFAULTS, FillOptions, MaskedFrame
 from dreamstereo_core.types import Disparity, InverseDepth, Video
 
 COLUMNS = 384
@@ -66,7 +66,7 @@ class Sheet(Inpainter):
         self._left = iter(left.split(1))
 
     def stream(
-        self, frames: Iterable[MaskedFrame], *, num_steps: int = 1, dilation: int = 5, seed: int = 0
+        self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
     ) -> Iterator[Video]:
         """Fill one shot; the frames' disparity says from where."""
         for frame, left in zip(frames, self._left, strict=False):

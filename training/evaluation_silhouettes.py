@@ -21,10 +21,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dreamstereo_core import ConvertOptions, DepthEstimator, Inpainter, VideoError, read_frames
-from dreamstereo_core.depth import stream_depth
+from dreamstereo_core.depth import with_depth
 from dreamstereo_core.optical_flow import warp
-from dreamstereo_core.segments import split_film
-from dreamstereo_core.shots import ShotDetector
+from dreamstereo_core.shots import ShotDetector, find_shots
+from dreamstereo_core.stream import Frame
 from dreamstereo_core.types import InverseDepth, Video
 
 Measured = tuple[str, str, dict[str, Scores], np.ndarray | None]
@@ -42,7 +42,6 @@ SOFT = 1.5
 SOURCE = "(source)"
 CONVERGENCE = 0.5
 _ANGLES = 1440
-_CHUNK = 8
 
 
 def measure_silhouettes(
@@ -87,8 +86,8 @@ def measure_silhouettes(
 
 def small_depth(video: Video, estimator: DepthEstimator) -> InverseDepth:
     """Return the inverse depth `[T, 1, h, w]` of a clip as the pipeline gets it."""
-    frames = stream_depth(estimator, split_film(video, ShotDetector(), None, _CHUNK))
-    return torch.cat([frame.inverse_depth for frame in frames])
+    frames = find_shots(map(Frame, video), ShotDetector())
+    return torch.cat([frame.inverse_depth for frame in with_depth(frames, estimator)])
 
 
 def measure_subtitle(

@@ -9,11 +9,10 @@ import torch
 
 from ..models.files.checkpoint_file import WEIGHTS
 from .cues import EmbeddedDepth
-from .estimator import DepthError, DepthEstimator, WrappedDepth
+from .estimator import DepthError, DepthEstimator, WrappedDepth, with_depth
 from .mini import MiniDepth, is_mini_depth, load_mini_depth, mini_path
-from .normalize import ShotNormalizer, ShotScale, normalize
+from .normalize import ShotNormalizer, normalize
 from .steady import SteadyDepth
-from .stream import DepthFrame, stream_depth
 from .supplied import ClipDepth, SuppliedDepth
 from .transformers_depth import (
     DEFAULT_MODEL,
@@ -37,11 +36,9 @@ __all__ = [
     "ClipDepth",
     "DepthError",
     "DepthEstimator",
-    "DepthFrame",
     "EmbeddedDepth",
     "MiniDepth",
     "ShotNormalizer",
-    "ShotScale",
     "SteadyDepth",
     "SuppliedDepth",
     "TransformersDepth",
@@ -52,8 +49,8 @@ __all__ = [
     "load_mini_depth",
     "load_video_depth",
     "normalize",
-    "stream_depth",
     "upsample_inverse_depth",
+    "with_depth",
 ]
 
 NAMES = ("auto", "embedded", "mini", "cues")

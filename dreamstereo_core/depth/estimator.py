@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import copy
-from fractions import Fraction
+from dataclasses import replace
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
@@ -12,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..checks import check_frames
-from ..segments import split_film
-from ..shots import BarDetector, ShotDetector
-from ..types import InverseDepth, Video
+from ..shots import BarDetector, ShotDetector, find_shots
+from ..stream import Frame, beside, by_shot
+from ..types import InverseDepth, ShotScale, Video
 from ..video_io import Source, VideoInfo
-from .stream import DepthFrame, stream_depth
+from .normalize import ShotNormalizer, normalize
 from .upsample import upsample_inverse_depth
 
 _NEAREST_METERS = 0.05  # closer points count as this close
@@ -49,12 +50,8 @@ class DepthEstimator(Protocol):
         """Return the estimator for a film that begins at its frame `index`; models need none."""
         return self
 
-    def for_film(
-        self, film: VideoInfo, stop: int | None = None, times: Iterator[Fraction] | None = None
-    ) -> DepthEstimator:
+    def for_film(self, film: VideoInfo, stop: int | None = None) -> DepthEstimator:
         """Return the estimator for this film up to its frame `stop`; models need none.
-
-        `times` gives the time of each frame that is converted, in seconds of the film's clock.
 
         Raises:
             DepthError: a supplied depth does not fit the film.
@@ -77,6 +74,36 @@ class DepthEstimator(Protocol):
         """End a shot: return raw inverse depth ``[n, 1, h, w]`` of the frames still without one."""
         return torch.empty(0, 1, 1, 1)
 
+    def stream(self, frames: Iterable[Frame], chunk_frames: int = _CHUNK) -> Iterator[Tensor]:
+        """Yield each frame's raw inverse depth ``[1, 1, h, w]`` within its bars, perhaps late.
+
+        Args:
+            frames: of a film, in order.
+            chunk_frames: frames that `predict` gets at once; it does not change the depth.
+
+        Raises:
+            RuntimeError: `predict` and `flush` gave another number of depths than a shot has
+                frames.
+        """
+        for frame, raw in beside(frames, lambda taken: self._predict_all(taken, chunk_frames)):
+            yield frame.bars.crop_scaled(raw, frame.pixels) if self.whole_frames else raw
+
+    def _predict_all(self, frames: Iterable[Frame], chunk_frames: int) -> Iterator[Tensor]:
+        state = None
+        for shot in by_shot(frames):
+            new_shot, owed = True, 0
+            while chunk := list(islice(shot, chunk_frames)):
+                seen = [f.pixels[None] if self.whole_frames else f.picture for f in chunk]
+                raws, state = self.predict(torch.cat(seen), state, new_shot=new_shot)
+                new_shot, owed = False, owed + len(chunk) - len(raws)
+                yield from raws[:, None]
+            raws = self.flush(state)
+            if len(raws) != owed:
+                raise RuntimeError(
+                    f"{self.name}: expected {owed} more depths at the shot's end, got {len(raws)}"
+                )
+            yield from raws[:, None]
+
     def estimate(self, video: Video) -> InverseDepth:
         """Return the inverse depth ``[T, 1, H, W]`` of a whole clip: one scale per shot.
 
@@ -87,12 +114,38 @@ class DepthEstimator(Protocol):
             ValueError: `video` has another shape, or the raw depth is not finite.
         """
         check_frames("video", video, channels=3)
-        parts = split_film(video, ShotDetector(), BarDetector(), _CHUNK)
-        return torch.cat([_whole_frame(frame) for frame in stream_depth(self, parts)])
+        frames = find_shots(map(Frame, video), ShotDetector(), BarDetector())
+        return torch.cat([_whole_frame(frame) for frame in with_depth(frames, self)])
+
+
+def with_depth(
+    frames: Iterable[Frame], estimator: DepthEstimator, chunk_frames: int = _CHUNK
+) -> Iterator[Frame]:
+    """Give each frame its inverse depth, in [0, 1] on one scale per shot, and that scale.
+
+    An estimator that normalises has the scale from 0 to 1.
+
+    Raises:
+        RuntimeError: the estimator gave too few depths for a shot, or too many.
+        ValueError: a depth is not finite.
+    """
+
+    def raws(taken: Iterator[Frame]) -> Iterator[Tensor]:
+        return estimator.stream(taken, chunk_frames)
+
+    def scales(deep: Iterator[Frame]) -> Iterator[ShotScale]:
+        return ShotNormalizer().stream((frame.inverse_depth, frame.new_shot) for frame in deep)
+
+    deep = (replace(frame, inverse_depth=raw) for frame, raw in beside(frames, raws))
+    for frame, scale in beside(deep, scales):
+        if estimator.normalized:
+            scale = replace(scale, low=0.0, high=1.0)
+        inverse_depth = normalize(frame.inverse_depth, scale.low, scale.high)
+        yield replace(frame, inverse_depth=inverse_depth, scale=scale)
 
 
 class WrappedDepth(DepthEstimator):
-    """Around another estimator: is what that one is; `predict` and the state are its own."""
+    """Around another estimator, whose properties it has; what it changes, it overrides."""
 
     def __init__(self, estimator: DepthEstimator) -> None:
         self.estimator = estimator
@@ -114,22 +167,26 @@ class WrappedDepth(DepthEstimator):
         """As of the wrapped estimator."""
         return self.estimator.files
 
-    def for_film(
-        self, film: VideoInfo, stop: int | None = None, times: Iterator[Fraction] | None = None
-    ) -> DepthEstimator:
+    def for_film(self, film: VideoInfo, stop: int | None = None) -> DepthEstimator:
         """Return the same around the wrapped estimator for this film."""
         wrapper = copy(self)
-        wrapper.estimator = self.estimator.for_film(film, stop, times)
+        wrapper.estimator = self.estimator.for_film(film, stop)
         return wrapper
+
+    def predict(
+        self, video: Video, state: Any = None, *, new_shot: bool = False
+    ) -> tuple[Tensor, Any]:
+        """Predict as the wrapped estimator does, whose state this is."""
+        return self.estimator.predict(video, state, new_shot=new_shot)
 
     def flush(self, state: Any) -> Tensor:
         """End a shot as the wrapped estimator does, whose state this is."""
         return self.estimator.flush(state)
 
 
-def _whole_frame(frame: DepthFrame) -> InverseDepth:
+def _whole_frame(frame: Frame) -> InverseDepth:
     """Return a frame's inverse depth at its size; bars have that of the picture's edge."""
-    inside = upsample_inverse_depth(frame.inverse_depth, frame.bars.crop(frame.video))
+    inside = upsample_inverse_depth(frame.inverse_depth, frame.picture)
     return F.pad(inside, frame.bars.sides, mode="replicate") if frame.bars else inside
 
 

@@ -90,7 +90,6 @@ def match_film(
     start: int,
     film: VideoInfo,
     stop: int | None = None,
-    times: Iterator[Fraction] | None = None,
 ) -> FilmMatch:
     """Compare a depth file with a film, before any work.
 
@@ -103,7 +102,6 @@ def match_film(
         start: its frame that belongs to the first frame that is converted.
         film: the whole film.
         stop: the film's frame to stop before.
-        times: of the frames that are converted.
 
     Raises:
         DepthError: the file has too few frames.
@@ -127,7 +125,7 @@ def match_film(
             *(source, depth.frame_rate, film.frame_rate),
         )
         hold = lacking + round(1 / ratio)  # the last picture is shown that long anyway
-        return FilmMatch(film.frame_rate, hold, times=times)
+        return FilmMatch(film.frame_rate, hold)
     if short > 0:
         raise _too_short(source, have, wanted)
     return FilmMatch(hold=lacking, frames=have)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
 
-from ..types import InverseDepth
+from ..types import InverseDepth, ShotScale
 
 _PERCENTILES = (0.02, 0.98)
 _RESOLUTION = 1024  # values that stand for a shot's whole distribution
 _SAMPLES = 16384  # pixels of a frame that are looked at
-
-
-@dataclass(frozen=True)
-class ShotScale:
-    """The raw inverse depth that becomes 0, the one that becomes 1, and the median."""
-
-    low: float
-    high: float
-    median: float
+_SUBJECT_QUANTILE = 0.7  # what is nearer fills three tenths of the middle
+_SUBJECT_SIGMA = 0.4  # of the weight's bell, in halves of the frame's sides
+_SUBJECT_SAMPLES = 64  # rows and columns that are looked at
 
 
 class ShotNormalizer:
@@ -36,68 +31,74 @@ class ShotNormalizer:
         if lookahead < 0:
             raise ValueError(f"lookahead: expected 0 or more frames, got {lookahead}")
         self.lookahead = lookahead
-        self._pushed = 0
-        self._waiting = 0
-        self._pool: Tensor | None = None
-        self._frames_in_pool = 0
 
-    def push(self, raw: Tensor, new_shot: bool = False) -> list[ShotScale]:
-        """Take one frame's raw inverse depth ``[1, h, w]``; return the scales that are now known.
+    def stream(self, raws: Iterable[tuple[Tensor, bool]]) -> Iterator[ShotScale]:
+        """Yield the scale of each frame, `lookahead` frames late or at the shot's end.
 
-        Scales come in the frames' order: those of a finished shot, or that of the frame
-        `lookahead` frames ago.
+        Args:
+            raws: each frame's raw inverse depth ``[..., h, w]`` and whether it starts a shot.
 
         Raises:
             ValueError: a value is NaN or infinite.
         """
-        quantiles = self._quantiles(raw)
-        known = self.flush() if new_shot else []
-        self._add(quantiles)
-        self._pushed += 1
-        self._waiting += 1
-        if self._waiting > self.lookahead:
-            known += self._release(1)
-        return known
+        pool, subjects = _Pool(), deque[float]()
 
-    def flush(self) -> list[ShotScale]:
-        """End the shot and return the scales of its last frames."""
-        known = self._release(self._waiting)
-        self._pool, self._frames_in_pool = None, 0
-        return known
+        def next_scale() -> ShotScale:
+            subject = float(torch.tensor(list(subjects)).median())
+            subjects.popleft()
+            return ShotScale(*pool.scale(), subject)
 
-    def _release(self, count: int) -> list[ShotScale]:
-        self._waiting -= count
-        if count == 0 or self._pool is None:
-            return []
-        low, high = (float(self._pool[int(p * _RESOLUTION)]) for p in _PERCENTILES)
-        return [ShotScale(low, high, float(self._pool[_RESOLUTION // 2]))] * count
+        for index, (raw, new_shot) in enumerate(raws):
+            quantiles = _quantiles(raw, index)
+            if new_shot:
+                while subjects:
+                    yield next_scale()
+                pool = _Pool()
+            pool.add(quantiles)
+            subjects.append(_subject(raw))
+            if len(subjects) > self.lookahead:
+                yield next_scale()
+        while subjects:
+            yield next_scale()
 
-    def _quantiles(self, raw: Tensor) -> Tensor:
-        """Return a frame's `_RESOLUTION` quantiles, ascending."""
-        values = raw.detach().flatten().float().cpu()
-        # A sum is finite unless a term is not (or it overflows, which the slow count settles).
-        if not torch.isfinite(values.sum()):
-            bad = int((~torch.isfinite(values)).sum())
-            if bad:
-                raise ValueError(
-                    f"inverse depth of frame {self._pushed}: expected finite values, "
-                    f"got {bad} that are NaN or infinite"
-                )
-        values = values[:: max(1, len(values) // _SAMPLES)].sort().values
-        index = (torch.arange(_RESOLUTION) * len(values)) // _RESOLUTION
-        return values[index]
 
-    def _add(self, quantiles: Tensor) -> None:
-        """Merge a frame into the pool: sort both, pick `_RESOLUTION` values at even weights."""
-        if self._pool is None:
-            self._pool = quantiles
-        else:
-            values, order = torch.cat((self._pool, quantiles)).sort()
-            weights = torch.where(order < _RESOLUTION, self._frames_in_pool, 1)
-            total = self._frames_in_pool + 1
+class _Pool:
+    """The values of a shot's frames so far, as a sketch."""
+
+    def __init__(self) -> None:
+        self._values = torch.empty(0)
+        self._frames = 0
+
+    def scale(self) -> tuple[float, float, float]:
+        """Return the values that become 0 and 1, and the median."""
+        low, high = (float(self._values[int(p * _RESOLUTION)]) for p in _PERCENTILES)
+        return low, high, float(self._values[_RESOLUTION // 2])
+
+    def add(self, quantiles: Tensor) -> None:
+        """Merge a frame's: sort both, pick `_RESOLUTION` values at even weights."""
+        if self._frames:
+            values, order = torch.cat((self._values, quantiles)).sort()
+            weights = torch.where(order < _RESOLUTION, self._frames, 1)
+            total = self._frames + 1
             middle = torch.arange(_RESOLUTION) * total + total // 2
-            self._pool = values[torch.searchsorted(weights.cumsum(0), middle, right=True)]
-        self._frames_in_pool += 1
+            quantiles = values[torch.searchsorted(weights.cumsum(0), middle, right=True)]
+        self._values = quantiles
+        self._frames += 1
+
+
+def _quantiles(raw: Tensor, index: int) -> Tensor:
+    """Return a frame's `_RESOLUTION` quantiles, ascending."""
+    values = raw.detach().flatten().float().cpu()
+    # A sum is finite unless a term is not (or it overflows, which the slow count settles).
+    if not torch.isfinite(values.sum()):
+        bad = int((~torch.isfinite(values)).sum())
+        if bad:
+            raise ValueError(
+                f"inverse depth of frame {index}: expected finite values, "
+                f"got {bad} that are NaN or infinite"
+            )
+    values = values[:: max(1, len(values) // _SAMPLES)].sort().values
+    return values[(torch.arange(_RESOLUTION) * len(values)) // _RESOLUTION]
 
 
 def normalize(raw: Tensor, low: float | Tensor, high: float | Tensor) -> InverseDepth:
@@ -108,3 +109,15 @@ def normalize(raw: Tensor, low: float | Tensor, high: float | Tensor) -> Inverse
     flat = extent <= 1e-6 * torch.maximum(low.abs(), high.abs())
     scaled = ((raw.float() - low) / torch.where(flat, 1.0, extent)).clamp(0, 1)
     return torch.where(flat, 0.5, scaled)
+
+
+def _subject(raw: Tensor) -> float:
+    """Return an upper quantile of a frame ``[..., h, w]``, its middle weighing more."""
+    h, w = raw.shape[-2:]
+    step_y, step_x = -(-h // _SUBJECT_SAMPLES), -(-w // _SUBJECT_SAMPLES)
+    raw = raw.detach().reshape(-1, h, w)[0, ::step_y, ::step_x].float().cpu()
+    y, x = (torch.linspace(-1, 1, n) if n > 1 else torch.zeros(1) for n in raw.shape)
+    weight = torch.exp(-(y[:, None] ** 2 + x**2) / (2 * _SUBJECT_SIGMA**2))
+    values, order = raw.flatten().sort()
+    below = weight.flatten()[order].cumsum(0)
+    return float(values[torch.searchsorted(below, _SUBJECT_QUANTILE * below[-1])])

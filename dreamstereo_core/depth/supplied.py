@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, tee
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..stream import Frame
 from ..types import Video
-from ..video_io import Frame, Source, VideoInfo, probe, read_frames
+from ..video_io import Source, VideoInfo, probe, read_frames
 from ..video_io.source import image_paths
 from .colored import check_grey
 from .deband import deband
@@ -105,9 +106,7 @@ class SuppliedDepth(DepthEstimator):
         later._start = self._start + index
         return later
 
-    def for_film(
-        self, film: VideoInfo, stop: int | None = None, times: Iterator[Fraction] | None = None
-    ) -> SuppliedDepth:
+    def for_film(self, film: VideoInfo, stop: int | None = None) -> SuppliedDepth:
         """Return the same depth fitted to a film, see `match_film`.
 
         A small lack of frames and another shape are warnings.
@@ -125,8 +124,17 @@ class SuppliedDepth(DepthEstimator):
                 *(self.name, max(self._shapes), max(wanted)),
             )
         if not self._still:
-            fitted._match = match_film(self._source, self._start, film, stop, times)
+            fitted._match = match_film(self._source, self._start, film, stop)
         return fitted
+
+    def stream(self, frames: Iterable[Frame], chunk_frames: int = 1) -> Iterator[Tensor]:
+        """Yield the depth of each frame; where it is matched by time, by the frames' own times."""
+        if self._match.rate is None:
+            return super().stream(frames, chunk_frames)
+        frames, again = tee(frames)
+        timed = copy(self)
+        timed._match = replace(self._match, times=(frame.time for frame in again))
+        return super(SuppliedDepth, timed).stream(frames, chunk_frames)
 
     def predict(
         self, video: Video, state: _Position | None = None, *, new_shot: bool = False

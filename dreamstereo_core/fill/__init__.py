@@ -20,13 +20,15 @@ from ..models.vae.base import VideoVAE
 from ..models.vae.checkpoint import load_vae
 from .classic import ClassicInpainter
 from .diffusion import DiffusionInpainter
-from .inpainter import Inpainter, MaskedFrame, MirroredInpainter
+from .inpainter import DEFAULTS, FillOptions, Inpainter, MaskedFrame, MirroredInpainter
 from .mini import RefinedInpainter
 
 __all__ = [
+    "DEFAULTS",
     "INPAINTERS",
     "ClassicInpainter",
     "DiffusionInpainter",
+    "FillOptions",
     "Inpainter",
     "MaskedFrame",
     "MirroredInpainter",

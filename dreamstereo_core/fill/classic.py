@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..types import Video
-from .inpainter import Inpainter, MaskedFrame
+from .inpainter import DEFAULTS, FillOptions, Inpainter, MaskedFrame
 from .propagation import BackgroundMotion, FilledFrame, background_motion, fill_frame, propagate
 from .sharpness import match_sharpness
 
@@ -28,7 +28,7 @@ class ClassicInpainter(Inpainter):
     name: str = "classic"
 
     def stream(
-        self, frames: Iterable[MaskedFrame], *, num_steps: int = 1, dilation: int = 5, seed: int = 0
+        self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
     ) -> Iterator[Video]:
         """Fill one shot, `reach[-1]` frames behind the input; the options are of no use here."""
         horizon = max(self.reach, default=0)

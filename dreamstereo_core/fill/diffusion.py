@@ -17,7 +17,7 @@ from ..models.vae.base import DecoderCache, EncoderCache, VideoVAE
 from ..sampling import cross_fade, denoise, position_noise, prepare_steps, sigmas
 from ..types import Latent, TokenIndex, Video
 from .holes import GREY, NARROW, HoledFrame, narrow_filled, pad_to_tokens
-from .inpainter import Inpainter, MaskedFrame
+from .inpainter import DEFAULTS, FillOptions, Inpainter, MaskedFrame
 
 TILES = (None, 512, 256, 128)
 """Sizes of the autoencoder's tiles, in pixels, from fast to frugal; None = the whole frame."""
@@ -67,7 +67,7 @@ class DiffusionInpainter(Inpainter):
             )
 
     def stream(
-        self, frames: Iterable[MaskedFrame], *, num_steps: int = 1, dilation: int = 5, seed: int = 0
+        self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
     ) -> Iterator[Video]:
         """Fill one shot, a window behind the input.
 
@@ -78,7 +78,7 @@ class DiffusionInpainter(Inpainter):
         holes = narrow_filled(frames, self.narrow)
         for frame in holes:
             if frame.wide.any():
-                shot = _Shot(self, sigmas(num_steps, self.shift), dilation, seed)
+                shot = _Shot(self, options)
                 yield from shot.fill(chain([frame], holes))
                 return
             yield frame.video
@@ -109,11 +109,9 @@ class DiffusionInpainter(Inpainter):
 class _Shot:
     """One shot on its way through an inpainter."""
 
-    def __init__(
-        self, inpainter: DiffusionInpainter, schedule: Sequence[float], dilation: int, seed: int
-    ):
-        self.inpainter, self.schedule = inpainter, schedule
-        self.dilation, self.seed = dilation, seed
+    def __init__(self, inpainter: DiffusionInpainter, options: FillOptions):
+        self.inpainter, self.options = inpainter, options
+        self.schedule = sigmas(options.num_steps, inpainter.shift)
         self.device = inpainter.device or next(inpainter.transformer.parameters()).device
         self.tile = inpainter.tile
         self.start = 0  # latent frame at which the window starts
@@ -194,7 +192,7 @@ class _Shot:
     def _tokens(self, missing: Tensor) -> TokenIndex:
         return select_tokens(
             to_latent_mask(missing),
-            dilation=self.dilation,
+            dilation=self.options.dilation,
             temporal_stride=self.inpainter.temporal_stride,
         )
 
@@ -206,7 +204,7 @@ class _Shot:
         conditionings: Sequence[Conditioning],
     ) -> Latent:
         _, channels, count, height, width = latents.shape
-        noise = position_noise(self.start, count, (channels, height, width), seed=self.seed)
+        noise = position_noise(self.start, count, (channels, height, width), seed=self.options.seed)
         return denoise(
             self.inpainter.transformer,
             noise.to(self.device),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..masks import wide_parts
+from ..stream import beside
 from ..types import OcclusionMask, Video
 from .coherence import pull_push
 from .colour import lock_colours
@@ -51,15 +51,7 @@ def first_filled(
     frames: Iterable[MaskedFrame], inpainter: Inpainter, narrow: int
 ) -> Generator[HoledFrame, None, None]:
     """Fill all holes by another inpainter; only the wide ones are holes to the network."""
-    waiting: deque[MaskedFrame] = deque()
-
-    def remembered() -> Iterator[MaskedFrame]:
-        for frame in frames:
-            waiting.append(frame)
-            yield frame
-
-    for filled in inpainter.stream(remembered()):
-        frame = waiting.popleft()
+    for frame, filled in beside(frames, inpainter.stream):
         every = (frame.occlusion_mask > 0).to(filled)
         video = torch.where(every > 0, filled, frame.video)
         yield HoledFrame(video, every, wide_parts(every, narrow))

@@ -23,6 +23,33 @@ class MaskedFrame:
     """Whether the holes of `video` hold the warp's stretched sheet; else nothing of use."""
 
 
+@dataclass(frozen=True)
+class FillOptions:
+    """How a diffusion inpainter works; the others have no use for most of it.
+
+    Raises:
+        ValueError: an option is out of its range.
+    """
+
+    num_steps: int = 1
+    """Denoising steps."""
+    dilation: int = 5
+    """Size k, odd, of the kernel that dilates the kept tokens."""
+    seed: int = 0
+    """Of the noise."""
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps: expected at least 1, got {self.num_steps}")
+        if self.dilation < 1 or self.dilation % 2 == 0:
+            raise ValueError(f"dilation: expected an odd number from 1 up, got {self.dilation}")
+        if self.seed < 0:
+            raise ValueError(f"seed: expected at least 0, got {self.seed}")
+
+
+DEFAULTS = FillOptions()
+
+
 class Inpainter(ABC):
     """Fills the holes of a warped video. Holes are expected to the right of near things."""
 
@@ -30,7 +57,7 @@ class Inpainter(ABC):
 
     @abstractmethod
     def stream(
-        self, frames: Iterable[MaskedFrame], *, num_steps: int = 1, dilation: int = 5, seed: int = 0
+        self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
     ) -> Iterator[Video]:
         """Fill one shot of any length in bounded memory; yield `[1, 3, H, W]` for each frame."""
 
@@ -75,7 +102,7 @@ class Inpainter(ABC):
             )
             for t in range(len(video))
         )
-        filled = self.stream(frames, num_steps=num_steps, dilation=dilation, seed=seed)
+        filled = self.stream(frames, FillOptions(num_steps, dilation, seed))
         return torch.cat(list(filled))
 
 
@@ -86,7 +113,7 @@ class MirroredInpainter(Inpainter):
         self.inpainter, self.name = inpainter, inpainter.name
 
     def stream(
-        self, frames: Iterable[MaskedFrame], *, num_steps: int = 1, dilation: int = 5, seed: int = 0
+        self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
     ) -> Iterator[Video]:
         """Fill as the inpainter does, left and right exchanged."""
         mirrored = (
@@ -98,6 +125,5 @@ class MirroredInpainter(Inpainter):
             )
             for frame in frames
         )
-        filled = self.inpainter.stream(mirrored, num_steps=num_steps, dilation=dilation, seed=seed)
-        for video in filled:
+        for video in self.inpainter.stream(mirrored, options):
             yield video.flip(-1)

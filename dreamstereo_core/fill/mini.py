@@ -15,7 +15,7 @@ from ..prefetch import in_background
 from ..types import Video
 from .classic import ClassicInpainter
 from .holes import NARROW, HoledFrame, first_filled
-from .inpainter import Inpainter, MaskedFrame
+from .inpainter import DEFAULTS, FillOptions, Inpainter, MaskedFrame
 
 AHEAD = 2
 """Frames that are filled at first while one is refined."""
@@ -41,7 +41,7 @@ class RefinedInpainter(Inpainter):
 
     @torch.no_grad()
     def stream(
-        self, frames: Iterable[MaskedFrame], *, num_steps: int = 1, dilation: int = 5, seed: int = 0
+        self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
     ) -> Iterator[Video]:
         """Fill one shot; of the options the dilation of the tokens alone is of use here."""
         memory = Memory()
@@ -49,7 +49,7 @@ class RefinedInpainter(Inpainter):
         first = first_filled(frames, self.first_fill, self.narrow)
         with closing(in_background(first, AHEAD)) as filled:
             for frame in filled:
-                added = self._added(frame, memory, dilation)
+                added = self._added(frame, memory, options.dilation)
                 if not frame.wide.any():
                     past = None
                     yield frame.video

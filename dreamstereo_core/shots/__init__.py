@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
 from ..checks import check_choice
-from .bars import BarDetector, Bars
+from ..stream import Frame, beside
+from ..types import NO_BARS, Bars
+from .bars import BarDetector
 from .detector import CutDetector
 from .histogram import ShotDetector
 
-__all__ = ["DETECTORS", "BarDetector", "Bars", "CutDetector", "ShotDetector", "load_shot_detector"]
+__all__ = [
+    "DETECTORS",
+    "BarDetector",
+    "Bars",
+    "CutDetector",
+    "ShotDetector",
+    "find_shots",
+    "load_shot_detector",
+]
 
 DETECTORS = ("auto", "histogram", "transnet")
 """The names that `load_shot_detector` knows."""
@@ -29,3 +42,20 @@ def load_shot_detector(name: str = "auto") -> CutDetector:
     from .transnet import TransNetDetector  # an extra, imported only when asked for
 
     return TransNetDetector()
+
+
+def find_shots(
+    frames: Iterable[Frame], detector: CutDetector, bars: BarDetector | None = None
+) -> Iterator[Frame]:
+    """Say of each frame whether it starts a shot, and which bars it has; perhaps late.
+
+    A shot starts where the bars change, too. Without a bar detector there are none.
+    """
+    cut = (replace(frame, new_shot=new) for frame, new in beside(frames, detector.stream))
+    if bars is None:
+        yield from cut
+        return
+    around = NO_BARS
+    for frame, now in beside(cut, bars.stream):
+        yield replace(frame, new_shot=frame.new_shot or now != around, bars=now)
+        around = now

@@ -9,12 +9,14 @@ quarter of them lights up, they were no bars, and the shot goes on without.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from ..stream import Frame, by_shot
+from ..types import Bars
 
 _BLACK = 0.05  # level up to which a bar's pixel is black, its noise included
 _SAMPLES = 256  # pixels of a row or column that are looked at
@@ -25,47 +27,6 @@ _UNEVEN = 0.02  # of the side, by which two bars may differ
 _WIDEST = 0.35  # of the side, one bar: 16 : 9 in 9 : 16
 _WIDEST_OF_BOTH = 0.15  # where there are bars on all four sides: a window in the dark is none
 _WRONG = 0.25  # share of the bars' pixels that must be lit for them to be none
-
-
-@dataclass(frozen=True)
-class Bars:
-    """Widths of the bars around a picture, in pixels."""
-
-    top: int = 0
-    bottom: int = 0
-    left: int = 0
-    right: int = 0
-
-    def __bool__(self) -> bool:
-        return any((self.top, self.bottom, self.left, self.right))
-
-    def crop(self, frames: Tensor) -> Tensor:
-        """Return the picture inside of ``[..., H, W]``, a view."""
-        height, width = frames.shape[-2:]
-        return frames[..., self.top : height - self.bottom, self.left : width - self.right]
-
-    def paste(self, picture: Tensor, frames: Tensor) -> Tensor:
-        """Return `frames` ``[..., H, W]`` with `picture` inside and their own bars around it."""
-        if not self:
-            return picture
-        whole = frames.to(picture.dtype, copy=True)
-        self.crop(whole).copy_(picture)
-        return whole
-
-    @property
-    def sides(self) -> tuple[int, int, int, int]:
-        """Left, right, top and bottom, as `torch.nn.functional.pad` takes them."""
-        return self.left, self.right, self.top, self.bottom
-
-    def pad(self, picture: Tensor, value: float) -> Tensor:
-        """Return ``[..., H, W]`` with `picture` inside and bars of one value around it."""
-        return F.pad(picture, self.sides, value=value)
-
-    def crop_scaled(self, depth: Tensor, frames: Tensor) -> Tensor:
-        """Return what of a depth ``[..., h, w]`` of whole `frames` ``[..., H, W]`` lies inside."""
-        y, x = (a / b for a, b in zip(depth.shape[-2:], frames.shape[-2:], strict=True))
-        sides = (self.top * y, self.bottom * y, self.left * x, self.right * x)
-        return Bars(*map(round, sides)).crop(depth)
 
 
 _Lit: TypeAlias = tuple[Tensor, Tensor]
@@ -81,37 +42,41 @@ class BarDetector:
 
     def __init__(self, lookahead: int = 8) -> None:
         self.lookahead = lookahead
-        self._waiting: deque[_Lit] = deque()
-        self._starting = False
-        self._film = self._now = Bars()
+
+    def stream(self, frames: Iterable[Frame]) -> Iterator[Bars]:
+        """Yield the bars of each frame, `lookahead` frames late or at the shot's end."""
+        film = Bars()
+        for shot in by_shot(frames):
+            search = _Search(film)
+            for frame in shot:
+                search.coming.append(_lit(frame.pixels))
+                if len(search.coming) > self.lookahead:
+                    yield search.next()
+            while search.coming:
+                yield search.next()
+            film = search.film
+
+
+class _Search:
+    """The search for one shot's bars; until it has shown them, the film's last ones hold."""
+
+    def __init__(self, film: Bars) -> None:
+        self.coming: deque[_Lit] = deque()
+        self.film = self._now = film
         self._sure = False  # whether this shot has shown its bars
 
-    def push(self, frame: Tensor, new_shot: bool = False) -> list[Bars]:
-        """Take a frame ``[3, H, W]``; return the bars that are now known, in the frames' order."""
-        known = self.flush() if new_shot else []
-        self._starting |= new_shot
-        self._waiting.append(_lit(frame))
-        if len(self._waiting) > self.lookahead:
-            known.append(self._release())
-        return known
-
-    def flush(self) -> list[Bars]:
-        """End the shot and return the bars of its last frames."""
-        return [self._release() for _ in range(len(self._waiting))]
-
-    def _release(self) -> Bars:
-        if self._starting:
-            self._now, self._sure, self._starting = self._film, False, False
+    def next(self) -> Bars:
+        """Return the bars of the first frame that is coming, which then has gone by."""
         if not self._sure:
-            rows, columns = (torch.stack(x).any(0) for x in zip(*self._waiting, strict=True))
-            found = _find(rows, columns, self._film)
+            rows, columns = (torch.stack(x).any(0) for x in zip(*self.coming, strict=True))
+            found = _find(rows, columns, self.film)
             if found is None:  # a subtitle ahead: this frame's own, if those ahead let it be
-                found = _find(*self._waiting[0], self._film)
+                found = _find(*self.coming[0], self.film)
                 found = found if found and _are_black(found, rows, columns) else None
             if found is not None:
-                self._film = self._now = found
+                self.film = self._now = found
                 self._sure = True
-        lit = self._waiting.popleft()
+        lit = self.coming.popleft()
         if self._now and not _are_black(self._now, *lit):
             self._now, self._sure = Bars(), True
         return self._now

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
+from ..stream import Frame
 from ..types import Video
 
 
@@ -29,3 +31,11 @@ class CutDetector(Protocol):
     def flush(self, state: Any) -> Tensor:
         """End the film: return bool ``[n]`` for the frames that are still undecided."""
         return torch.zeros(0, dtype=torch.bool)
+
+    def stream(self, frames: Iterable[Frame]) -> Iterator[bool]:
+        """Yield for each frame whether it starts a shot, perhaps late."""
+        state = None
+        for frame in frames:
+            cuts, state = self.cuts(frame.pixels[None], state)
+            yield from cuts.tolist()
+        yield from self.flush(state).tolist()

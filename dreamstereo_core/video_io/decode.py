@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from ..stream import Frame
 from .alpha import picture_of_alpha, read_alpha
 from .color import frame_to_rgb
 from .decode_options import DecodeOptions
@@ -22,16 +22,6 @@ from .stamps import PictureClock
 from .stereo_source import Packing, chosen_packing, tagged_packing, take_eye, warn_of_stereo
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One picture of a video and the moment it is shown."""
-
-    pixels: Tensor
-    """[3, H, W] float32 RGB in [0, 1]."""
-    time: Fraction
-    """Presentation time in seconds, in the source's own clock."""
 
 
 def read_frames(

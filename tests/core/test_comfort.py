@@ -1,5 +1,6 @@
 """What lies on the screen, how far things leave it, and the window that frames them."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from dreamstereo_core import ClassicInpainter, ConvertOptions, StereoPipeline
 from dreamstereo_core.convergence import EasedConvergence, clip_convergence
-from dreamstereo_core.depth import DepthEstimator, ShotScale
+from dreamstereo_core.depth import DepthEstimator, ShotNormalizer
 from dreamstereo_core.disparity import inverse_depth_to_disparity
 from dreamstereo_core.floating_window import FloatingWindow, border_disparity, mask_borders
 
@@ -65,9 +66,10 @@ class TestConvergence:
         assert max(clip_convergence(subject_at(*levels), "subject")) == pytest.approx(0.5)
 
     def test_a_subject_is_found_on_the_shots_scale(self):
-        convergence = EasedConvergence("subject")
-        convergence.push(10 + 4 * subject_at(0.5)[0], new_shot=True)
-        assert convergence.pop(ShotScale(10.0, 14.0, 11.0)) == pytest.approx(0.5)
+        (scale,) = ShotNormalizer().stream([(10 + 4 * subject_at(0.5)[0], True)])
+        assert scale.subject == pytest.approx(12)
+        scale = replace(scale, low=10.0, high=14.0)
+        assert EasedConvergence("subject").step(scale, new_shot=True) == pytest.approx(0.5)
 
     def test_a_number_stays_as_it_is(self):
         assert clip_convergence(subject_at(0.2, 0.9), 0.37) == [0.37, 0.37]

@@ -22,10 +22,11 @@ class Counting:
 
     name, normalized = "counting", False
 
-    def predict(self, video, state=None, *, new_shot=False):
-        seen = 0 if new_shot or state is None else state
-        counts = torch.arange(seen, seen + len(video)).float()
-        return counts.view(-1, 1, 1, 1), seen + len(video)
+    def stream(self, frames, chunk_frames=8):
+        seen = 0
+        for frame in frames:
+            seen = 1 if frame.new_shot else seen + 1
+            yield torch.full((1, 1, 1, 1), seen - 1.0)
 
 
 @pytest.mark.parametrize(
@@ -54,30 +55,22 @@ def test_chunks_cover_every_frame_once(runtime):
 
 def test_stoppable_depth_equals_its_estimator(runtime):
     video = torch.rand(5, 3, 4, 4)
-    stoppable = runtime.StoppableDepth(Counting())
-    raw, state = stoppable.predict(video, new_shot=True)
-    expected, expected_state = Counting().predict(video, new_shot=True)
-    assert torch.equal(raw, expected)
-    assert state == expected_state
-    raw, _ = stoppable.predict(video, state, new_shot=False)
-    assert raw.flatten().tolist() == [5, 6, 7, 8, 9]
-    raw, _ = stoppable.predict(video, state, new_shot=True)
-    assert raw.flatten().tolist() == [0, 1, 2, 3, 4]
-
-
-def test_stoppable_depth_passes_on_what_comes_late(runtime):
-    late = torch.rand(3, 1, 2, 2)
-    estimator = SimpleNamespace(name="late", normalized=False, flush=lambda state: late + state)
-    assert torch.equal(runtime.StoppableDepth(estimator).flush(1), late + 1)
+    frames = [runtime.Frame(pixels, new_shot=i in (0, 3)) for i, pixels in enumerate(video)]
+    raws = runtime.StoppableDepth(Counting()).stream(frames, 2)
+    assert [int(raw) for raw in raws] == [0, 1, 2, 0, 1]
+    assert torch.equal(
+        torch.cat(list(runtime.StoppableDepth(Counting()).stream(frames))),
+        torch.cat(list(Counting().stream(frames))),
+    )
 
 
 def test_the_stop_button_ends_each_kind_of_work(runtime, stop_button):
     interrupted = runtime.comfy.model_management.InterruptProcessingException
-    passing = SimpleNamespace(name="passing", stream=lambda frames, **options: frames)
+    passing = SimpleNamespace(name="passing", stream=lambda frames, options: frames)
 
     stop_button()
     with pytest.raises(interrupted):
-        runtime.StoppableDepth(Counting()).predict(torch.rand(5, 3, 4, 4))
+        list(runtime.StoppableDepth(Counting()).stream([runtime.Frame(torch.rand(3, 4, 4))]))
     stop_button()
     with pytest.raises(interrupted):
         list(runtime.StoppableInpainter(passing).stream([1, 2]))

@@ -7,15 +7,23 @@ import torch
 from torch.nn import functional as F
 
 from dreamstereo_core.depth import ShotNormalizer, normalize, upsample_inverse_depth
+from dreamstereo_core.depth.normalize import _Pool
 
 
 def stream(frames, cuts=(0,), lookahead=3):
-    """Push ``[T, 1, h, w]`` frame by frame; return the scales and how many were known when."""
-    normalizer, scales, known = ShotNormalizer(lookahead), [], []
-    for i, frame in enumerate(frames):
-        scales += normalizer.push(frame, new_shot=i in cuts)
+    """Return the scales of ``[T, 1, h, w]``, and how many were known after each frame."""
+    scales, known = [], []
+
+    def raws():
+        for i, frame in enumerate(frames):
+            if i:
+                known.append(len(scales))
+            yield frame, i in cuts
         known.append(len(scales))
-    return scales + normalizer.flush(), known
+
+    for scale in ShotNormalizer(lookahead).stream(raws()):
+        scales.append(scale)
+    return scales, known
 
 
 def ramp(frames: int, low: float = 0.0, high: float = 1.0) -> torch.Tensor:
@@ -68,21 +76,19 @@ class TestShotNormalizer:
 
     def test_memory_does_not_grow_and_a_long_shot_keeps_its_percentiles(self):
         generator = torch.Generator().manual_seed(0)
-        normalizer, scales = ShotNormalizer(4), []
-        for i in range(300):
-            scales += normalizer.push(torch.rand(1, 40, 40, generator=generator), i == 0)
-        assert normalizer._pool is not None
-        assert normalizer._pool.numel() == 1024
-        last = scales[-1]
+        frames = ((torch.rand(1, 40, 40, generator=generator), i == 0) for i in range(300))
+        *_, last = ShotNormalizer(4).stream(frames)
+        pool = _Pool()
+        for _ in range(3):
+            pool.add(torch.rand(1024).sort().values)
+        assert pool._values.numel() == 1024
         assert (last.low, last.median, last.high) == pytest.approx((0.02, 0.5, 0.98), abs=0.01)
 
     def test_nan_is_named(self):
-        normalizer = ShotNormalizer()
-        normalizer.push(torch.rand(1, 4, 4), True)
         bad = torch.rand(1, 4, 4)
         bad[0, 1, 1] = float("nan")
         with pytest.raises(ValueError, match="frame 1: expected finite values, got 1"):
-            normalizer.push(bad)
+            list(ShotNormalizer().stream([(torch.rand(1, 4, 4), True), (bad, False)]))
 
     def test_one_pixel(self):
         scales, _ = stream(torch.full((1, 1, 1, 1), 7.0))

@@ -17,6 +17,7 @@ from dreamstereo_core.depth import ClipDepth, DepthError
 from dreamstereo_core.depth.deband import deband
 from dreamstereo_core.preview import preview_picture
 from dreamstereo_core.shots import Bars
+from dreamstereo_core.stream import Frame
 from dreamstereo_core.video_io import (
     EncodeOptions,
     VideoError,
@@ -192,8 +193,8 @@ class TestLength:
         assert [m for m in caplog.messages if "matched by time" in m]
         later, _ = depth.from_frame(4).predict(torch.rand(4, 3, 16, 16))
         torch.testing.assert_close(later, made[4:8])
-        uneven = iter([Fraction(5), Fraction(11, 2), Fraction(6)])
-        made, _ = load_depth(path).for_film(film, None, uneven).predict(torch.rand(2, 3, 16, 16))
+        uneven = [Frame(torch.rand(3, 16, 16), time) for time in (Fraction(5), Fraction(11, 2))]
+        made = torch.cat(list(load_depth(path).for_film(film).stream(uneven)))
         assert (made.mean((1, 2, 3)) * 255 / 4).round().tolist() == [0, rate / 2]
 
     def test_equal_numbers_belong_together_whatever_the_rate(self, tmp_path, caplog):

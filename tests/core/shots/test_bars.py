@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from dreamstereo_core import ClassicInpainter, ConvertOptions, StereoPipeline
 from dreamstereo_core.depth import DepthEstimator
 from dreamstereo_core.shots import BarDetector, Bars
+from dreamstereo_core.stream import Frame
 
 LETTERBOX = Bars(12, 12, 0, 0)
 PILLARBOX = Bars(0, 0, 20, 20)
@@ -42,11 +43,8 @@ def boxed(video, bars, level=0.0, noise=0.0):
 
 
 def found(video, cuts=(0,), lookahead=8):
-    detector = BarDetector(lookahead)
-    bars = []
-    for t, frame in enumerate(video):
-        bars += detector.push(frame, t in cuts)
-    return bars + detector.flush()
+    frames = (Frame(frame, new_shot=t in cuts) for t, frame in enumerate(video))
+    return list(BarDetector(lookahead).stream(frames))
 
 
 def converted(video, depth=None, **options):

@@ -1,0 +1,90 @@
+"""Frames on their way through the stages, and the one queue between a stage and its frames.
+
+A stage is `stream(frames)`: it yields one result per frame, in order, perhaps late, since it may
+look ahead. `beside` brings each result back to its frame.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import groupby
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from .types import NO_BARS, UNIT_SCALE, Bars, InverseDepth, ShotScale
+
+T = TypeVar("T")
+Result = TypeVar("Result")
+
+_UNKNOWN = torch.empty(1, 1, 0, 0)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One picture of a film; each stage adds what it has found.
+
+    Example:
+        >>> import torch
+        >>> Frame(torch.zeros(3, 4, 6)).new_shot
+        False
+    """
+
+    pixels: Tensor
+    """``[3, H, W]`` float32 RGB in [0, 1], bars and all."""
+    time: Fraction = Fraction(0)
+    """Presentation time in seconds, in the source's own clock."""
+    new_shot: bool = False
+    """Whether it starts a shot; it does where the bars change, too."""
+    bars: Bars = NO_BARS
+    inverse_depth: InverseDepth = _UNKNOWN
+    """``[1, 1, h, w]`` of what the bars enclose, in the estimator's resolution."""
+    scale: ShotScale = UNIT_SCALE
+    convergence: float = 0.5
+    """The inverse depth that lies on the screen."""
+
+    @property
+    def picture(self) -> Tensor:
+        """``[1, 3, h, w]``: what the bars enclose, a view."""
+        return self.bars.crop(self.pixels[None])
+
+
+def beside(
+    frames: Iterable[T], stage: Callable[[Iterator[T]], Iterable[Result]]
+) -> Iterator[tuple[T, Result]]:
+    """Yield each frame with what `stage` yields for it; frames wait here until it does.
+
+    Raises:
+        RuntimeError: the stage ended before it gave each frame its result.
+
+    Example:
+        >>> list(beside([1, 2], lambda numbers: (10 * n for n in numbers)))
+        [(1, 10), (2, 20)]
+    """
+    waiting: deque[T] = deque()
+
+    def handed_over() -> Iterator[T]:
+        for frame in frames:
+            waiting.append(frame)
+            yield frame
+
+    for result in stage(handed_over()):
+        yield waiting.popleft(), result
+    if waiting:
+        raise RuntimeError(f"stage: expected a result for each frame, {len(waiting)} got none")
+
+
+def by_shot(frames: Iterable[Frame]) -> Iterator[Iterator[Frame]]:
+    """Yield the frames of each shot, to be taken one shot after the other."""
+    number = 0
+
+    def shot_of(frame: Frame) -> int:
+        nonlocal number
+        number += frame.new_shot
+        return number
+
+    return (shot for _, shot in groupby(frames, shot_of))
