@@ -78,8 +78,8 @@ class SparseTokens(io.ComfyNode):
                     min=0,
                     max=64,
                     tooltip=(
-                        "Also compute every n-th latent frame (4 frames of video) whole, for more "
-                        "context; 0 = none."
+                        "Also compute every n-th latent frame (4 frames of video) whole, from the "
+                        "first on, for more context; 0 = none."
                     ),
                 ),
                 narrow_input(),

@@ -47,9 +47,9 @@ from dreamstereo_core import (
     blend,
     load_depth,
 )
-from dreamstereo_core.cli.arguments import lora_argument
 from dreamstereo_core.depth import DepthError
 from dreamstereo_core.fill import INPAINTERS, load_inpainter
+from dreamstereo_core.models.lora import parse_lora
 
 BASELINES: dict[str, Fill] = {
     "Telea": telea,
@@ -281,7 +281,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--right-eye", type=Path, nargs="*", help="folders of true pairs: measure whole right eyes")
     add("--fill", nargs="+", default=["classic", "mini"], help=f"{names} or checkpoints")
     add("--vae", help="autoencoder of the checkpoints: a name or a file")
-    add("--lora", type=lora_argument, action="append", default=[], metavar="FILE[:STRENGTH]")
+    add("--lora", type=parse_lora, action="append", default=[], metavar="FILE[:STRENGTH]")
     add("--context", type=Path, help="safetensors file with a text embedding")
     add("--num-steps", type=int, default=1, help="denoising steps")
     add("--dilation", type=_dilation, nargs="+", default=[5], help='odd numbers, or "dense"')

@@ -8,6 +8,7 @@ import torch
 
 from ..convergence import CONVERGENCES
 from ..fill import INPAINTERS
+from ..models.lora import parse_lora
 from ..pipeline import ConvertOptions
 from ..shots import DETECTORS
 from ..video_io import DecodeOptions
@@ -88,7 +89,7 @@ def reading_options(options: argparse.Namespace) -> DecodeOptions:
 
 def _add_checkpoint(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--vae", help="wan, distilled or a file (default: Wan's, beside CHECKPOINT)")
-    group.add_argument("--lora", type=lora_argument, action="append", default=[],
+    group.add_argument("--lora", type=parse_lora, action="append", default=[],
                        metavar="FILE[:STRENGTH]", help="to merge; may be repeated")  # fmt: skip
     group.add_argument("--context", metavar="FILE", help="an encoded prompt (default: the model's)")
     group.add_argument(
@@ -99,15 +100,6 @@ def _add_checkpoint(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--seed", type=int, default=ConvertOptions.seed, help="of the noise")
     group.add_argument("--device", default="auto", help="to compute on, as cuda:1")
     group.add_argument("--dtype", choices=sorted(DTYPES), help="precision (default: the file's)")
-
-
-def lora_argument(text: str) -> tuple[str, float]:
-    """Read FILE or FILE:STRENGTH."""
-    path, colon, strength = text.rpartition(":")
-    try:
-        return (path, float(strength)) if colon else (text, 1.0)
-    except ValueError:  # the colon belongs to the path
-        return text, 1.0
 
 
 def _convergence(text: str) -> float | str:

@@ -298,3 +298,12 @@ def _peft_scale(file: CheckpointFile) -> Callable[[int], float]:
     if special:
         raise CheckpointError(f"{path}: expected a plain LoRA, got {', '.join(special)}")
     return lambda rank: alpha / rank**power
+
+
+def parse_lora(text: str) -> tuple[str, float]:
+    """Read "FILE" or "FILE:STRENGTH"; return both, the strength 1 if there is none."""
+    path, colon, strength = text.rpartition(":")
+    try:
+        return (path, float(strength)) if colon else (text, 1.0)
+    except ValueError:  # the colon belongs to the path
+        return text, 1.0

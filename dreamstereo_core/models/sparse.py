@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from einops import rearrange, repeat
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..checks import check_choice
 from ..types import LatentMask, TokenIndex
 from .attention import Grid
 from .config import PATCH
 
 
 def select_tokens(
-    latent_mask: LatentMask, *, dilation: int = 5, temporal_stride: int | None = None
+    latent_mask: LatentMask,
+    *,
+    dilation: int = 5,
+    temporal_stride: int | None = None,
+    grid: Literal["tokens", "latents"] = "tokens",
 ) -> TokenIndex:
     """Return the tokens that the mask touches, dilated (Phi in the paper, Sec. 3.3), ascending.
 
@@ -22,9 +29,13 @@ def select_tokens(
 
     Args:
         latent_mask: `[B, 1, T', H', W']`, any value above 0 = inpaint; H' and W' even.
-        dilation: side of the square, in tokens and odd, by which the mask grows in each latent
-            frame; 1 = not at all.
-        temporal_stride: keep each such latent frame whole, from the first on; None = none.
+        dilation: side of the square, odd, by which the mask grows in each latent frame; 1 = not at
+            all.
+        temporal_stride: keep `max(1, T' // stride)` latent frames whole, the first one and each
+            such one after it; None = none. Of 21 latent frames 20 keeps the first and 10 the first
+            and the eleventh, as the shares of Table 4 say.
+        grid: what the dilation's square is measured in. The paper does not say; tokens agree best
+            with the shares of Table 4.
 
     Returns:
         `[B, K]` int64; K = 0 where the mask is empty, whatever the stride.
@@ -42,10 +53,16 @@ def select_tokens(
     if temporal_stride is not None and temporal_stride < 1:
         raise ValueError(f"temporal_stride: expected None or at least 1, got {temporal_stride}")
 
-    touched = F.max_pool2d((latent_mask[:, 0] > 0).float(), PATCH[1:])  # [B, T', H'/2, W'/2]
-    keep = dilate_tokens(touched, dilation)
+    check_choice("grid", grid, ("tokens", "latents"))
+
+    missing = (latent_mask[:, 0] > 0).float()  # [B, T', H', W']
+    if grid == "latents":
+        missing = dilate_tokens(missing, dilation).float()
+    touched = F.max_pool2d(missing, PATCH[1:])  # [B, T', H'/2, W'/2]
+    keep = dilate_tokens(touched, dilation if grid == "tokens" else 1)
     if temporal_stride is not None:
-        keep[:, ::temporal_stride] |= keep.any(dim=(1, 2, 3), keepdim=True)
+        whole = max(1, keep.shape[1] // temporal_stride) * temporal_stride
+        keep[:, :whole:temporal_stride] |= keep.any(dim=(1, 2, 3), keepdim=True)
     keep = keep.flatten(1)  # [B, N]
     count = int(keep.sum(1).max())
     order = keep.int().argsort(dim=1, descending=True, stable=True)

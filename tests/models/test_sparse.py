@@ -51,8 +51,29 @@ def test_dilation_stops_at_the_border():
 
 def test_temporal_stride_keeps_whole_frames_from_the_first():
     tokens = select_tokens(mask_at((0, 1, 6, 8)), dilation=1, temporal_stride=2)
-    first, last = list(range(h * w)), list(range(2 * h * w, 3 * h * w))
-    assert tokens.tolist() == [[*first, index(1, 3, 4), *last]]
+    assert tokens.tolist() == [[*range(h * w), index(1, 3, 4)]]
+
+
+@pytest.mark.parametrize(("dilation", "kept"), [(3, 25.6), (5, 36.1)])
+@pytest.mark.parametrize(("stride", "added"), [(20, 5.1), (10, 10.2)])
+def test_the_stride_adds_what_table_4_says(dilation, kept, stride, added):
+    """The share of what the mask leaves out; a third frame would make it 14 %."""
+    latents = torch.zeros(1, 1, 21, 48, 80)
+    width = round(80 * kept / 100) // 2 * 2 - (dilation - 1)  # the square grows it to both sides
+    latents[..., 20 : 20 + width] = 1
+    dense = latents[:, :, :, ::2, ::2].numel()
+    plain = select_tokens(latents, dilation=dilation).shape[1]
+    more = select_tokens(latents, dilation=dilation, temporal_stride=stride).shape[1]
+    assert 100 * (more - plain) / (dense - plain) == pytest.approx(added, abs=0.7)
+
+
+def test_dilation_on_the_grid_of_the_latents():
+    mask = torch.zeros(1, 1, 1, H, W)
+    mask[..., 3, 5] = 1  # its square of 3 latents reaches the tokens below and to the right
+    tokens = select_tokens(mask, dilation=3, grid="latents")
+    assert tokens.tolist() == [[y * w + x for y in (1, 2) for x in (2, 3)]]
+    with pytest.raises(ValueError, match="grid: expected one of tokens, latents, got 'pixels'"):
+        select_tokens(mask, grid="pixels")
 
 
 @pytest.mark.parametrize("stride", [None, 1])
