@@ -161,7 +161,7 @@ def test_a_depth_that_never_comes_is_an_error():
         def flush(self, state):
             return torch.empty(0, 1, 1, 1)
 
-    with pytest.raises(RuntimeError, match="bright is near: expected 3 more depths .*, got 0"):
+    with pytest.raises(RuntimeError, match=r"bright is near: expected 3 more depths .*, got 0"):
         convert(shot(5, 0), Lost())
 
 
