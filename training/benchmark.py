@@ -12,7 +12,7 @@ thread's own time, which other programs do not disturb; with more threads it is 
 
 from __future__ import annotations
 
-import extras  # noqa: F401  # first: it says what is not installed
+import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 
@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
 from benchmarks.machine import describe, matmul_ceiling
 from benchmarks.masks import DEMO, Clip, load_clip
 from benchmarks.pipeline import convert_once, memory_table, stage_table
 from benchmarks.transformer import Case, Plan, transformer_report
 from benchmarks.vae import vae_report
 from benchmarks.warp import warp_table
-
 from dreamstereo_core.models.config import TRANSFORMERS, transformer_config
 from dreamstereo_core.models.vae.config import PRESETS
 

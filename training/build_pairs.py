@@ -12,7 +12,7 @@ a contact sheet; an interrupted run goes on where it was.
 
 from __future__ import annotations
 
-import extras  # noqa: F401  # first: it says what is not installed
+import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 
@@ -26,25 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from clips import (
-    PHOTOS,
-    find_sources,
-    generator_for,
-    longest_shot,
-    read_windows,
-    there_and_back,
-    uniform,
-)
-from composites import layered_composite
-from files import DataError
-from first_fill import first_fill
-from photo_clip import photo_clip
-from pictures import contact_sheet, paint_mask, write_png
-from relief import parallax_depth, segment_planes
-from shards import Pair, ShardWriter, list_pairs
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from data.files import DataError
+from data.pair_shards import Pair, ShardWriter, list_pairs
 from dreamstereo_core import (
     VideoError,
     build_pair,
@@ -55,6 +41,20 @@ from dreamstereo_core import (
 from dreamstereo_core.depth import DepthError, DepthEstimator
 from dreamstereo_core.masks import dilate
 from dreamstereo_core.types import Disparity, InverseDepth, Video
+from engine.pictures import contact_sheet, paint_mask, write_png
+from making.clips import (
+    PHOTOS,
+    find_sources,
+    generator_for,
+    longest_shot,
+    read_windows,
+    there_and_back,
+    uniform,
+)
+from making.composites import layered_composite
+from making.first_fill import first_fill
+from making.photo_clip import photo_clip
+from making.relief import parallax_depth, segment_planes
 
 OWN_DEPTHS = ("planes", "parallax")
 LEAST_HOLES = 5e-4

@@ -9,7 +9,7 @@ adversarial losses, make it choose. `model.safetensors` is what `load_transforme
 
 from __future__ import annotations
 
-import extras  # noqa: F401  # first: it says what is not installed
+import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 
@@ -18,11 +18,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from codec import as_frames, decode_normalised
-from dataset import DataSettings, PairDataset
-from flow import FlowModel, encode_batch, give_start, noise_of, preview
-from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
-from losses import (
+from torch import Tensor, nn
+
+from data.pair_dataset import DataSettings, PairDataset
+from dreamstereo_core.fill import check_space, load_context
+from dreamstereo_core.models.files.transformer import load_transformer, save_transformer
+from dreamstereo_core.models.lora import load_lora, merge_loras
+from dreamstereo_core.models.vae.checkpoint import load_vae
+from engine.loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
+from engine.recipe import main_of, perceptual_or_none
+from objectives.codec import as_frames, decode_normalised
+from objectives.flow import FlowModel, encode_batch, give_start, noise_of, preview
+from objectives.losses import (
     PatchDiscriminator3D,
     hole_weight,
     judge_both,
@@ -30,13 +37,6 @@ from losses import (
     verdict,
     weighted_mse,
 )
-from recipe import main_of, perceptual_or_none
-from torch import Tensor, nn
-
-from dreamstereo_core.fill import check_space, load_context
-from dreamstereo_core.models.files.transformer import load_transformer, save_transformer
-from dreamstereo_core.models.lora import load_lora, merge_loras
-from dreamstereo_core.models.vae.checkpoint import load_vae
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ student's decoder from the teacher's. `model.safetensors` is what `load_vae` rea
 
 from __future__ import annotations
 
-import extras  # noqa: F401  # first: it says what is not installed
+import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 
@@ -18,17 +18,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from codec import as_frames, decode_raw, encode_moments
-from dataset import DataSettings, PairDataset
-from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
-from losses import PatchDiscriminator3D, adaptive_weight, judge_both, kl, verdict
-from metrics import psnr
-from pictures import contact_sheet
-from recipe import main_of, perceptual_or_none
 from torch import Tensor, nn
 
+from data.pair_dataset import DataSettings, PairDataset
 from dreamstereo_core.models.vae.base import VideoVAE
 from dreamstereo_core.models.vae.checkpoint import build_vae, load_vae, save_vae
+from engine.loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
+from engine.pictures import contact_sheet
+from engine.recipe import main_of, perceptual_or_none
+from evaluation.metrics import psnr
+from objectives.codec import as_frames, decode_raw, encode_moments
+from objectives.losses import PatchDiscriminator3D, adaptive_weight, judge_both, kl, verdict
 
 
 @dataclass(frozen=True)

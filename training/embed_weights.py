@@ -5,7 +5,7 @@ python training/embed_weights.py runs/mini/model.safetensors runs/mini_vae/model
 
 from __future__ import annotations
 
-import extras  # noqa: F401  # first: it says what is not installed
+import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 

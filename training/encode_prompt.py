@@ -9,7 +9,7 @@ the zeros that fill it up to 512 tokens; the loader adds those.
 
 from __future__ import annotations
 
-import extras  # noqa: F401  # first: it says what is not installed
+import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 

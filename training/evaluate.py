@@ -13,7 +13,7 @@ mean.
 
 from __future__ import annotations
 
-import extras  # noqa: F401  # first: it says what is not installed
+import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 
@@ -26,19 +26,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from baselines import navier_stokes, nearest_background, telea
-from evaluation_clips import Clip, Selection, composite_clips, pbdp_clips, stereo_clips
-from evaluation_fills import DENSE, Fill, ModelFill, has_tokens
-from evaluation_reconstruct import measure_autoencoders
-from evaluation_report import lost_table, picture_row, plain, tables, write_grid
-from evaluation_right_eye import measure_pairs
-from evaluation_scores import Scorer, Scores, mean_scores
-from evaluation_silhouettes import measure_silhouettes
-from files import DataError
-from perceptual import Perceptual
 from torch import Tensor
 from tqdm import tqdm
 
+from data.files import DataError
 from dreamstereo_core import (
     ClassicInpainter,
     ConvertOptions,
@@ -50,6 +41,15 @@ from dreamstereo_core import (
 from dreamstereo_core.depth import DepthError
 from dreamstereo_core.fill import INPAINTERS, load_inpainter
 from dreamstereo_core.models.lora import parse_lora
+from evaluation.baselines import navier_stokes, nearest_background, telea
+from evaluation.clips import Clip, Selection, composite_clips, pbdp_clips, stereo_clips
+from evaluation.fills import DENSE, Fill, ModelFill, has_tokens
+from evaluation.perceptual import Perceptual
+from evaluation.reconstruct import measure_autoencoders
+from evaluation.report import lost_table, picture_row, plain, tables, write_grid
+from evaluation.right_eye import measure_pairs
+from evaluation.scores import Scorer, Scores, mean_scores
+from evaluation.silhouettes import measure_silhouettes
 
 BASELINES: dict[str, Fill] = {
     "Telea": telea,

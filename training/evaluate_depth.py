@@ -12,7 +12,7 @@ noise of its own; "noisy:NAME" does that to another estimator.
 
 from __future__ import annotations
 
-import extras  # noqa: F401  # first: it says what is not installed
+import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 
@@ -25,23 +25,11 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from clips import find_sources
-from depth_stability import (
-    NoisyDepth,
-    PictureDepth,
-    alignment_error,
-    flicker,
-    flow_and_trust,
-    relative_scale,
-    still_region,
-    there_and_back,
-)
-from files import DataError
-from pictures import contact_sheet, write_png
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from data.files import DataError
 from dreamstereo_core import VideoError, load_depth, read_frames
 from dreamstereo_core.depth import (
     DepthError,
@@ -51,6 +39,18 @@ from dreamstereo_core.depth import (
 )
 from dreamstereo_core.shots import ShotDetector, find_shots
 from dreamstereo_core.stream import Frame
+from engine.pictures import contact_sheet, write_png
+from evaluation.depth_stability import (
+    NoisyDepth,
+    PictureDepth,
+    alignment_error,
+    flicker,
+    flow_and_trust,
+    relative_scale,
+    still_region,
+    there_and_back,
+)
+from making.clips import find_sources
 
 WIDTH = 256
 STILL_SHARE = 0.1

@@ -14,7 +14,7 @@ rest is looked at once, when the choice is made.
 
 from __future__ import annotations
 
-import extras  # noqa: F401  # first: it says what is not installed
+import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 
@@ -27,19 +27,19 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from depth_scores import DepthScores, depth_scores
-from depth_shards import list_views
-from evaluation_clips import read_stereo_pair
-from files import DataError
-from stereo_matching import matched_pairs
-from teacher_network import load_teacher
 from torch import Tensor
 from torch.nn import functional as F
-from weak_views import taught_by_published
 
+from data.depth_shards import list_views
+from data.files import DataError
 from dreamstereo_core import VideoError, load_depth
 from dreamstereo_core.depth import DepthError, DepthEstimator
 from dreamstereo_core.depth.mini import load_mini_depth
+from evaluation.clips import read_stereo_pair
+from evaluation.depth_scores import DepthScores, depth_scores
+from evaluation.stereo_matching import matched_pairs
+from making.teacher_network import load_teacher
+from weak_views import taught_by_published
 
 Predict = Callable[[Tensor], Tensor]
 GRADIENT = "gradient"

@@ -12,7 +12,7 @@ transition can be found once.
 
 from __future__ import annotations
 
-import extras  # noqa: F401  # first: it says what is not installed
+import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 
@@ -23,14 +23,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from clips import find_sources, generator_for
-from files import DataError
-from shot_sequences import KINDS, Transition, compose, read_shots
 from torch import Tensor
 
+from data.files import DataError
 from dreamstereo_core import VideoError, read_frames
 from dreamstereo_core.shots import CutDetector, load_shot_detector
 from dreamstereo_core.stream import Frame
+from evaluation.shot_sequences import KINDS, Transition, compose, read_shots
+from making.clips import find_sources, generator_for
 
 TRUTH = Path(__file__).with_name("benchmarks") / "shots.json"
 TOLERANCE = 1

@@ -10,7 +10,7 @@ and dpkg (no rights of root). The exit code is 1 if something is missing, 2 for 
 
 from __future__ import annotations
 
-import extras  # noqa: F401  # first: it says what is not installed
+import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 
@@ -29,10 +29,11 @@ from typing import Literal
 
 import av
 from av.error import FFmpegError
-from files import DataError
-from packages import Kind, apt_command, download, unpack
 from PIL import Image, ImageSequence, UnidentifiedImageError
-from settings import SettingsError, load_settings
+
+from data.files import DataError
+from engine.settings import SettingsError, load_settings
+from making.packages import Kind, apt_command, download, unpack
 
 TABLE = Path(__file__).with_name("configs") / "media.yaml"
 LONG_SIDE = 1280

@@ -9,7 +9,7 @@ what `load_vae` and `load_transformer` read.
 
 from __future__ import annotations
 
-import extras  # noqa: F401  # first: it says what is not installed
+import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 
@@ -20,24 +20,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from codec import as_frames, decode_raw, encode_moments
-from dataset import DataSettings, PairDataset, masked
-from flow import FlowModel, FlowSettings, encode_batch, flow_loss, preview
-from latents import cache_latents
-from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
-from losses import edge_loss, kl
-from metrics import psnr
-from pictures import contact_sheet, two_columns
-from recipe import file_digest, main_of, perceptual_or_none
-from start import initialize_vae
 from torch import Tensor, nn
 
+from data.latents import cache_latents
+from data.pair_dataset import DataSettings, PairDataset, masked
 from dreamstereo_core.fill import check_space
 from dreamstereo_core.models.config import transformer_config
 from dreamstereo_core.models.files.transformer import load_transformer, save_transformer
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae.base import VideoVAE
 from dreamstereo_core.models.vae.checkpoint import build_vae, load_vae, save_vae
+from engine.loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
+from engine.pictures import contact_sheet, two_columns
+from engine.recipe import file_digest, main_of, perceptual_or_none
+from evaluation.metrics import psnr
+from objectives.codec import as_frames, decode_raw, encode_moments
+from objectives.flow import FlowModel, FlowSettings, encode_batch, flow_loss, preview
+from objectives.losses import edge_loss, kl
+from objectives.vae_start import initialize_vae
 
 
 @dataclass(frozen=True)

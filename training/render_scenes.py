@@ -9,7 +9,7 @@ each view depends on the seed and its number alone. Evaluation takes another see
 
 from __future__ import annotations
 
-import extras  # noqa: F401  # first: it says what is not installed
+import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 
@@ -20,16 +20,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from depth_shards import SHARD_VIEWS, DepthView, DepthWriter
-from fetch_media import TABLE, Media
-from files import DataError
-from meshes import MeshFiles
-from random_scenes import KINDS, random_scene
-from scene_props import Props
-from scene_renderer import SceneRenderer
-from scene_textures import build_textures
-from settings import load_settings
 from tqdm import tqdm
+
+from data.depth_shards import SHARD_VIEWS, DepthView, DepthWriter
+from data.files import DataError
+from engine.settings import load_settings
+from fetch_media import TABLE, Media
+from scenes.meshes import MeshFiles
+from scenes.props import Props
+from scenes.random_scenes import KINDS, random_scene
+from scenes.renderer import SceneRenderer
+from scenes.textures import build_textures
 
 LEAST_RATIO = 1.6
 """Of the nearer to the farther parts (90th to 10th percentile); flatter views are drawn again."""

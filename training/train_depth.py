@@ -9,7 +9,7 @@ own range between 0 and 1. `model.safetensors` is what `load_depth` reads, and
 
 from __future__ import annotations
 
-import extras  # noqa: F401  # first: it says what is not installed
+import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 
@@ -18,15 +18,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from depth_dataset import DepthDataset, DepthDataSettings
-from depth_losses import depth_losses
-from depth_scores import depth_scores
-from loop import Batch, Losses, Player, RunSettings, Trainer, make_accelerator
-from pictures import contact_sheet, two_columns
-from recipe import main_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from data.depth_dataset import DepthDataset, DepthDataSettings
 from dreamstereo_core.models.depth.mini import (
     MiniDepthConfig,
     MiniDepthNetwork,
@@ -34,6 +29,11 @@ from dreamstereo_core.models.depth.mini import (
     save_mini_depth,
 )
 from dreamstereo_core.models.vae.base import channels_innermost
+from engine.loop import Batch, Losses, Player, RunSettings, Trainer, make_accelerator
+from engine.pictures import contact_sheet, two_columns
+from engine.recipe import main_of
+from evaluation.depth_scores import depth_scores
+from objectives.depth_losses import depth_losses
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ training/configs/fsdp.yaml`. The same command goes on where a run was interrupte
 
 from __future__ import annotations
 
-import extras  # noqa: F401  # first: it says what is not installed
+import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 
@@ -21,22 +21,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from dataset import DataSettings, PairDataset, sample_generator
-from flow import FlowModel, FlowSettings, encode_batch, flow_loss, preview
-from latents import cache_latents
-from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
-from lora_export import export_lora
 from peft import LoraConfig, inject_adapter_in_model
-from recipe import file_digest, main_of
-from state import load_weights, read_state
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from data.latents import cache_latents
+from data.pair_dataset import DataSettings, PairDataset, sample_generator
 from dreamstereo_core.fill import check_space, load_context
 from dreamstereo_core.models.files.checkpoint_file import CheckpointError
 from dreamstereo_core.models.files.transformer import load_transformer
 from dreamstereo_core.models.transformer import Transformer, widen_for_inpainting
 from dreamstereo_core.models.vae.checkpoint import load_vae
+from engine.loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
+from engine.lora_export import export_lora
+from engine.recipe import file_digest, main_of
+from engine.state import load_weights, read_state
+from objectives.flow import FlowModel, FlowSettings, encode_batch, flow_loss, preview
 
 TARGETS = r"blocks\.\d+\.((self_attn|cross_attn)\.[qkvo]|ffn\.[02])"
 

@@ -9,7 +9,7 @@ them; the error is the mean of L1, which keeps edges, and of the root of the squ
 
 from __future__ import annotations
 
-import extras  # noqa: F401  # first: it says what is not installed
+import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 
@@ -18,17 +18,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from dataset import DataSettings, PairDataset, sample_generator
-from first_fill import wide_holes
-from loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
-from losses import LEAST_ERROR, mean_error, root_error
-from metrics import psnr
-from pictures import contact_sheet, two_columns
-from recipe import main_of, perceptual_or_none
 from torch import Tensor, nn
 
+from data.pair_dataset import DataSettings, PairDataset, sample_generator
 from dreamstereo_core.models.inpainter import MiniConfig, MiniInpainter, load_mini, save_mini
 from dreamstereo_core.models.vae.base import channels_innermost
+from engine.loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
+from engine.pictures import contact_sheet, two_columns
+from engine.recipe import main_of, perceptual_or_none
+from evaluation.metrics import psnr
+from making.first_fill import wide_holes
+from objectives.losses import LEAST_ERROR, mean_error, root_error
 
 SHOWN = 32
 DILATIONS = (3, 5, 7, None)

@@ -9,13 +9,13 @@ can teach the next one: the mean of its answers at several sizes, mirrored and n
 each of them ("Depth Anything", 2024, Sec. 3.2: the student sees the pictures changed). Such samples
 count less than true ones.
 
-A published network's file (`teacher_network.py`) teaches together with the embedded network. Its
-edges are soft by several pixels, so such views are marked soft: only their large forms count.
+A published network's file (`making/teacher_network.py`) teaches together with the embedded network.
+Its edges are soft by several pixels, so such views are marked soft: only their large forms count.
 """
 
 from __future__ import annotations
 
-import extras  # noqa: F401  # first: it says what is not installed
+import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 
@@ -29,20 +29,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from clips import find_sources
-from depth_shards import DepthView, DepthWriter
-from fetch_media import TABLE, Media
-from files import DataError
-from settings import load_settings
-from teacher_network import STRIDE as TEACHER_STRIDE
-from teacher_network import TeacherNetwork, load_teacher
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from data.depth_shards import DepthView, DepthWriter
+from data.files import DataError
 from dreamstereo_core import VideoError, read_frames
 from dreamstereo_core.depth import DepthError, EmbeddedDepth
 from dreamstereo_core.depth.mini import MiniDepth, is_mini_depth, load_mini_depth
+from engine.settings import load_settings
+from fetch_media import TABLE, Media
+from making.clips import find_sources
+from making.teacher_network import STRIDE as TEACHER_STRIDE
+from making.teacher_network import TeacherNetwork, load_teacher
 
 SIZE = (224, 384)
 LARGE = (448, 768)

@@ -13,12 +13,13 @@ TRAINING = Path(__file__).resolve().parents[2] / "training"
 
 def exporter():
     """The export module alone; it needs neither peft nor accelerate."""
-    for name in ("files", "lora_export"):
-        spec = importlib.util.spec_from_file_location(name, TRAINING / f"{name}.py")
+    for name in ("data.files", "engine.lora_export"):
+        path = TRAINING / f"{name.replace('.', '/')}.py"
+        spec = importlib.util.spec_from_file_location(name, path)
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-    return sys.modules["lora_export"]
+    return sys.modules["engine.lora_export"]
 
 
 def trained_parameters(model, wide, rank=4):

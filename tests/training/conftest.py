@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 
-import build_pairs
 import pytest
 import torch
 from accelerate.state import AcceleratorState
-from dataset import random_holes
-from shards import LOSSLESS, Pair, ShardWriter
 from torch.nn import functional as F
 
+import build_pairs
+from data.pair_dataset import random_holes
+from data.pair_shards import LOSSLESS, Pair, ShardWriter
 from dreamstereo_core.models.config import TINY
 from dreamstereo_core.models.files.transformer import save_transformer
 from dreamstereo_core.models.transformer import Transformer

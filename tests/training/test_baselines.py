@@ -2,9 +2,10 @@
 
 import pytest
 import torch
-from baselines import navier_stokes, nearest_background, telea
-from composites import layered_composite
-from evaluation_clips import project_back
+
+from evaluation.baselines import navier_stokes, nearest_background, telea
+from evaluation.clips import project_back
+from making.composites import layered_composite
 
 
 def test_nearest_background_repeats_the_farther_end_of_each_row():

@@ -5,13 +5,13 @@ import sys
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
+
 from benchmark import main
 from benchmarks.machine import medians, paired
 from benchmarks.masks import Clip, exactly, latent_mask_of
 from benchmarks.transformer import flops
 from benchmarks.warp import scatter_sheet, warp_scene
-from torch.utils.flop_counter import FlopCounterMode
-
 from dreamstereo_core import gapw_warp
 from dreamstereo_core.masks import dilate
 from dreamstereo_core.models.config import WAN_T2V_1_3B, TransformerConfig

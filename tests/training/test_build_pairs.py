@@ -3,21 +3,21 @@
 import errno
 from fractions import Fraction
 
-import build_pairs
-import files
 import pytest
 import torch
-from build_pairs import PairOptions, build, main, write_sheet
-from clips import find_sources, longest_shot, read_windows, there_and_back
-from files import DataError
-from photo_clip import photo_clip
-from pictures import write_png
-from relief import parallax_depth, segment_planes
-from shards import LOSSLESS, Pair, ShardWriter, list_pairs
 from torch.nn import functional as F
 
+import build_pairs
+from build_pairs import PairOptions, build, main, write_sheet
+from data import files
+from data.files import DataError
+from data.pair_shards import LOSSLESS, Pair, ShardWriter, list_pairs
 from dreamstereo_core import EncodeOptions, build_pair
 from dreamstereo_core.video_io import VideoWriter, probe
+from engine.pictures import write_png
+from making.clips import find_sources, longest_shot, read_windows, there_and_back
+from making.photo_clip import photo_clip
+from making.relief import parallax_depth, segment_planes
 
 HEIGHT, WIDTH = 48, 80
 OPTIONS = PairOptions(

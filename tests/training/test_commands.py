@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-import recipe
 
 from dreamstereo_core.cli import commands as cli
+from engine import recipe
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [
@@ -19,7 +19,7 @@ SOURCES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "dreamstereo_core" / "weights" / "README.md",
     *sorted((ROOT / "training" / "configs").glob("*.yaml")),
-    *sorted((ROOT / "training").glob("*.py")),
+    *sorted((ROOT / "training").rglob("*.py")),
 ]
 SCRIPTS = sorted(
     path for path in (ROOT / "training").glob("*.py") if "__main__" in path.read_text("utf-8")
@@ -144,7 +144,7 @@ for script in sys.argv[1:]:
     except ModuleNotFoundError as error:
         sys.excepthook(type(error), error, None)
     for name, module in list(sys.modules.items()):
-        if name != "extras" and str(getattr(module, "__file__", "")).startswith(folder):
+        if name != "engine.extras" and str(getattr(module, "__file__", "")).startswith(folder):
             del sys.modules[name]
 """
 

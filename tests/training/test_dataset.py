@@ -3,7 +3,10 @@
 import pytest
 import torch
 from accelerate import Accelerator
-from dataset import (
+
+from data.files import DataError
+from data.latents import PARTS, cache_latents
+from data.pair_dataset import (
     GREY,
     DataSettings,
     PairDataset,
@@ -12,12 +15,9 @@ from dataset import (
     random_holes,
     sample_generator,
 )
-from files import DataError
-from flow import encode_batch
-from latents import PARTS, cache_latents
-
 from dreamstereo_core.models.conditioning import missing_channels
 from dreamstereo_core.models.vae.checkpoint import load_vae
+from objectives.flow import encode_batch
 
 
 def settings(pairs, **changes):

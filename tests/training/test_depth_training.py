@@ -6,19 +6,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-import weak_views
-from depth_dataset import DepthDataset, DepthDataSettings
-from depth_edges import edge_scores
-from depth_losses import depth_losses, fixed_range, gradient_error, normalised, trimmed_error
-from depth_scores import depth_scores, fit_scale_shift, ordinal_accuracy
-from depth_shards import DepthView, DepthWriter, list_views
-from evaluate_depth_accuracy import TrueScene, evaluate, half_of, held_out_scenes, main
-from files import DataError
-from loop import RunSettings
 from safetensors.torch import load_file
-from train_depth import DepthSettings, build_network, optimizer, train
 
+import weak_views
+from data.depth_dataset import DepthDataset, DepthDataSettings
+from data.depth_shards import DepthView, DepthWriter, list_views
+from data.files import DataError
 from dreamstereo_core.depth import load_depth
+from engine.loop import RunSettings
+from evaluate_depth_accuracy import TrueScene, evaluate, half_of, held_out_scenes, main
+from evaluation.depth_edges import edge_scores
+from evaluation.depth_scores import depth_scores, fit_scale_shift, ordinal_accuracy
+from objectives.depth_losses import (
+    depth_losses,
+    fixed_range,
+    gradient_error,
+    normalised,
+    trimmed_error,
+)
+from train_depth import DepthSettings, build_network, optimizer, train
 
 nan = math.nan
 

@@ -1,9 +1,10 @@
 import pytest
 import torch
-from encode_prompt import clean, encode_prompt, main
 from safetensors import safe_open
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
+
+from encode_prompt import clean, encode_prompt, main
 
 WORDS = ("<pad>", "</s>", "<unk>", "a", "clean", "background", "&")
 

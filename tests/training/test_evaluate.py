@@ -6,18 +6,12 @@ from fractions import Fraction
 from pathlib import Path
 
 import cv2
-import evaluate
-import evaluation_report
 import numpy as np
 import pytest
 import torch
-from evaluation_clips import Selection, project_back, read_stereo_pair, real_videos, stereo_clip
-from evaluation_reconstruct import reconstruct, reconstruction_scores
-from evaluation_report import TILE, busiest_window, lost_table, plain
-from evaluation_scores import Scorer, mean_scores
-from perceptual import Perceptual
 from safetensors.torch import save_file
 
+import evaluate
 from dreamstereo_core import ClassicInpainter, Inpainter, gapw_warp, load_vae, probe
 from dreamstereo_core.fill import RefinedInpainter
 from dreamstereo_core.models.config import TINY
@@ -26,6 +20,12 @@ from dreamstereo_core.models.inpainter import MiniConfig, MiniInpainter
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae.checkpoint import build_vae, save_vae
 from dreamstereo_core.video_io import VideoWriter
+from evaluation import report
+from evaluation.clips import Selection, project_back, read_stereo_pair, real_videos, stereo_clip
+from evaluation.perceptual import Perceptual
+from evaluation.reconstruct import reconstruct, reconstruction_scores
+from evaluation.report import TILE, busiest_window, lost_table, plain
+from evaluation.scores import Scorer, mean_scores
 
 DEMO = Path(__file__).parents[2] / "docs" / "demo.mp4"
 HEIGHT, WIDTH = 48, 96
@@ -209,9 +209,9 @@ def test_minis_tokens_are_those_around_its_wide_holes():
 
 def test_what_no_still_has_is_a_dash_in_the_table_of_losses():
     scores = {"psnr_hole": 20.0, "tokens_kept": 0.5}
-    column = next(c for c in evaluation_report.LOST if c.startswith("temporal"))
+    column = next(c for c in report.LOST if c.startswith("temporal"))
     rows = {"k": {**scores, column: math.nan}, "d": {**scores, "psnr_hole": 20.5, column: math.nan}}
-    table = evaluation_report.lost_table({"stereo pairs": rows}, [("k", "d")])
+    table = report.lost_table({"stereo pairs": rows}, [("k", "d")])
     assert "nan" not in table
     assert "| -0.50 |" in table
 

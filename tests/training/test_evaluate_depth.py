@@ -5,11 +5,16 @@ import math
 from fractions import Fraction
 
 import cv2
-import evaluate_depth
 import numpy as np
 import pytest
 import torch
-from depth_stability import (
+from torch.nn import functional as F
+
+import evaluate_depth
+from dreamstereo_core import EncodeOptions, VideoInfo
+from dreamstereo_core.video_io import ColorTags, VideoWriter
+from evaluate_depth import drift_of, load_estimators, stability, table
+from evaluation.depth_stability import (
     NoisyDepth,
     PictureDepth,
     alignment_error,
@@ -20,11 +25,6 @@ from depth_stability import (
     still_region,
     there_and_back,
 )
-from evaluate_depth import drift_of, load_estimators, stability, table
-from torch.nn import functional as F
-
-from dreamstereo_core import EncodeOptions, VideoInfo
-from dreamstereo_core.video_io import ColorTags, VideoWriter
 
 ALL = torch.ones(1, 1, 4, 6, dtype=torch.bool)
 

@@ -5,17 +5,17 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
-import evaluate_shots
 import pytest
 import torch
-from clips import generator_for
-from evaluate_shots import Counts, detect, read_truth, score
-from shot_sequences import KINDS, compose
 from torch.nn import functional as F
 
+import evaluate_shots
 from dreamstereo_core import EncodeOptions, probe
 from dreamstereo_core.shots import ShotDetector
 from dreamstereo_core.video_io import VideoWriter
+from evaluate_shots import Counts, detect, read_truth, score
+from evaluation.shot_sequences import KINDS, compose
+from making.clips import generator_for
 
 DEMO = Path(__file__).parents[2] / "docs" / "demo.mp4"
 

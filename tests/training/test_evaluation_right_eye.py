@@ -5,13 +5,18 @@ import math
 from fractions import Fraction
 
 import cv2
-import evaluate
 import numpy as np
 import pytest
 import torch
-from baselines import forward_warp, grow_at_edges, splat
-from evaluation_clips import Selection
-from evaluation_right_eye import (
+
+import evaluate
+from data.files import DataError
+from dreamstereo_core import ClassicInpainter, probe
+from dreamstereo_core.depth import ClipDepth
+from dreamstereo_core.video_io import VideoWriter
+from evaluation.baselines import forward_warp, grow_at_edges, splat
+from evaluation.clips import Selection
+from evaluation.right_eye import (
     FORWARD,
     SHEET,
     edge_band,
@@ -22,12 +27,7 @@ from evaluation_right_eye import (
     true_pair,
     true_pairs,
 )
-from evaluation_silhouettes import SOURCE, cartoon, change, outline_kept, subtitle, white_kept
-from files import DataError
-
-from dreamstereo_core import ClassicInpainter, probe
-from dreamstereo_core.depth import ClipDepth
-from dreamstereo_core.video_io import VideoWriter
+from evaluation.silhouettes import SOURCE, cartoon, change, outline_kept, subtitle, white_kept
 
 HEIGHT, WIDTH, NEAR, FAR = 64, 320, 12, 4
 SQUARE = (slice(16, 48), slice(160, 220))

@@ -7,13 +7,14 @@ import tarfile
 import zipfile
 
 import av
-import fetch_media
 import pytest
 import yaml
-from files import DataError
-from packages import apt_command, unpack
 from PIL import Image
-from settings import load_settings
+
+import fetch_media
+from data.files import DataError
+from engine.settings import load_settings
+from making.packages import apt_command, unpack
 
 
 def picture(width, height, *, frames=1, kind="PNG"):

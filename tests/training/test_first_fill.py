@@ -2,17 +2,17 @@
 
 import json
 
-import build_pairs
 import pytest
 import torch
-from dataset import DataSettings, PairDataset
-from files import DataError
-from first_fill import first_fill, wide_holes
-from losses import mean_error, root_error
 from safetensors import safe_open
-from shards import BLOCK, LOSSLESS, Pair, ShardWriter, list_pairs
 
+import build_pairs
+from data.files import DataError
+from data.pair_dataset import DataSettings, PairDataset
+from data.pair_shards import BLOCK, LOSSLESS, Pair, ShardWriter, list_pairs
 from dreamstereo_core import ClassicInpainter, gapw_warp
+from making.first_fill import first_fill, wide_holes
+from objectives.losses import mean_error, root_error
 
 from .scene import scene
 

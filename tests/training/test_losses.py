@@ -2,17 +2,21 @@
 
 from pathlib import Path
 
+import pytest
+import torch
+
 import distill_step
 import distill_vae
 import pretrain
-import pytest
-import torch
 import train_depth
 import train_lora
 import train_mini
-from codec import decode_normalised, decode_raw, encode_moments, statistics
-from flow import FlowModel, FlowSettings, fill_once, flow_loss, give_start, noise_of
-from losses import (
+from dreamstereo_core.models.files.transformer import load_transformer
+from dreamstereo_core.models.vae.checkpoint import build_vae, load_vae
+from engine.settings import load_settings
+from objectives.codec import decode_normalised, decode_raw, encode_moments, statistics
+from objectives.flow import FlowModel, FlowSettings, fill_once, flow_loss, give_start, noise_of
+from objectives.losses import (
     PatchDiscriminator3D,
     adaptive_weight,
     draw_timesteps,
@@ -25,11 +29,7 @@ from losses import (
     verdict,
     weighted_mse,
 )
-from settings import load_settings
-from start import initialize_vae
-
-from dreamstereo_core.models.files.transformer import load_transformer
-from dreamstereo_core.models.vae.checkpoint import build_vae, load_vae
+from objectives.vae_start import initialize_vae
 
 CONFIGS = Path(__file__).parents[2] / "training" / "configs"
 

@@ -2,7 +2,6 @@
 
 import math
 
-import metrics
 import numpy as np
 import pytest
 import torch
@@ -10,6 +9,7 @@ from skimage.color import rgb2lab
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from dreamstereo_core import blend
+from evaluation import metrics
 
 
 @pytest.fixture

@@ -3,10 +3,11 @@
 import sys
 from types import ModuleType
 
-import perceptual
 import pytest
 import torch
-from perceptual import NETWORKS, Perceptual
+
+from evaluation import perceptual
+from evaluation.perceptual import NETWORKS, Perceptual
 
 
 @pytest.fixture(scope="module", params=NETWORKS)

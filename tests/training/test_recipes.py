@@ -2,19 +2,19 @@
 
 import shutil
 
+import pytest
+import torch
+
 import distill_step
 import distill_vae
 import pretrain
-import pytest
-import torch
 import train_lora
-from dataset import DataSettings
-from flow import FlowSettings
-from loop import RunSettings
-from state import checkpoints, read_state
-
+from data.pair_dataset import DataSettings
 from dreamstereo_core.models.files.transformer import load_transformer
 from dreamstereo_core.models.vae.checkpoint import load_vae
+from engine.loop import RunSettings
+from engine.state import checkpoints, read_state
+from objectives.flow import FlowSettings
 
 STEPS = 14
 

@@ -6,13 +6,14 @@ import zipfile
 
 import numpy as np
 import pytest
-from depth_shards import list_views
-from files import DataError
-from meshes import MeshFiles, read_obj, stand
-from random_scenes import KINDS, random_scene
+
+from data.depth_shards import list_views
+from data.files import DataError
 from render_scenes import defocus, main, render, render_view
-from scene_props import Builder, Props
-from scene_renderer import (
+from scenes.meshes import MeshFiles, read_obj, stand
+from scenes.props import Builder, Props
+from scenes.random_scenes import KINDS, random_scene
+from scenes.renderer import (
     Camera,
     Item,
     Scene,
@@ -24,7 +25,7 @@ from scene_renderer import (
     scaled,
     view,
 )
-from scene_textures import Textures
+from scenes.textures import Textures
 
 SIZE = (96, 64)
 OBJ = """
@@ -196,7 +197,7 @@ class TestScenes:
         np.testing.assert_allclose(blurred[:, 45:], noise[:, 45:], atol=2)
 
     def test_going_on_writes_the_rest(self, renderer, tmp_path, monkeypatch):
-        monkeypatch.setattr("depth_shards.SHARD_VIEWS", 2)
+        monkeypatch.setattr("data.depth_shards.SHARD_VIEWS", 2)
         monkeypatch.setattr("render_scenes.SHARD_VIEWS", 2)
         props = Props([], textures())
         for views in (2, 5):

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
-import state
 import torch
-from journal import Journal
-from loop import DivergedError, Player, RunSettings, Trainer, adamw, learning_rate
-from settings import SettingsError, load_settings, settings_text
-from state import Ema, StateError, checkpoints, read_state
 from torch import nn
 from torch.utils.data import Dataset
+
+from engine import state
+from engine.journal import Journal
+from engine.loop import DivergedError, Player, RunSettings, Trainer, adamw, learning_rate
+from engine.settings import SettingsError, load_settings, settings_text
+from engine.state import Ema, StateError, checkpoints, read_state
 
 
 class Numbers(Dataset):

@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from files import DataError
-from stereo_matching import match, matched_pairs
+
+from data.files import DataError
+from evaluation.stereo_matching import match, matched_pairs
 
 
 def views(disparity=12):

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-import weak_views
-from teacher_network import ShuffleBlock, TeacherNetwork, load_teacher
 
+import weak_views
 from dreamstereo_core.models.files.checkpoint_file import CheckpointError
+from making.teacher_network import ShuffleBlock, TeacherNetwork, load_teacher
 
 SHAPES = {
     "encoder.first_conv.0.weight": (24, 3, 3, 3),

@@ -9,19 +9,19 @@ from pathlib import Path
 
 import pytest
 import torch
-import train_lora
 from accelerate.state import AcceleratorState
-from dataset import DataSettings
-from loop import RunSettings
-from lora_export import lora_tensors
-from recipe import main_of
 from safetensors.torch import load_file
-from settings import settings_text
 
+import train_lora
+from data.pair_dataset import DataSettings
 from dreamstereo_core.models.conditioning import inpainting_input
 from dreamstereo_core.models.files.checkpoint_file import CheckpointError
 from dreamstereo_core.models.files.transformer import load_transformer
 from dreamstereo_core.models.lora import attach_loras, load_lora, merge_loras
+from engine.loop import RunSettings
+from engine.lora_export import lora_tensors
+from engine.recipe import main_of
+from engine.settings import settings_text
 
 WORKER = Path(__file__).with_name("worker.py")
 TRAINING = Path(__file__).parents[2] / "training"

@@ -2,15 +2,15 @@
 
 import csv
 
-import embed_weights
 import pytest
 import torch
-import train_mini
-from dataset import DataSettings, PairDataset
-from loop import RunSettings
 
+import embed_weights
+import train_mini
+from data.pair_dataset import DataSettings, PairDataset
 from dreamstereo_core.models.files.checkpoint_file import open_checkpoint
 from dreamstereo_core.models.inpainter import MiniConfig, MiniInpainter, load_mini, save_mini
+from engine.loop import RunSettings
 
 SMALL = MiniConfig(dim=24, ffn_dim=24, num_heads=2, num_layers=1, memory=2)
 

@@ -5,11 +5,12 @@ import sys
 from pathlib import Path
 
 import torch
-import train_lora
 from accelerate import Accelerator, FullyShardedDataParallelPlugin
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
-from settings import load_settings
+
+import train_lora
+from engine.settings import load_settings
 
 
 def sharded(run):

@@ -7,13 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from dataset import PairDataset, masked, sample_generator
-from losses import draw_timesteps, flow_noise, hole_weight, weighted_mse
-from metrics import psnr
-from pictures import contact_sheet, two_columns
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from data.pair_dataset import PairDataset, masked, sample_generator
 from dreamstereo_core.models.conditioning import (
     inpainting_input,
     missing_channels,
@@ -22,6 +19,9 @@ from dreamstereo_core.models.conditioning import (
 from dreamstereo_core.models.sparse import select_tokens, token_mask
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae.base import VideoVAE
+from engine.pictures import contact_sheet, two_columns
+from evaluation.metrics import psnr
+from objectives.losses import draw_timesteps, flow_noise, hole_weight, weighted_mse
 
 
 @dataclass(frozen=True)

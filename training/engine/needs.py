@@ -7,9 +7,9 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from settings import SettingsError, load_settings
+from engine.settings import SettingsError, load_settings
 
-CONFIGS = Path(__file__).with_name("configs")
+CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = {
     "base": "a transformer's file",
     "context": "a text encoder's output, by training/encode_prompt.py",

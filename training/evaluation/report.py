@@ -9,10 +9,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from evaluation_clips import Clip
-from evaluation_scores import Scores
 from torch import Tensor
 from torch.nn import functional as F
+
+from evaluation.clips import Clip
+from evaluation.scores import Scores
 
 Means = Mapping[str, Mapping[str, Scores]]
 """kind of clip -> row -> measure -> mean."""

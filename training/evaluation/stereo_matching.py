@@ -8,9 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from baselines import nearest_background
-from files import DataError
 from torch import Tensor
+
+from data.files import DataError
+from evaluation.baselines import nearest_background
 
 REACH = 96
 """Disparities looked at, in pixels."""

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from loop import DivergedError
-from needs import describe_needs, missing_files
-from perceptual import Perceptual
-from settings import load_settings
+
+from engine.loop import DivergedError
+from engine.needs import describe_needs, missing_files
+from engine.settings import load_settings
+from evaluation.perceptual import Perceptual
 
 T = TypeVar("T")
 

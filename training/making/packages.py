@@ -14,8 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Literal
 
-from files import DataError
 from PIL import Image
+
+from data.files import DataError
 
 LEAST_PICTURE = 1000
 """Long side in pixels; smaller pictures of a Qt resource file are buttons."""

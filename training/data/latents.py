@@ -8,15 +8,15 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from dataset import PairDataset, sample_generator
-from files import DataError, write_safetensors
-from flow import encode_batch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
+from data.files import DataError, write_safetensors
+from data.pair_dataset import PairDataset, sample_generator
 from dreamstereo_core.models.vae.base import VideoVAE
+from objectives.flow import encode_batch
 
 PER_FILE = 16
 """Samples."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from meshes import Mesh
-from scene_renderer import SHADOWS, Item, Scene, moved, rotation, scaled
-from scene_textures import Textures
+
+from scenes.meshes import Mesh
+from scenes.renderer import SHADOWS, Item, Scene, moved, rotation, scaled
+from scenes.textures import Textures
 
 OWN = -2.0
 """Texture: the mesh's own."""

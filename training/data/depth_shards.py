@@ -14,8 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from files import DataError, write_safetensors
 from safetensors import SafetensorError, safe_open
+
+from data.files import DataError, write_safetensors
 
 SHARD_VIEWS = 500
 _LEVELS = 65534

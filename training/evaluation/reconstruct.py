@@ -7,16 +7,16 @@ from argparse import Namespace
 from collections.abc import Iterator
 
 import torch
-from evaluation_clips import PHOTOS, Selection, real_videos
-from evaluation_scores import Scores
-from metrics import motion, psnr, ssim, ssim_map, temporal_error
-from perceptual import Perceptual
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from dreamstereo_core import VideoError, load_vae, read_frames
 from dreamstereo_core.models.vae.base import VideoVAE
+from evaluation.clips import PHOTOS, Selection, real_videos
+from evaluation.metrics import motion, psnr, ssim, ssim_map, temporal_error
+from evaluation.perceptual import Perceptual
+from evaluation.scores import Scores
 
 
 def measure_autoencoders(

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import torch
-from dataset import sample_generator
-from depth_shards import DepthEntry, DepthView, list_views
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from data.depth_shards import DepthEntry, DepthView, list_views
+from data.pair_dataset import sample_generator
 
 HELD_OUT_EVERY = 400
 """Views between two that no training sees."""

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pictures import write_png
-from settings import SettingsError, settings_text
 from torch import Tensor
+
+from engine.pictures import write_png
+from engine.settings import SettingsError, settings_text
 
 FREE_TO_CHANGE = ("steps", "log_every", "sample_every", "checkpoint_every", "keep", "workers")
 """Keys that may differ when a run goes on."""

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from files import DataError
-from meshes import FLOATS, Mesh, face_normals
-from scene_textures import SIDE, Textures
+
+from data.files import DataError
+from scenes.meshes import FLOATS, Mesh, face_normals
+from scenes.textures import SIDE, Textures
 
 NEAR, FAR = 0.05, 2000.0
 SHADOWS = 32

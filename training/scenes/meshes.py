@@ -10,7 +10,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from files import DataError
+
+from data.files import DataError
 
 LARGEST = 1_200_000
 """Bytes of an OBJ text; finer meshes cost more time than their looks are worth."""

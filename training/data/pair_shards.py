@@ -16,10 +16,11 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from files import DataError, write_safetensors
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn import functional as F
+
+from data.files import DataError, write_safetensors
 
 SHARD_BYTES = 128 * 2**20
 LOSSLESS = 0

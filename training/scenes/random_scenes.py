@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scene_props import Builder, Props
-from scene_renderer import Camera, Scene, moved, rotation, scaled
+
+from scenes.props import Builder, Props
+from scenes.renderer import Camera, Scene, moved, rotation, scaled
 
 
 def random_scene(props: Props, rng: np.random.Generator, kind: str | None = None) -> Scene:

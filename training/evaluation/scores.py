@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 
 import torch
-from evaluation_clips import Clip
-from metrics import (
+from torch import Tensor
+
+from evaluation.clips import Clip
+from evaluation.metrics import (
     average,
     color_drift,
     known_exactness,
@@ -20,8 +22,7 @@ from metrics import (
     ssim_map,
     temporal_error,
 )
-from perceptual import Perceptual
-from torch import Tensor
+from evaluation.perceptual import Perceptual
 
 Scores = dict[str, float]
 

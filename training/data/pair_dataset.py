@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from files import DataError
-from shards import PairEntry, list_pairs
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from data.files import DataError
+from data.pair_shards import PairEntry, list_pairs
 from dreamstereo_core.fill.holes import GREY, MULTIPLE
 
 

@@ -12,11 +12,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from evaluation_clips import PHOTOS, Selection, real_videos
-from evaluation_report import tile_row
-from evaluation_right_eye import made_eyes, shrink
-from evaluation_scores import Scores
-from metrics import motion
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,6 +21,11 @@ from dreamstereo_core.optical_flow import warp
 from dreamstereo_core.shots import ShotDetector, find_shots
 from dreamstereo_core.stream import Frame
 from dreamstereo_core.types import InverseDepth, Video
+from evaluation.clips import PHOTOS, Selection, real_videos
+from evaluation.metrics import motion
+from evaluation.report import tile_row
+from evaluation.right_eye import made_eyes, shrink
+from evaluation.scores import Scores
 
 Measured = tuple[str, str, dict[str, Scores], np.ndarray | None]
 """Kind, name, row -> figures, and a row of pictures."""

@@ -15,17 +15,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from baselines import forward_warp, nearest_background
-from evaluation_clips import DISPARITIES, DISPARITY, Selection, read_stereo_pair
-from evaluation_report import busiest_window, tile_row
-from evaluation_scores import Scores
-from files import DataError
-from metrics import psnr
-from perceptual import Perceptual
-from stereo_matching import REACH, match_densely, read_pairs
 from torch import Tensor
 from torch.nn import functional as F
 
+from data.files import DataError
 from dreamstereo_core import (
     ConvertOptions,
     DepthEstimator,
@@ -36,6 +29,13 @@ from dreamstereo_core import (
 from dreamstereo_core.depth import ClipDepth
 from dreamstereo_core.fill import DEFAULTS, FillOptions, MaskedFrame
 from dreamstereo_core.types import Disparity, InverseDepth, Video
+from evaluation.baselines import forward_warp, nearest_background
+from evaluation.clips import DISPARITIES, DISPARITY, Selection, read_stereo_pair
+from evaluation.metrics import psnr
+from evaluation.perceptual import Perceptual
+from evaluation.report import busiest_window, tile_row
+from evaluation.scores import Scores
+from evaluation.stereo_matching import REACH, match_densely, read_pairs
 
 COLUMNS = 384
 """Width of a good network's depth."""

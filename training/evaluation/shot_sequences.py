@@ -7,11 +7,11 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from clips import cover, there_and_back
 from torch import Tensor
 from torch.nn import functional as F
 
 from dreamstereo_core import read_frames
+from making.clips import cover, there_and_back
 
 Transition = tuple[int, int]
 """Where a shot ends: the first frame that is no longer the old shot's alone, and the first one that

@@ -14,12 +14,13 @@ from typing import Any, Literal
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType
-from dataset import batches
-from journal import Journal
-from state import Ema, TrainState, checkpoint_path, checkpoints
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from tqdm import tqdm
+
+from data.pair_dataset import batches
+from engine.journal import Journal
+from engine.state import Ema, TrainState, checkpoint_path, checkpoints
 
 Batch = dict[str, Any]
 Losses = dict[str, Tensor]

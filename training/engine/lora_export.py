@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from files import write_safetensors
 from torch import Tensor
 from torch.nn import functional as F
+
+from data.files import write_safetensors
 
 PREFIX = "diffusion_model."
 ADAPTER = "default"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from depth_edges import edge_scores
 from torch import Tensor
+
+from evaluation.depth_edges import edge_scores
 
 NEAREST_RATIO = 1.25
 """Of delta < 1.25."""

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from files import DataError
 from torch import Tensor
 from torch.nn import functional as F
 
+from data.files import DataError
 from dreamstereo_core import probe, read_frames
 from dreamstereo_core.shots import ShotDetector
 from dreamstereo_core.types import Video

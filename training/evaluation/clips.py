@@ -15,8 +15,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from baselines import nearest_background
-from composites import layered_composite
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -31,6 +29,8 @@ from dreamstereo_core import (
 from dreamstereo_core.masks import dilate
 from dreamstereo_core.shots import ShotDetector
 from dreamstereo_core.video_io import Frame
+from evaluation.baselines import nearest_background
+from making.composites import layered_composite
 
 PHOTOS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 DISPARITIES = (".npz", ".npy", ".pfm", ".png", ".tif", ".tiff")

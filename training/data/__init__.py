@@ -1,0 +1,1 @@
+"""Training data on disk, and the samples drawn from it."""

@@ -1,0 +1,1 @@
+"""What is measured, on what, beside what, and how it is shown."""

@@ -1,0 +1,1 @@
+"""How training data is made from films and photographs."""
