@@ -20,23 +20,21 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from data.latents import encode_batch
 from data.pair_dataset import DataSettings, PairDataset
 from dreamstereo_core.fill import check_space, load_context
 from dreamstereo_core.models.files.transformer import load_transformer, save_transformer
 from dreamstereo_core.models.lora import load_lora, merge_loras
+from dreamstereo_core.models.transformer import Transformer
+from dreamstereo_core.models.vae.base import VideoVAE
 from dreamstereo_core.models.vae.checkpoint import load_vae
-from engine.loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
-from engine.recipe import main_of, perceptual_or_none
+from engine.loop import Batch, Losses, Player, RunSettings, adamw
+from engine.recipe import main_of, start
+from evaluation.perceptual import Perceptual, perceptual_or_none
 from objectives.codec import as_frames, decode_normalised
-from objectives.flow import FlowModel, encode_batch, give_start, noise_of, preview
-from objectives.losses import (
-    PatchDiscriminator3D,
-    hole_weight,
-    judge_both,
-    mean_error,
-    verdict,
-    weighted_mse,
-)
+from objectives.discriminator import PatchDiscriminator3D, adversarial_loss, discriminator_loss
+from objectives.flow import FlowModel, give_start, noise_of, preview
+from objectives.losses import hole_weight, mean_error, weighted_mse, weighted_sum
 
 
 @dataclass(frozen=True)
@@ -81,83 +79,98 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
     Raises:
         CheckpointError, DataError, StateError, DivergedError: see there; each names what is wrong.
     """
-    run = settings.run
-    accelerator = make_accelerator(run)
-    torch.manual_seed(run.seed)
+    run = start(settings, folder)
+    transformer = build_transformer(settings)
+    context = None if settings.context is None else load_context(settings.context)
+    model = FlowModel(transformer.requires_grad_(True).train(), context, settings.checkpointing)
+    vae = load_vae(settings.vae, device=run.device, dtype=torch.float32)
+    check_space(settings.transformer, transformer, vae)
+    discriminator = PatchDiscriminator3D(settings.width, channels=4)
+    perceptual = perceptual_or_none(settings.perceptual, run.device)
+    dataset = PairDataset(settings.data, seed=run.seed)
+    held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
+
+    loss = SharpeningLoss(settings, vae, discriminator, perceptual)
+    players = [Player("transformer", model, loss, adamw(model, settings.run))]
+    if settings.adversarial:
+        optimizer = adamw(discriminator, settings.run)
+        players.append(Player("discriminator", discriminator, tell_apart, optimizer, ema=False))
+    return run.fit(
+        players,
+        dataset,
+        sample=lambda module: preview(module, vae, held_out),
+        export=lambda path: save_transformer(path, transformer),
+    )
+
+
+def build_transformer(settings: DistillStepSettings) -> Transformer:
+    """Return the transformer to sharpen, its LoRA merged.
+
+    Raises:
+        CheckpointError: a file holds something else.
+        ValueError: it does not inpaint.
+    """
     transformer = load_transformer(settings.transformer, dtype=torch.float32)
     if settings.lora:
         merge_loras(transformer, [(load_lora(settings.lora, transformer), 1.0)])
     if not transformer.config.is_inpainting:
         raise ValueError(f"transformer: expected an inpainting model, got {settings.transformer}")
-    context = None if settings.context is None else load_context(settings.context)
-    model = FlowModel(transformer.requires_grad_(True).train(), context, settings.checkpointing)
-    vae = load_vae(settings.vae, device=accelerator.device, dtype=torch.float32)
-    check_space(settings.transformer, transformer, vae)
-    judge = PatchDiscriminator3D(settings.width, channels=4)
-    perceptual = perceptual_or_none(settings.perceptual, accelerator.device)
-    dataset = PairDataset(settings.data, seed=run.seed)
-    held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
-    stride = settings.perceptual_stride
+    return transformer
 
-    def loss(module: nn.Module, batch: Batch) -> Losses:
-        encode_batch(vae, batch)
-        predicted = one_step(module, batch, settings, run.seed)
-        total, losses = predicted.new_zeros(()), {}
+
+@dataclass(frozen=True)
+class SharpeningLoss:
+    """The errors of one step's latents and pixels."""
+
+    settings: DistillStepSettings
+    vae: VideoVAE
+    discriminator: PatchDiscriminator3D
+    perceptual: Perceptual | None
+
+    def __call__(self, module: nn.Module, batch: Batch) -> Losses:
+        """Return the losses; leave what the discriminator tells apart in the batch."""
+        settings, losses = self.settings, {}
+        encode_batch(self.vae, batch)
+        predicted = one_step(module, batch, settings)
         if settings.x0:
             weight = hole_weight(batch["missing"], settings.known_weight)
             losses["x0"] = weighted_mse(predicted, batch["latent"], weight)
-            total = settings.x0 * losses["x0"]
         video, mask = batch["video"], batch["mask"]
-        decoded = decode_normalised(vae, predicted, checkpointing=settings.checkpointing).float()
-        # Inference keeps what is known: holes are judged, in their surroundings.
+        again = settings.checkpointing
+        decoded = decode_normalised(self.vae, predicted, checkpointing=again).float()
+        # Inference keeps what is known: holes are looked at in their surroundings.
         filled = torch.where(mask > 0, decoded, video)
         batch["real"] = torch.cat([video, mask], dim=1)
         batch["fake"] = torch.cat([filled.detach(), mask], dim=1)
         weight = mask.clamp(min=settings.known_weight)
         losses["pixels"] = mean_error(decoded, video, weight).mean()
-        total = total + settings.pixels * losses["pixels"]
-        if perceptual is not None:
+        if self.perceptual is not None:
+            stride = settings.perceptual_stride
             shown = (as_frames(x[:, :, stride // 2 :: stride]) for x in (filled, video, mask))
-            losses["perceptual"] = perceptual.inside(*shown)
-            total = total + settings.perceptual * losses["perceptual"]
-        if settings.adversarial and trainer.state.step >= settings.adversarial_start:
-            losses["adversarial"] = -verdict(judge, torch.cat([filled, mask], dim=1)).mean()
-            total = total + settings.adversarial * losses["adversarial"]
-        elif settings.adversarial:
-            losses["adversarial"] = total.new_zeros(())
-        return {"loss": total, **losses}
-
-    players = [Player("transformer", model, loss, adamw(model, run))]
-    if settings.adversarial:
-        players.append(Player("judge", judge, judge_loss, adamw(judge, run), ema=False))
-    trainer = Trainer(
-        folder,
-        settings,
-        run,
-        players,
-        dataset,
-        sample=lambda: preview(model, vae, held_out),
-        workers=settings.data.workers,
-        accelerator=accelerator,
-    )
-    trainer.fit()
-    return trainer.export(lambda path: save_transformer(path, transformer))
+            losses["perceptual"] = self.perceptual.inside(*shown)
+        if settings.adversarial:
+            given = torch.cat([filled, mask], dim=1)
+            playing = batch["step"] >= settings.adversarial_start
+            losses["adversarial"] = (
+                adversarial_loss(self.discriminator, given) if playing else given.new_zeros(())
+            )
+        return weighted_sum(losses, vars(settings))
 
 
-def one_step(module: nn.Module, batch: Batch, settings: DistillStepSettings, seed: int) -> Tensor:
+def one_step(module: nn.Module, batch: Batch, settings: DistillStepSettings) -> Tensor:
     """Return the latents of one Euler step from each sample's own noise."""
     masked_latent, missing = batch["masked_latent"].float(), batch["missing"].float()
     if settings.continued:
         latent = batch["latent"].float()
         masked_latent, missing = give_start(latent, masked_latent, missing, settings.continued)
-    noise = noise_of(batch, seed)
+    noise = noise_of(batch, settings.run.seed)
     timestep = torch.ones(len(noise), device=noise.device)
     return noise - module(noise, missing, masked_latent, timestep, None).float()
 
 
-def judge_loss(module: nn.Module, batch: Batch) -> Losses:
+def tell_apart(module: nn.Module, batch: Batch) -> Losses:
     """Tell a true clip from a filled one; the mask says where to look."""
-    return {"loss": judge_both(module, batch["real"], batch["fake"])}
+    return {"loss": discriminator_loss(module, batch["real"], batch["fake"])}
 
 
 if __name__ == "__main__":

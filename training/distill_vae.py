@@ -16,6 +16,7 @@ import engine.extras  # noqa: F401  # first: it says what is not installed
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +24,19 @@ from torch import Tensor, nn
 from data.pair_dataset import DataSettings, PairDataset
 from dreamstereo_core.models.vae.base import VideoVAE
 from dreamstereo_core.models.vae.checkpoint import build_vae, load_vae, save_vae
-from engine.loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
+from engine.loop import Batch, Losses, Player, RunSettings, adamw
 from engine.pictures import contact_sheet
-from engine.recipe import main_of, perceptual_or_none
+from engine.recipe import main_of, start
 from evaluation.metrics import psnr
+from evaluation.perceptual import Perceptual, perceptual_or_none
 from objectives.codec import as_frames, decode_raw, encode_moments
-from objectives.losses import PatchDiscriminator3D, adaptive_weight, judge_both, kl, verdict
+from objectives.discriminator import (
+    PatchDiscriminator3D,
+    adaptive_weight,
+    adversarial_loss,
+    discriminator_loss,
+)
+from objectives.losses import kl, weighted_sum
 
 
 @dataclass(frozen=True)
@@ -86,29 +94,57 @@ def train(settings: DistillVAESettings, folder: Path) -> Path:
     Raises:
         DataError, StateError, DivergedError: see there; each names what is wrong.
     """
-    run = settings.run
-    accelerator = make_accelerator(run)
-    teacher = load_vae(settings.teacher, device=accelerator.device, dtype=torch.float32)
-    torch.manual_seed(run.seed)
-    from_file = Path(settings.student).is_file()
-    vae = load_vae(settings.student, device="cpu") if from_file else build_vae(settings.student)
-    # The same latents are normalised in the same way.
-    names = ("mean", "std", "latent_space")
-    statistics = {name: getattr(teacher.config, name) for name in names}
-    vae.config = replace(vae.config, **statistics)
+    run = start(settings, folder)
+    teacher = load_vae(settings.teacher, device=run.device, dtype=torch.float32)
+    vae = build_student(settings.student, teacher)
     student = Student(vae.float().requires_grad_(True).train(), settings.checkpointing)
-    last = [m for m in vae.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)][-1]
-    judge = PatchDiscriminator3D(settings.width)
-    perceptual = perceptual_or_none(settings.perceptual, accelerator.device)
+    last = [m.weight for m in vae.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)][-1]
+    discriminator = PatchDiscriminator3D(settings.width)
+    perceptual = perceptual_or_none(settings.perceptual, run.device)
     dataset = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
 
-    def student_loss(module: nn.Module, batch: Batch) -> Losses:
-        video = batch["video"]
+    loss = DistillationLoss(settings, teacher, last, discriminator, perceptual)
+    players = [Player("student", student, loss, adamw(student, settings.run))]
+    if settings.adversarial:
+        optimizer = adamw(discriminator, settings.run)
+        players.append(Player("discriminator", discriminator, tell_apart, optimizer, ema=False))
+    return run.fit(
+        players,
+        dataset,
+        sample=lambda _: preview(teacher, vae, held_out),
+        export=lambda path: save_vae(vae, path),
+    )
+
+
+def build_student(student: str, teacher: VideoVAE) -> VideoVAE:
+    """Return the autoencoder to train: a preset's, or a file's; latents are the teacher's."""
+    from_file = Path(student).is_file()
+    vae = load_vae(student, device="cpu") if from_file else build_vae(student)
+    # The same latents are normalised in the same way.
+    names = ("mean", "std", "latent_space")
+    vae.config = replace(vae.config, **{name: getattr(teacher.config, name) for name in names})
+    return vae
+
+
+@dataclass(frozen=True)
+class DistillationLoss:
+    """The errors of what the student and the teacher make of each other's latents."""
+
+    settings: DistillVAESettings
+    teacher: VideoVAE
+    last: Tensor
+    """Weight of the student's last layer, at which the adversary's pull is measured."""
+    discriminator: PatchDiscriminator3D
+    perceptual: Perceptual | None
+
+    def __call__(self, module: nn.Module, batch: Batch) -> Losses:
+        """Return the losses; leave what the discriminator tells apart in the batch."""
+        settings, video = self.settings, batch["video"]
         with torch.no_grad():
-            teacher_raw, _ = encode_moments(teacher, video)
+            teacher_raw, _ = encode_moments(self.teacher, video)
         own, of_teacher, raw, mean, log_variance = (x.float() for x in module(video, teacher_raw))
-        through_teacher = decode_raw(teacher, raw, checkpointing=settings.checkpointing)
+        through_teacher = decode_raw(self.teacher, raw, checkpointing=settings.checkpointing)
         batch["fake"] = own.detach()
         losses = {
             "l1": (own - video).abs().mean(),
@@ -117,40 +153,22 @@ def train(settings: DistillVAESettings, folder: Path) -> Path:
             "match": (mean - teacher_raw).abs().mean(),
             "kl": kl(mean, log_variance),
         }
-        total = losses["l1"] + settings.kl * losses["kl"] + settings.match * losses["match"]
-        both_ways = losses["teacher_decodes"] + losses["student_decodes"]
-        total = total + settings.latent * both_ways
-        if perceptual is not None:
-            losses["perceptual"] = perceptual(as_frames(own), as_frames(video)).mean()
-            total = total + settings.perceptual * losses["perceptual"]
-        if settings.adversarial and trainer.state.step >= settings.adversarial_start:
-            losses["adversarial"] = -verdict(judge, own).mean()
-            pull = adaptive_weight(losses["l1"], losses["adversarial"], last.weight)
-            total = total + settings.adversarial * pull * losses["adversarial"]
+        ways = dict.fromkeys(("teacher_decodes", "student_decodes"), settings.latent)
+        weights: dict[str, Any] = {**vars(settings), "l1": 1.0, **ways}
+        if self.perceptual is not None:
+            losses["perceptual"] = self.perceptual(as_frames(own), as_frames(video)).mean()
+        if settings.adversarial and batch["step"] >= settings.adversarial_start:
+            losses["adversarial"] = adversarial_loss(self.discriminator, own)
+            pull = adaptive_weight(losses["l1"], losses["adversarial"], self.last)
+            weights["adversarial"] = settings.adversarial * pull
         elif settings.adversarial:
-            losses["adversarial"] = total.new_zeros(())
-        return {"loss": total, **losses}
-
-    players = [Player("student", student, student_loss, adamw(student, run))]
-    if settings.adversarial:
-        players.append(Player("judge", judge, judge_loss, adamw(judge, run), ema=False))
-    trainer = Trainer(
-        folder,
-        settings,
-        run,
-        players,
-        dataset,
-        sample=lambda: preview(teacher, vae, held_out),
-        workers=settings.data.workers,
-        accelerator=accelerator,
-    )
-    trainer.fit()
-    return trainer.export(lambda path: save_vae(vae, path))
+            losses["adversarial"] = own.new_zeros(())
+        return weighted_sum(losses, weights)
 
 
-def judge_loss(module: nn.Module, batch: Batch) -> Losses:
+def tell_apart(module: nn.Module, batch: Batch) -> Losses:
     """Tell `video` from `fake`."""
-    return {"loss": judge_both(module, batch["video"], batch["fake"])}
+    return {"loss": discriminator_loss(module, batch["video"], batch["fake"])}
 
 
 @torch.no_grad()

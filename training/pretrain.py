@@ -21,8 +21,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
-from data.latents import cache_latents
+from data.latents import cache_latents, encode_batch
 from data.pair_dataset import DataSettings, PairDataset, masked
 from dreamstereo_core.fill import check_space
 from dreamstereo_core.models.config import transformer_config
@@ -30,13 +31,14 @@ from dreamstereo_core.models.files.transformer import load_transformer, save_tra
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae.base import VideoVAE
 from dreamstereo_core.models.vae.checkpoint import build_vae, load_vae, save_vae
-from engine.loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
+from engine.loop import Batch, Losses, Player, RunSettings, adamw
 from engine.pictures import contact_sheet, two_columns
-from engine.recipe import file_digest, main_of, perceptual_or_none
+from engine.recipe import file_digest, main_of, start
 from evaluation.metrics import psnr
+from evaluation.perceptual import Perceptual, perceptual_or_none
 from objectives.codec import as_frames, decode_raw, encode_moments
-from objectives.flow import FlowModel, FlowSettings, encode_batch, flow_loss, preview
-from objectives.losses import edge_loss, kl
+from objectives.flow import FlowModel, FlowSettings, flow_loss, preview
+from objectives.losses import edge_loss, kl, weighted_sum
 from objectives.vae_start import initialize_vae
 
 
@@ -121,57 +123,60 @@ def train(settings: PretrainSettings, folder: Path) -> Path:
 
 def train_vae(settings: PretrainSettings, own: VAESettings, folder: Path) -> Path:
     """Train the autoencoder and export it with its latents' statistics."""
-    run = settings.run
-    accelerator = make_accelerator(run)
-    torch.manual_seed(run.seed)
+    run = start(settings, folder)
+    vae = build_autoencoder(own)
+    model = Autoencoder(vae, own.noise)
+    dataset = PairDataset(settings.data, seed=run.seed)
+    held_out = PairDataset(replace(settings.data, focus=0.5), seed=run.seed, held_out=True)
+    perceptual = perceptual_or_none(own.perceptual, run.device)
+
+    def export(path: Path) -> None:
+        set_statistics(vae, (dataset[i]["video"] for i in range(min(64, 16 * settings.run.batch))))
+        save_vae(vae, path)
+
+    loss = ReconstructionLoss(own, settings.data.frames, perceptual)
+    return run.fit(
+        [Player("vae", model, loss, adamw(model, settings.run))],
+        dataset,
+        sample=lambda _: preview_vae(vae, held_out),
+        export=export,
+    )
+
+
+def build_autoencoder(own: VAESettings) -> VideoVAE:
+    """Return the autoencoder to train: a new one, or that of a file."""
     if own.start:
         vae = load_vae(own.start, device="cpu")
     else:
         vae = build_vae(own.model)
         initialize_vae(vae)
-    model = Autoencoder(vae.float().requires_grad_(True).train(), own.noise)
-    dataset = PairDataset(settings.data, seed=run.seed)
-    held_out = PairDataset(replace(settings.data, focus=0.5), seed=run.seed, held_out=True)
-    perceptual = perceptual_or_none(own.perceptual, accelerator.device)
+    return vae.float().requires_grad_(True).train()
 
-    def loss(module: nn.Module, batch: Batch) -> Losses:
-        video = batch["video"]
+
+@dataclass(frozen=True)
+class ReconstructionLoss:
+    """The error of reconstructed clips, single frames and clips with holes."""
+
+    own: VAESettings
+    frames: int
+    perceptual: Perceptual | None
+
+    def __call__(self, module: nn.Module, batch: Batch) -> Losses:
+        """Return the losses."""
+        own, video = self.own, batch["video"]
         if float(torch.rand(())) < own.images:
-            video = video.transpose(1, 2).flatten(0, 1)[:: settings.data.frames // 2 + 1]
-            video = video.unsqueeze(2)
+            video = video.transpose(1, 2).flatten(0, 1)[:: self.frames // 2 + 1].unsqueeze(2)
         else:
             chance = torch.rand(len(video), 1, 1, 1, 1, device=video.device)
             video = torch.where(chance < own.masked, masked(video, batch["mask"]), video)
         recon, mean, log_variance = module(video)
         recon = recon.float()
-        parts = {"l1": (recon - video).abs().mean(), "kl": kl(mean, log_variance)}
-        total = parts["l1"] + own.kl * parts["kl"]
+        losses = {"l1": (recon - video).abs().mean(), "kl": kl(mean, log_variance)}
         if own.edges:
-            parts["edges"] = edge_loss(recon, video)
-            total = total + own.edges * parts["edges"]
-        if perceptual is not None:
-            parts["perceptual"] = perceptual(as_frames(recon), as_frames(video)).mean()
-            total = total + own.perceptual * parts["perceptual"]
-        return {"loss": total, **parts}
-
-    players = [Player("vae", model, loss, adamw(model, run))]
-    trainer = Trainer(
-        folder,
-        settings,
-        run,
-        players,
-        dataset,
-        sample=lambda: preview_vae(vae, held_out),
-        workers=settings.data.workers,
-        accelerator=accelerator,
-    )
-    trainer.fit()
-
-    def write(path: Path) -> None:
-        set_statistics(vae, (dataset[i]["video"] for i in range(min(64, 4 * run.batch * 4))))
-        save_vae(vae, path)
-
-    return trainer.export(write)
+            losses["edges"] = edge_loss(recon, video)
+        if self.perceptual is not None:
+            losses["perceptual"] = self.perceptual(as_frames(recon), as_frames(video)).mean()
+        return weighted_sum(losses, {**vars(own), "l1": 1.0})
 
 
 @torch.no_grad()
@@ -215,43 +220,33 @@ def start_transformer(own: TransformerSettings, latent_space: str) -> Transforme
 
 def train_transformer(settings: PretrainSettings, own: TransformerSettings, folder: Path) -> Path:
     """Train the transformer and export it."""
-    run = settings.run
-    accelerator = make_accelerator(run)
-    vae = load_vae(own.vae, device=accelerator.device)
-    torch.manual_seed(run.seed)
+    run = start(settings, folder)
+    vae = load_vae(own.vae, device=run.device)
     transformer = start_transformer(own, vae.config.latent_space)
     check_space(own.start or own.model, transformer, vae)
     model = FlowModel(transformer.requires_grad_(True).train(), checkpointing=own.checkpointing)
-    pixels = PairDataset(settings.data, seed=run.seed)
+    dataset: Dataset = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
-    dataset: Any = pixels
     if own.cache:
-        identity = {"vae": file_digest(own.vae), "seed": run.seed, **vars(settings.data)}
         dataset = cache_latents(
-            pixels,
+            dataset,
             vae,
             Path(own.cache),
             own.cached_samples,
-            identity={k: v for k, v in identity.items() if k != "workers"},
-            accelerator=accelerator,
+            vae_digest=file_digest(own.vae),
+            accelerator=run.accelerator,
         )
 
     def loss(module: nn.Module, batch: Batch) -> Losses:
         encode_batch(vae, batch)
         return flow_loss(module, batch, own.flow, run.seed)
 
-    trainer = Trainer(
-        folder,
-        settings,
-        run,
-        [Player("transformer", model, loss, adamw(model, run))],
+    return run.fit(
+        [Player("transformer", model, loss, adamw(model, settings.run))],
         dataset,
-        sample=lambda: preview(model, vae, held_out),
-        workers=settings.data.workers,
-        accelerator=accelerator,
+        sample=lambda module: preview(module, vae, held_out),
+        export=lambda path: save_transformer(path, transformer),
     )
-    trainer.fit()
-    return trainer.export(lambda path: save_transformer(path, transformer))
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ from dreamstereo_core.models.depth.mini import (
     save_mini_depth,
 )
 from dreamstereo_core.models.vae.base import channels_innermost
-from engine.loop import Batch, Losses, Player, RunSettings, Trainer, make_accelerator
+from engine.loop import Batch, Losses, Player, RunSettings
 from engine.pictures import contact_sheet, two_columns
-from engine.recipe import main_of
+from engine.recipe import main_of, start
 from evaluation.depth_scores import depth_scores
 from objectives.depth_losses import depth_losses
 
@@ -71,9 +71,7 @@ def train(settings: DepthSettings, folder: Path) -> Path:
     Raises:
         CheckpointError, DataError, StateError, DivergedError: see there; each names what is wrong.
     """
-    run = settings.run
-    accelerator = make_accelerator(run)
-    torch.manual_seed(run.seed)
+    run = start(settings, folder)
     network = build_network(settings)
     set_training(network, settings.frozen, settings.norms)
     channels_innermost(network)
@@ -81,38 +79,37 @@ def train(settings: DepthSettings, folder: Path) -> Path:
     held_out = DepthDataset(settings.data, seed=run.seed, held_out=True)
 
     def loss(module: nn.Module, batch: Batch) -> Losses:
-        pictures = batch["picture"].contiguous(memory_format=torch.channels_last)
-        # Where only large forms count, the fine layer's work would be averaged away.
-        depth = module(pictures, sharp=~batch["soft"])
-        total: Losses = {}
-        for soft in (False, True):
-            chosen = batch["soft"] == soft
-            if not chosen.any():
-                continue
-            parts = depth_losses(
-                depth[chosen],
-                batch["inverse_depth"][chosen],
-                batch["weight"][chosen],
-                soft=soft,
-                slopes=settings.slopes,
-                range_=settings.range,
-            )
-            for name, part in parts.items():
-                total[name] = total.get(name, 0.0) + chosen.float().mean() * part
-        return total
+        return depth_loss(module, batch, settings)
 
-    trainer = Trainer(
-        folder,
-        settings,
-        run,
-        [Player("depth", network, loss, optimizer(network, run, settings.trunk_lr))],
+    return run.fit(
+        [Player("depth", network, loss, optimizer(network, settings.run, settings.trunk_lr))],
         dataset,
-        sample=lambda: preview(network, held_out, settings),
-        workers=settings.data.workers,
-        accelerator=accelerator,
+        sample=lambda _: preview(network, held_out, settings),
+        export=lambda path: save_mini_depth(network, path),
     )
-    trainer.fit()
-    return trainer.export(lambda path: save_mini_depth(network, path))
+
+
+def depth_loss(module: nn.Module, batch: Batch, settings: DepthSettings) -> Losses:
+    """Return the losses of sharp and of soft views, by their shares of the batch."""
+    pictures = batch["picture"].contiguous(memory_format=torch.channels_last)
+    # Where only large forms count, the fine layer's work would be averaged away.
+    depth = module(pictures, sharp=~batch["soft"])
+    total: Losses = {}
+    for soft in (False, True):
+        chosen = batch["soft"] == soft
+        if not chosen.any():
+            continue
+        parts = depth_losses(
+            depth[chosen],
+            batch["inverse_depth"][chosen],
+            batch["weight"][chosen],
+            soft=soft,
+            slopes=settings.slopes,
+            range_=settings.range,
+        )
+        for name, part in parts.items():
+            total[name] = total.get(name, 0.0) + chosen.float().mean() * part
+    return total
 
 
 def build_network(settings: DepthSettings) -> MiniDepthNetwork:

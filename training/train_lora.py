@@ -18,25 +18,25 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from data.latents import cache_latents
+from data.latents import cache_latents, encode_batch
 from data.pair_dataset import DataSettings, PairDataset, sample_generator
 from dreamstereo_core.fill import check_space, load_context
 from dreamstereo_core.models.files.checkpoint_file import CheckpointError
 from dreamstereo_core.models.files.transformer import load_transformer
 from dreamstereo_core.models.transformer import Transformer, widen_for_inpainting
+from dreamstereo_core.models.vae.base import VideoVAE
 from dreamstereo_core.models.vae.checkpoint import load_vae
-from engine.loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
+from engine.loop import Batch, Losses, Player, RunSettings, adamw
 from engine.lora_export import export_lora
-from engine.recipe import file_digest, main_of
-from engine.state import load_weights, read_state
-from objectives.flow import FlowModel, FlowSettings, encode_batch, flow_loss, preview
+from engine.recipe import Run, file_digest, main_of, start
+from engine.state import checkpoints, load_weights, read_state
+from objectives.flow import FlowModel, FlowSettings, flow_loss, preview
 
 TARGETS = r"blocks\.\d+\.((self_attn|cross_attn)\.[qkvo]|ffn\.[02])"
 
@@ -142,68 +142,66 @@ def train(settings: TrainLoraSettings, folder: Path) -> Path:
     Raises:
         CheckpointError, DataError, StateError, DivergedError: see there; each names what is wrong.
     """
-    own, run = settings.lora, settings.run
-    accelerator = make_accelerator(run)
-    torch.manual_seed(run.seed)
+    own, run = settings.lora, start(settings, folder)
     model, base = prepare_model(own)
     if own.start:
-        path = Path(own.start)
-        weights = read_state(path)["modules"].get("lora", {})
-        load_weights(model, weights, path)
-        model.load_state_dict(weights, strict=False)
-    vae = load_vae(own.vae, device=accelerator.device)
+        go_on_from(Path(own.start), model)
+    vae = load_vae(own.vae, device=run.device)
     check_space(own.base, model.transformer, vae)
-    pixels = [PairDataset(data, seed=run.seed) for data in settings.data]
-    datasets: list[Dataset] = list(pixels)
-    if own.cache:
-        datasets = []
-        for number, (data, dataset) in enumerate(zip(settings.data, pixels, strict=True)):
-            identity: dict[str, Any] = {**vars(data), "vae": file_digest(own.vae), "seed": run.seed}
-            identity.pop("workers")
-            part = Path(own.cache) / f"{number}-{data.width}x{data.height}"
-            datasets.append(
-                cache_latents(
-                    dataset,
-                    vae,
-                    part,
-                    own.cached_samples,
-                    identity=identity,
-                    accelerator=accelerator,
-                )
-            )
-    dataset = Buckets(datasets, run.batch * accelerator.num_processes, run.seed)
+    dataset = build_dataset(settings, vae, run)
     held_out = PairDataset(replace(settings.data[0], masks="pairs"), seed=run.seed, held_out=True)
 
     def loss(module: nn.Module, batch: Batch) -> Losses:
         encode_batch(vae, batch)
         return flow_loss(module, batch, own.flow, run.seed)
 
-    trainer = Trainer(
-        folder,
-        settings,
-        run,
-        [Player("lora", model, loss, adamw(model, run))],
+    return run.fit(
+        [Player("lora", model, loss, adamw(model, settings.run))],
         dataset,
-        workers=settings.data[0].workers,
-        accelerator=accelerator,
+        sample=lambda module: preview(module, vae, held_out, count=4),
+        export=lambda path: export(path, base, own),
+        name="lora.safetensors",
     )
-    trainer.sample = lambda: preview(trainer.prepared["lora"], vae, held_out, count=4)
-    trainer.fit()
-    return export(trainer, folder, base, settings)
 
 
-def export(
-    trainer: Trainer, folder: Path, base: dict[str, Tensor], settings: TrainLoraSettings
-) -> Path:
-    """Write the LoRA of the run's last checkpoint."""
-    if trainer.accelerator.is_main_process:
-        path = trainer.last_checkpoint()
-        weights = read_state(path)["modules"]["lora"]
-        trained = {name.removeprefix("transformer."): w for name, w in weights.items()}
-        metadata = {"base": Path(settings.lora.base).name, "steps": str(trainer.state.step)}
-        export_lora(folder, trained, base, settings.lora.alpha, metadata)
-    trainer.accelerator.wait_for_everyone()
-    return folder / "lora.safetensors"
+def go_on_from(path: Path, model: FlowModel) -> None:
+    """Give the model what stage 1 has trained.
+
+    Raises:
+        FileNotFoundError: there is no such checkpoint.
+        StateError: it is of another model.
+    """
+    weights = read_state(path)["modules"].get("lora", {})
+    load_weights(model, weights, path)
+    model.load_state_dict(weights, strict=False)
+
+
+def build_dataset(settings: TrainLoraSettings, vae: VideoVAE, run: Run) -> Buckets:
+    """Return the clips of all sections, or their latents where a folder for these is given."""
+    own = settings.lora
+    datasets: list[Dataset] = []
+    for number, data in enumerate(settings.data):
+        dataset: Dataset = PairDataset(data, seed=run.seed)
+        if own.cache:
+            dataset = cache_latents(
+                dataset,
+                vae,
+                Path(own.cache) / f"{number}-{data.width}x{data.height}",
+                own.cached_samples,
+                vae_digest=file_digest(own.vae),
+                accelerator=run.accelerator,
+            )
+        datasets.append(dataset)
+    group = settings.run.batch * run.accelerator.num_processes
+    return Buckets(datasets, group, run.seed)
+
+
+def export(path: Path, base: dict[str, Tensor], own: LoraSettings) -> None:
+    """Write the LoRA of the run's last checkpoint, in which FSDP's weights are whole."""
+    state = read_state(checkpoints(path.parent / "checkpoints")[-1])
+    trained = {n.removeprefix("transformer."): w for n, w in state["modules"]["lora"].items()}
+    metadata = {"base": Path(own.base).name, "steps": str(state["step"])}
+    export_lora(path, trained, base, own.alpha, metadata)
 
 
 if __name__ == "__main__":

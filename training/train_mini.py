@@ -23,12 +23,13 @@ from torch import Tensor, nn
 from data.pair_dataset import DataSettings, PairDataset, sample_generator
 from dreamstereo_core.models.inpainter import MiniConfig, MiniInpainter, load_mini, save_mini
 from dreamstereo_core.models.vae.base import channels_innermost
-from engine.loop import Batch, Losses, Player, RunSettings, Trainer, adamw, make_accelerator
+from engine.loop import Batch, Losses, Player, RunSettings, adamw
 from engine.pictures import contact_sheet, two_columns
-from engine.recipe import main_of, perceptual_or_none
+from engine.recipe import main_of, start
 from evaluation.metrics import psnr
+from evaluation.perceptual import Perceptual, perceptual_or_none
 from making.first_fill import wide_holes
-from objectives.losses import LEAST_ERROR, mean_error, root_error
+from objectives.losses import LEAST_ERROR, mean_error, root_error, weighted_sum
 
 SHOWN = 32
 DILATIONS = (3, 5, 7, None)
@@ -68,44 +69,21 @@ def train(settings: MiniSettings, folder: Path) -> Path:
     Raises:
         CheckpointError, DataError, StateError, DivergedError: see there; each names what is wrong.
     """
-    run = settings.run
-    accelerator = make_accelerator(run)
-    torch.manual_seed(run.seed)
+    run = start(settings, folder)
     network = build_network(settings)
-    perceptual = perceptual_or_none(settings.perceptual, accelerator.device)
+    perceptual = perceptual_or_none(settings.perceptual, run.device)
     dataset = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
     for pairs in (dataset, held_out):
         pairs.require_fills()
 
-    def loss(module: nn.Module, batch: Batch) -> Losses:
-        truth, fill, mask = clips_of(varied(batch, settings))
-        dilation = DILATIONS[int(torch.randint(len(DILATIONS), ()))]
-        refined = module(fill, mask, dilation=dilation).float()
-        losses = {"error": relative_error(refined, fill, truth, mask)}
-        total = losses["error"]
-        if settings.steady and mask.shape[1] > 1:
-            made, given, true = (x[:, 1:] - x[:, :-1] for x in (refined, fill, truth))
-            losses["steady"] = relative_error(made, given, true, mask[:, 1:] * mask[:, :-1])
-            total = total + settings.steady * losses["steady"]
-        if perceptual is not None:
-            at = int(torch.randint(mask.shape[1], ()))
-            losses["perceptual"] = perceptual.inside(refined[:, at], truth[:, at], mask[:, at])
-            total = total + settings.perceptual * losses["perceptual"]
-        return {"loss": total, **losses}
-
-    trainer = Trainer(
-        folder,
-        settings,
-        run,
-        [Player("inpainter", network, loss, adamw(network, run))],
+    loss = CorrectionLoss(settings, perceptual)
+    return run.fit(
+        [Player("inpainter", network, loss, adamw(network, settings.run))],
         dataset,
-        sample=lambda: preview(network, held_out),
-        workers=settings.data.workers,
-        accelerator=accelerator,
+        sample=lambda _: preview(network, held_out),
+        export=lambda path: save_mini(network, path),
     )
-    trainer.fit()
-    return trainer.export(lambda path: save_mini(network, path))
 
 
 def build_network(settings: MiniSettings) -> MiniInpainter:
@@ -121,6 +99,29 @@ def build_network(settings: MiniSettings) -> MiniInpainter:
         network.load_state_dict(load_mini(settings.start).state_dict(), strict=False)
     channels_innermost(network)
     return network.train()
+
+
+@dataclass(frozen=True)
+class CorrectionLoss:
+    """The error in the holes that the network leaves, as a part of the first fill's."""
+
+    settings: MiniSettings
+    perceptual: Perceptual | None
+
+    def __call__(self, module: nn.Module, batch: Batch) -> Losses:
+        """Return the losses."""
+        truth, fill, mask = clips_of(varied(batch, self.settings))
+        dilation = DILATIONS[int(torch.randint(len(DILATIONS), ()))]
+        refined = module(fill, mask, dilation=dilation).float()
+        losses = {"error": relative_error(refined, fill, truth, mask)}
+        if self.settings.steady and mask.shape[1] > 1:
+            made, given, true = (x[:, 1:] - x[:, :-1] for x in (refined, fill, truth))
+            losses["steady"] = relative_error(made, given, true, mask[:, 1:] * mask[:, :-1])
+        if self.perceptual is not None:
+            at = int(torch.randint(mask.shape[1], ()))
+            seen = (x[:, at] for x in (refined, truth, mask))
+            losses["perceptual"] = self.perceptual.inside(*seen)
+        return weighted_sum(losses, {**vars(self.settings), "error": 1.0})
 
 
 def clips_of(batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

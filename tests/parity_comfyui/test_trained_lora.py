@@ -63,7 +63,8 @@ def test_comfyui_applies_the_exported_lora(core, tmp_path):
     )
     trained, expected = trained_parameters(model, wide)
     base = {n: model.state_dict()[n] for n in ("patch_embedding.weight", "patch_embedding.bias")}
-    path = exporter().export_lora(tmp_path, trained, base, alpha=8.0, metadata={})
+    path = tmp_path / "lora.safetensors"
+    exporter().export_lora(path, trained, base, alpha=8.0, metadata={})
 
     sizes = {n: getattr(config, n) for n in ("in_dim", "dim", "ffn_dim", "freq_dim", "text_dim")}
     heads = {"num_heads": 2, "num_layers": 2}

@@ -108,7 +108,7 @@ def test_clips_smaller_than_the_crop_are_named(pairs, tmp_path):
 def test_cached_latents_are_those_of_the_samples(pairs, models, tmp_path):
     dataset = PairDataset(settings(pairs))
     vae = load_vae(models / "vae.safetensors", device="cpu")
-    options = {"identity": {"a": 1}, "accelerator": Accelerator()}
+    options = {"vae_digest": "a", "accelerator": Accelerator()}
     cached = cache_latents(dataset, vae, tmp_path, 18, **options)
     batch = {key: value[None] for key, value in dataset[17].items()}
     encode_batch(vae, batch)
@@ -124,4 +124,4 @@ def test_cached_latents_are_those_of_the_samples(pairs, models, tmp_path):
     cache_latents(dataset, vae, tmp_path, 18, **options)
     assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == stamps
     with pytest.raises(DataError, match="latents of other data"):
-        cache_latents(dataset, vae, tmp_path, 18, **(options | {"identity": {"a": 2}}))
+        cache_latents(dataset, vae, tmp_path, 18, **(options | {"vae_digest": "b"}))

@@ -15,18 +15,20 @@ from dreamstereo_core.models.files.transformer import load_transformer
 from dreamstereo_core.models.vae.checkpoint import build_vae, load_vae
 from engine.settings import load_settings
 from objectives.codec import decode_normalised, decode_raw, encode_moments, statistics
-from objectives.flow import FlowModel, FlowSettings, fill_once, flow_loss, give_start, noise_of
-from objectives.losses import (
+from objectives.discriminator import (
     PatchDiscriminator3D,
     adaptive_weight,
+    adversarial_loss,
+    discriminator_loss,
+    hinge_loss,
+)
+from objectives.flow import FlowModel, FlowSettings, fill_once, flow_loss, give_start, noise_of
+from objectives.losses import (
     draw_timesteps,
     edge_loss,
     flow_noise,
-    hinge_discriminator,
     hole_weight,
-    judge_both,
     kl,
-    verdict,
     weighted_mse,
 )
 from objectives.vae_start import initialize_vae
@@ -69,7 +71,7 @@ def test_kl_edges_and_hinge_by_hand():
     assert kl(mean * 0, torch.full_like(mean, 1.0)) == pytest.approx(0.5 * (2.718281828 - 2))
     a, b = torch.zeros(2, 2), torch.tensor([[0.0, 1.0], [0.0, 1.0]])
     assert edge_loss(a, b) == pytest.approx(1.0)
-    assert hinge_discriminator(torch.tensor([3.0]), torch.tensor([0.0])) == pytest.approx(0.5)
+    assert hinge_loss(torch.tensor([3.0]), torch.tensor([0.0])) == pytest.approx(0.5)
 
 
 def test_the_adversary_pulls_as_hard_as_the_rest():
@@ -78,21 +80,21 @@ def test_the_adversary_pulls_as_hard_as_the_rest():
     assert weight == pytest.approx(6.0, rel=1e-3)
 
 
-def test_a_verdict_moves_the_video_and_not_the_judge():
-    judge, video = PatchDiscriminator3D(8), torch.rand(2, 3, 1, 32, 32, requires_grad=True)
-    verdict(judge, video).mean().backward()
+def test_an_adversarial_loss_moves_the_video_and_not_the_discriminator():
+    discriminator, video = PatchDiscriminator3D(8), torch.rand(2, 3, 1, 32, 32, requires_grad=True)
+    adversarial_loss(discriminator, video).backward()
     assert video.grad is not None
-    assert all(p.grad is None and p.requires_grad for p in judge.parameters())
+    assert all(p.grad is None and p.requires_grad for p in discriminator.parameters())
     real, fake = video[:1].detach(), video[1:].detach()
     with torch.no_grad():
-        expected = hinge_discriminator(judge(real), judge(fake))
-        assert torch.allclose(judge_both(judge, real, fake), expected, rtol=1e-5)
+        expected = hinge_loss(discriminator(real), discriminator(fake))
+        assert torch.allclose(discriminator_loss(discriminator, real, fake), expected, rtol=1e-5)
 
 
-def test_the_discriminator_judges_patches():
-    judge = PatchDiscriminator3D(8)
-    assert judge(torch.rand(1, 3, 5, 32, 32)).shape == (1, 1, 3, 2, 2)
-    images = judge(torch.rand(1, 3, 1, 32, 32))
+def test_logits_are_of_patches():
+    discriminator = PatchDiscriminator3D(8)
+    assert discriminator(torch.rand(1, 3, 5, 32, 32)).shape == (1, 1, 3, 2, 2)
+    images = discriminator(torch.rand(1, 3, 1, 32, 32))
     assert images.shape[2] == 1
 
 

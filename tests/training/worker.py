@@ -10,6 +10,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedType
 
 import train_lora
+from engine import recipe
 from engine.settings import load_settings
 
 
@@ -29,7 +30,7 @@ def main():
     settings = load_settings(train_lora.TrainLoraSettings, sys.argv[1])
     out = Path(sys.argv[2])
     train_lora.train(settings, out / "ddp")
-    train_lora.make_accelerator = sharded
+    recipe.make_accelerator = sharded
     train_lora.train(settings, out / "fsdp")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -14,13 +13,24 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from data.files import DataError, write_safetensors
-from data.pair_dataset import PairDataset, sample_generator
+from data.pair_dataset import PairDataset, masked, sample_generator
+from dreamstereo_core.models.conditioning import missing_channels
 from dreamstereo_core.models.vae.base import VideoVAE
-from objectives.flow import encode_batch
 
 PER_FILE = 16
 """Samples."""
 PARTS = ("latent", "masked_latent", "missing")
+
+
+@torch.no_grad()
+def encode_batch(vae: VideoVAE, batch: dict[str, Tensor]) -> None:
+    """Add `latent`, `masked_latent` and `missing` to a batch that has pixels and no latents."""
+    if "latent" in batch:
+        return
+    video, mask = batch["video"], batch["mask"]
+    both = vae.encode(torch.cat([masked(video, mask), video]))
+    batch["masked_latent"], batch["latent"] = both.chunk(2)
+    batch["missing"] = missing_channels(mask)
 
 
 class LatentDataset(Dataset):
@@ -52,7 +62,7 @@ def cache_latents(
     folder: Path,
     count: int,
     *,
-    identity: dict[str, Any],
+    vae_digest: str,
     accelerator: Accelerator,
 ) -> LatentDataset:
     """Encode the samples 0 to `count` - 1 of a dataset, those that are not there yet.
@@ -62,13 +72,15 @@ def cache_latents(
         vae: with what.
         folder: where to; files of 16 samples, each whole or not there.
         count: how many.
-        identity: what the latents depend on; a folder of another one is refused.
+        vae_digest: tells it from others; a folder of another one, or of other samples, is refused.
         accelerator: its processes share the work.
 
     Raises:
         DataError: the folder holds other latents, or the disk takes no more.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    identity = {**vars(dataset.settings), "vae": vae_digest, "seed": dataset.seed}
+    identity.pop("workers")
     text = json.dumps(identity, sort_keys=True)
     files = range(-(-count // PER_FILE))
     mine = [f for f in files if f % accelerator.num_processes == accelerator.process_index]

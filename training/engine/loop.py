@@ -24,6 +24,7 @@ from engine.state import Ema, TrainState, checkpoint_path, checkpoints
 
 Batch = dict[str, Any]
 Losses = dict[str, Tensor]
+Sample = Callable[[nn.Module], tuple[Tensor, Mapping[str, float]]]
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,9 @@ class DivergedError(RuntimeError):
 class Player:
     """A module, its optimiser and its loss; two of them make an adversarial game.
 
-    `loss` gets the prepared module and a batch and returns the losses by name; "loss" is minimised.
-    It may leave things in the batch for the players after it.
+    `loss` gets the prepared module and a batch, in which "step" is the number of steps done, and
+    returns the losses by name; "loss" is minimised. It may leave things in the batch for the next
+    players.
     """
 
     name: str
@@ -116,7 +118,8 @@ class Trainer:
         run: its part on the run.
         players: in the order in which they move.
         dataset: gives a sample for each number.
-        sample: makes a picture `[3, H, W]` and figures; called with the averages in place.
+        sample: makes a picture `[3, H, W]` and figures of the first player's module, whose averages
+            are in place.
         workers: of the loader.
         accelerator: None = a new one.
     """
@@ -129,7 +132,7 @@ class Trainer:
         players: Sequence[Player],
         dataset: Dataset,
         *,
-        sample: Callable[[], tuple[Tensor, Mapping[str, float]]] | None = None,
+        sample: Sample | None = None,
         workers: int = 0,
         accelerator: Accelerator | None = None,
     ):
@@ -148,11 +151,7 @@ class Trainer:
             module, player.optimizer = self.accelerator.prepare(player.module, player.optimizer)
             self.prepared[player.name] = module
         inner = {p.name: getattr(p.optimizer, "optimizer", p.optimizer) for p in self.players}
-        emas = {
-            p.name: Ema(self.accelerator.unwrap_model(self.prepared[p.name]), run.ema)
-            for p in self.players
-            if run.ema and p.ema
-        }
+        emas = {p.name: Ema(self._plain(p), run.ema) for p in self.players if run.ema and p.ema}
         self.state = TrainState(self.prepared, inner, emas)
         self.interrupted = False
         if found := checkpoints(self.checkpoints):
@@ -207,8 +206,9 @@ class Trainer:
         torch.manual_seed((self.run.seed * 1000003 + step) * 4096 + self.accelerator.process_index)
         rate = learning_rate(self.run, step)
         logged: dict[str, float] = {}
+        device = self.accelerator.device
         micro = [
-            {k: v.to(self.accelerator.device, non_blocking=True) for k, v in batch.items()}
+            {k: v.to(device, non_blocking=True) for k, v in batch.items()} | {"step": step}
             for batch in micro
         ]
         for player in self.players:
@@ -241,8 +241,7 @@ class Trainer:
             self._diverged(player, logged, micro)
         player.optimizer.step()
         if player.name in self.state.emas:
-            plain = self.accelerator.unwrap_model(module)
-            self.state.emas[player.name].update(plain, self.state.step)
+            self.state.emas[player.name].update(self._plain(player), self.state.step)
 
     @contextmanager
     def _synchronise(self, module: nn.Module, last: bool) -> Iterator[None]:
@@ -273,7 +272,7 @@ class Trainer:
             return
         with torch.random.fork_rng(), self.averages():
             torch.manual_seed(self.run.seed)
-            picture, figures = self.sample()
+            picture, figures = self.sample(self._plain(self.players[0]))
         if self.accelerator.is_main_process:
             self.journal.sample(self.state.step, picture)
             self.journal.row(self.state.step, figures, "held_out")
@@ -282,20 +281,20 @@ class Trainer:
 
     @contextmanager
     def averages(self) -> Iterator[None]:
-        """Put the players' averaged weights in place for a while."""
-        if not self.state.emas:
+        """Put the first player's averaged weights in place for a while."""
+        if self.players[0].name not in self.state.emas:
             yield
             return
-        name, ema = next(iter(self.state.emas.items()))
-        with ema.applied(self.accelerator.unwrap_model(self.prepared[name])):
+        with self.state.emas[self.players[0].name].applied(self._plain(self.players[0])):
             yield
 
-    def export(self, write: Callable[[Path], None]) -> Path:
-        """Write the averaged weights to the run's `model.safetensors`; return its path."""
-        path = self.folder / "model.safetensors"
+    def export(self, write: Callable[[Path], object], name: str = "model.safetensors") -> Path:
+        """Let `write` write the averaged weights into the run's folder; return the file's path."""
+        path = self.folder / name
         with self.averages():
             if self.accelerator.is_main_process:
                 write(path)
+        self.accelerator.wait_for_everyone()
         return path
 
     def _checkpoint(self) -> None:
@@ -306,9 +305,9 @@ class Trainer:
             for old in checkpoints(self.checkpoints)[: -self.run.keep]:
                 old.unlink()
 
-    def last_checkpoint(self) -> Path:
-        """Return the newest checkpoint's path."""
-        return checkpoints(self.checkpoints)[-1]
+    def _plain(self, player: Player) -> nn.Module:
+        """Return a player's module without what DDP puts around it."""
+        return self.accelerator.unwrap_model(self.prepared[player.name])
 
     def _stop(self) -> bool:
         if self.accelerator.num_processes == 1:

@@ -51,23 +51,22 @@ def lora_tensors(
 
 
 def export_lora(
-    folder: Path,
+    path: Path,
     trained: Mapping[str, Tensor],
     base: Mapping[str, Tensor],
     alpha: float,
     metadata: Mapping[str, str],
-) -> Path:
-    """Write `lora.safetensors` and, where a context was trained, `context.safetensors`.
+) -> None:
+    """Write the LoRA and, where a context was trained, `context.safetensors` beside it.
 
     Raises:
         DataError: a file cannot be written.
     """
-    path = folder / "lora.safetensors"
-    write_safetensors(path, lora_tensors(trained, base, alpha), {"format": "pt", **metadata})
+    metadata = {"format": "pt", **metadata}
+    write_safetensors(path, lora_tensors(trained, base, alpha), metadata)
     if "context" in trained:
         context = {"context": trained["context"].detach().cpu().float().contiguous()}
-        write_safetensors(folder / "context.safetensors", context, {"format": "pt", **metadata})
-    return path
+        write_safetensors(path.with_name("context.safetensors"), context, metadata)
 
 
 def _full_rank(weight: Tensor, base: Tensor) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""What every recipe's command does."""
+"""What every recipe does: it reads settings, starts, builds, fits and exports."""
 
 from __future__ import annotations
 
@@ -6,15 +6,17 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from accelerate import Accelerator
+from torch.utils.data import Dataset
 
-from engine.loop import DivergedError
+from engine.loop import DivergedError, Player, Sample, Trainer, make_accelerator
 from engine.needs import describe_needs, missing_files
 from engine.settings import load_settings
-from evaluation.perceptual import Perceptual
 
 T = TypeVar("T")
 
@@ -55,11 +57,67 @@ def main_of(
     return 0
 
 
-def perceptual_or_none(weight: float, device: torch.device) -> Perceptual | None:
-    """Return the perceptual distance on `device` where its weight asks for it, frozen."""
-    if not weight:
-        return None
-    return Perceptual().to(device).eval().requires_grad_(False)
+@dataclass(frozen=True)
+class Run:
+    """A run that has started: the recipe's settings, its folder, its device and processes."""
+
+    settings: Any
+    folder: Path
+    accelerator: Accelerator
+
+    @property
+    def seed(self) -> int:
+        """Of all that is drawn."""
+        return self.settings.run.seed
+
+    @property
+    def device(self) -> torch.device:
+        """Of this process."""
+        return self.accelerator.device
+
+    def fit(
+        self,
+        players: Sequence[Player],
+        dataset: Dataset,
+        *,
+        sample: Sample,
+        export: Callable[[Path], object],
+        name: str = "model.safetensors",
+    ) -> Path:
+        """Train to the last step, or to the signal that stops the run; return the exported file.
+
+        Args:
+            players: see `Trainer`, as for the next two.
+            dataset: gives a sample for each number.
+            sample: makes a picture and figures.
+            export: writes what was learned to the path that it is given.
+            name: of that file.
+
+        Raises:
+            DivergedError: a loss is not finite.
+            StateError: a checkpoint cannot be read or written.
+            SettingsError: the folder holds a run with other settings.
+        """
+        settings, data = self.settings, self.settings.data
+        trainer = Trainer(
+            self.folder,
+            settings,
+            settings.run,
+            players,
+            dataset,
+            sample=sample,
+            workers=(data[0] if isinstance(data, tuple) else data).workers,
+            accelerator=self.accelerator,
+        )
+        trainer.fit()
+        return trainer.export(export, name)
+
+
+def start(settings: Any, folder: Path) -> Run:
+    """Start a run: what is drawn from now on, as first weights, is drawn from its seed."""
+    accelerator = make_accelerator(settings.run)
+    torch.manual_seed(settings.run.seed)
+    return Run(settings, folder, accelerator)
 
 
 def file_digest(spec: str) -> str:

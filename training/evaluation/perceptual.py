@@ -160,6 +160,13 @@ class Perceptual(nn.Module):
         ]
 
 
+def perceptual_or_none(weight: float, device: torch.device) -> Perceptual | None:
+    """Return the perceptual distance on `device` where its weight asks for it, frozen."""
+    if not weight:
+        return None
+    return Perceptual().to(device).eval().requires_grad_(False)
+
+
 def _check_pictures(a: Tensor, b: Tensor) -> None:
     if a.ndim != 4 or a.shape != b.shape or a.shape[1] != 3 or min(a.shape[-2:]) < 32:
         shapes = f"{list(a.shape)} and {list(b.shape)}"

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from data.latents import encode_batch
 from data.pair_dataset import PairDataset, masked, sample_generator
 from dreamstereo_core.models.conditioning import (
     inpainting_input,
-    missing_channels,
     to_latent_mask,
 )
 from dreamstereo_core.models.sparse import select_tokens, token_mask
@@ -90,17 +90,6 @@ def _recomputed(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
         return checkpoint(forward, *args, use_reentrant=False)  # pyright: ignore[reportReturnType]
 
     return run
-
-
-@torch.no_grad()
-def encode_batch(vae: VideoVAE, batch: dict[str, Tensor]) -> None:
-    """Add `latent`, `masked_latent` and `missing` to a batch that has pixels and no latents."""
-    if "latent" in batch:
-        return
-    video, mask = batch["video"], batch["mask"]
-    both = vae.encode(torch.cat([masked(video, mask), video]))
-    batch["masked_latent"], batch["latent"] = both.chunk(2)
-    batch["missing"] = missing_channels(mask)
 
 
 def noise_of(batch: dict[str, Any], seed: int) -> Tensor:

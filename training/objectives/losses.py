@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 LEAST_ERROR = 0.01
 """Of a first fill, to which a correction's error is compared: below it is good enough."""
+
+
+def weighted_sum(
+    parts: Mapping[str, Tensor], weights: Mapping[str, float | Tensor]
+) -> dict[str, Tensor]:
+    """Return `loss`, the sum of all parts times their weights, and the parts beside it."""
+    total = sum((weights[name] * part for name, part in parts.items()), torch.zeros(()))
+    return {"loss": total, **parts}
 
 
 def flow_noise(latent: Tensor, noise: Tensor, timestep: Tensor) -> tuple[Tensor, Tensor]:
@@ -65,60 +74,3 @@ def edge_loss(a: Tensor, b: Tensor) -> Tensor:
     """Return the L1 distance of the slopes along x and y of `[..., H, W]`: it keeps edges sharp."""
     d = a - b
     return (d[..., 1:] - d[..., :-1]).abs().mean() + (d[..., 1:, :] - d[..., :-1, :]).abs().mean()
-
-
-def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
-    """Return the discriminator's hinge loss ("Geometric GAN", 2017)."""
-    return 0.5 * (F.relu(1 - real).mean() + F.relu(1 + fake).mean())
-
-
-def judge_both(judge: nn.Module, real: Tensor, fake: Tensor) -> Tensor:
-    """Return the discriminator's loss, by one call on both: DDP wants one to a backward pass."""
-    verdicts = judge(torch.cat([real, fake]))
-    return hinge_discriminator(*verdicts.split([len(real), len(fake)]))
-
-
-def verdict(judge: nn.Module, video: Tensor) -> Tensor:
-    """Return what the plain (not DDP's) discriminator says, with gradients for the video alone."""
-    judge.requires_grad_(False)
-    try:
-        return judge(video)
-    finally:
-        judge.requires_grad_(True)
-
-
-def adaptive_weight(reference: Tensor, adversarial: Tensor, last: Tensor) -> Tensor:
-    """Return by how much two losses differ in their gradients at the last layer's weight.
-
-    Times it, the adversarial loss pulls as hard as the other ("Taming Transformers", 2021, Eq. 7).
-    """
-    norms = [
-        torch.autograd.grad(loss, last, retain_graph=True)[0].norm()
-        for loss in (reference, adversarial)
-    ]
-    return (norms[0] / (norms[1] + 1e-4)).clamp(0, 1e4).detach()
-
-
-class PatchDiscriminator3D(nn.Module):
-    """Judges patches of a clip (PatchGAN of "Image-to-Image Translation", 2017, in three axes)."""
-
-    def __init__(self, width: int = 64, layers: int = 3, channels: int = 3):
-        super().__init__()
-        blocks: list[nn.Module] = [
-            nn.Conv3d(channels, width, (3, 4, 4), (1, 2, 2), (1, 1, 1)),
-            nn.LeakyReLU(0.2),
-        ]
-        for i in range(1, layers + 1):
-            before, after = width * min(2 ** (i - 1), 8), width * min(2**i, 8)
-            stride = (1, 1, 1) if i == layers else (2 if i == 1 else 1, 2, 2)
-            blocks += [
-                nn.Conv3d(before, after, (3, 4, 4), stride, (1, 1, 1), bias=False),
-                nn.GroupNorm(min(8, after), after),
-                nn.LeakyReLU(0.2),
-            ]
-        last = width * min(2**layers, 8)
-        self.blocks = nn.Sequential(*blocks, nn.Conv3d(last, 1, (3, 4, 4), 1, (1, 1, 1)))
-
-    def forward(self, video: Tensor) -> Tensor:
-        """Judge `[B, channels, T, H, W]` in [0, 1]; higher = more real."""
-        return self.blocks(video * 2 - 1)
