@@ -31,6 +31,7 @@ from tqdm import tqdm
 
 from data.files import DataError
 from data.pair_shards import Pair, ShardWriter, list_pairs
+from data.random_streams import random_stream
 from dreamstereo_core import (
     VideoError,
     build_pair,
@@ -45,7 +46,6 @@ from engine.pictures import contact_sheet, paint_mask, write_png
 from making.clips import (
     PHOTOS,
     find_sources,
-    generator_for,
     longest_shot,
     read_windows,
     there_and_back,
@@ -122,7 +122,7 @@ class PairBuilder:
 
     def video_pairs(self, path: Path, name: str) -> list[Pair]:
         """Return the pairs of one video: windows spread over it, none across a cut."""
-        generator = generator_for(self.options.seed, name)
+        generator = random_stream(self.options.seed, name)
         pairs = []
         for start, video in read_windows(path, self.options, generator):
             if len(video) <= self.options.frames // 4:
@@ -139,7 +139,7 @@ class PairBuilder:
     def photo_pairs(self, path: Path, name: str) -> list[Pair]:
         """Return the pairs of one photo."""
         options = self.options
-        generator = generator_for(options.seed, name)
+        generator = random_stream(options.seed, name)
         photo = next(read_frames(path)).pixels
         most = 3 * max(options.height, options.width)
         if max(photo.shape) > most:
@@ -162,7 +162,7 @@ class PairBuilder:
     def composite_pairs(self, photos: list[Path], name: str) -> list[Pair]:
         """Return the pair of one layered composite, whose disparity is exact."""
         options = self.options
-        generator = generator_for(options.seed, name)
+        generator = random_stream(options.seed, name)
         chosen = torch.randint(len(photos), (2,), generator=generator).tolist()
         layers = [next(read_frames(photos[i])).pixels for i in chosen]
         max_disparity = uniform(generator, *options.max_disparity)

@@ -26,11 +26,12 @@ from pathlib import Path
 from torch import Tensor
 
 from data.files import DataError
+from data.random_streams import random_stream
 from dreamstereo_core import VideoError, read_frames
 from dreamstereo_core.shots import CutDetector, load_shot_detector
 from dreamstereo_core.stream import Frame
 from evaluation.shot_sequences import KINDS, Transition, compose, read_shots
-from making.clips import find_sources, generator_for
+from making.clips import find_sources
 
 TRUTH = Path(__file__).with_name("benchmarks") / "shots.json"
 TOLERANCE = 1
@@ -125,7 +126,7 @@ def evaluate(
     for kind in KINDS if sequences else ():
         counts = dict.fromkeys(detectors, Counts())
         for i in range(sequences):
-            video, transitions = compose(kind, shots, _PARTS, generator_for(seed + i, kind))
+            video, transitions = compose(kind, shots, _PARTS, random_stream(seed + i, kind))
             for name, detector in detectors.items():
                 counts[name] += score(detect(detector, video), transitions)
         rows += [(kind, name, count) for name, count in counts.items()]

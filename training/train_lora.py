@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from data.latents import cache_latents, encode_batch
-from data.pair_dataset import DataSettings, PairDataset, sample_generator
+from data.pair_dataset import DataSettings, PairDataset
+from data.random_streams import random_stream
 from dreamstereo_core.fill import check_space, load_context
 from dreamstereo_core.models.files.checkpoint_file import CheckpointError
 from dreamstereo_core.models.files.transformer import load_transformer
@@ -99,7 +100,7 @@ class Buckets(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Return sample `index` of the dataset whose turn it is."""
-        generator = sample_generator(self.seed + 3, index // self.group)
+        generator = random_stream(self.seed, "turn", index // self.group)
         turn = int(torch.randint(len(self.datasets), (), generator=generator))
         return self.datasets[turn][index]
 

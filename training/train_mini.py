@@ -20,7 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from data.pair_dataset import DataSettings, PairDataset, sample_generator
+from data.pair_dataset import DataSettings, PairDataset
+from data.random_streams import random_stream
 from dreamstereo_core.models.inpainter import MiniConfig, MiniInpainter, load_mini, save_mini
 from dreamstereo_core.models.vae.base import channels_innermost
 from engine.loop import Batch, Losses, Player, RunSettings, adamw
@@ -145,7 +146,7 @@ def varied(batch: Batch, settings: MiniSettings) -> Batch:
     """Turn half of the clips upside down, exchange colours and darken, by the samples' numbers."""
     parts = {name: batch[name].clone() for name in ("video", "fill", "mask")}
     for i, index in enumerate(batch["index"].tolist()):
-        generator = sample_generator(settings.run.seed + 2, index)
+        generator = random_stream(settings.run.seed, "changes", index)
         turn, change, darken, dark = torch.rand(4, generator=generator).tolist()
         order = torch.randperm(3, generator=generator)
         for name, part in parts.items():

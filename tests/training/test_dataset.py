@@ -13,8 +13,8 @@ from data.pair_dataset import (
     batches,
     masked,
     random_holes,
-    sample_generator,
 )
+from data.random_streams import random_stream
 from dreamstereo_core.models.conditioning import missing_channels
 from dreamstereo_core.models.vae.checkpoint import load_vae
 from objectives.flow import encode_batch
@@ -70,7 +70,7 @@ def test_masks_of_stage_1_are_drawn(pairs):
     plain, random = (PairDataset(settings(pairs, masks=m, focus=0.0)) for m in ("pairs", "random"))
     assert not torch.equal(plain[0]["mask"], random[0]["mask"])
     shares = [
-        float(random_holes(5, 32, 48, generator=sample_generator(0, i)).float().mean())
+        float(random_holes(5, 32, 48, generator=random_stream(0, "sample", i)).float().mean())
         for i in range(40)
     ]
     assert 0.02 < sum(shares) / 40 < 0.5

@@ -10,12 +10,12 @@ import torch
 from torch.nn import functional as F
 
 import evaluate_shots
+from data.random_streams import random_stream
 from dreamstereo_core import EncodeOptions, probe
 from dreamstereo_core.shots import ShotDetector
 from dreamstereo_core.video_io import VideoWriter
 from evaluate_shots import Counts, detect, read_truth, score
 from evaluation.shot_sequences import KINDS, compose
-from making.clips import generator_for
 
 DEMO = Path(__file__).parents[2] / "docs" / "demo.mp4"
 
@@ -38,7 +38,7 @@ def test_scores_match_one_to_one():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_sequences_truth_is_where_its_shots_end(kind):
-    video, truth = compose(kind, textures(4), 4, generator_for(0, kind))
+    video, truth = compose(kind, textures(4), 4, random_stream(0, kind))
     assert video.shape[1:] == (3, 72, 128)
     assert len(truth) == 3
     assert all(0 < first <= last < len(video) for first, last in truth)
@@ -54,7 +54,7 @@ def test_a_sequences_truth_is_where_its_shots_end(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_built_in_detector_finds_the_plain_ones(kind):
-    video, truth = compose(kind, textures(6), 6, generator_for(1, kind))
+    video, truth = compose(kind, textures(6), 6, random_stream(1, kind))
     counts = score(detect(ShotDetector(), video), truth)
     assert counts.false == 0
     assert counts.found >= (4 if kind == "dissolves" else 5)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from data.depth_shards import DepthEntry, DepthView, list_views
-from data.pair_dataset import sample_generator
+from data.random_streams import shuffled, stream_seed
 
 HELD_OUT_EVERY = 400
 """Views between two that no training sees."""
@@ -62,7 +62,7 @@ class DepthDataset(Dataset):
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Return sample `index`; held-out ones are whole and unchanged."""
         view = self._entry(index).read()
-        rng = np.random.default_rng([self.seed, index])
+        rng = np.random.default_rng(stream_seed(self.seed, "view", index))
         settings = self.settings
         if self.held_out:
             picture = view.picture
@@ -84,11 +84,9 @@ class DepthDataset(Dataset):
 
     def _entry(self, index: int) -> DepthEntry:
         """Go through all views in a new order each time around; held-out ones as they are."""
-        epoch, at = divmod(index, len(self.entries))
-        if self.held_out:
-            return self.entries[at]
-        generator = sample_generator(self.seed + 1, epoch)
-        return self.entries[int(torch.randperm(len(self.entries), generator=generator)[at])]
+        count = len(self.entries)
+        place = index % count if self.held_out else shuffled(index, count, self.seed, "order")
+        return self.entries[place]
 
 
 def random_crop(

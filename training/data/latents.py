@@ -13,7 +13,8 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from data.files import DataError, write_safetensors
-from data.pair_dataset import PairDataset, masked, sample_generator
+from data.pair_dataset import PairDataset, masked
+from data.random_streams import shuffled
 from dreamstereo_core.models.conditioning import missing_channels
 from dreamstereo_core.models.vae.base import VideoVAE
 
@@ -44,9 +45,7 @@ class LatentDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Return `latent`, `masked_latent` [16, T', H', W'], `missing` [4, T', H', W']."""
-        epoch, at = divmod(index, self.count)
-        generator = sample_generator(self.seed + 2, epoch)
-        number = int(torch.randperm(self.count, generator=generator)[at])
+        number = shuffled(index, self.count, self.seed, "latents' order")
         path = _path(self.folder, number // PER_FILE)
         try:
             with safe_open(path, framework="pt") as file:

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from data.files import DataError
 from data.pair_shards import PairEntry, list_pairs
+from data.random_streams import random_stream, shuffled
 from dreamstereo_core.fill.holes import GREY, MULTIPLE
 
 
@@ -106,7 +107,7 @@ class PairDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Return sample `index`, with its own number for whatever else is drawn for it."""
-        generator = sample_generator(self.seed, index)
+        generator = random_stream(self.seed, "sample", index)
         entry = self._entry(index)
         settings = self.settings
         mask = entry.read_mask()
@@ -129,9 +130,7 @@ class PairDataset(Dataset):
 
     def _entry(self, index: int) -> PairEntry:
         """Go through all clips in a new order each time around."""
-        epoch, at = divmod(index, len(self.entries))
-        generator = sample_generator(self.seed + 1, epoch)
-        return self.entries[int(torch.randperm(len(self.entries), generator=generator)[at])]
+        return self.entries[shuffled(index, len(self.entries), self.seed, "order")]
 
     def _crop(self, mask: Tensor, generator: torch.Generator) -> tuple[slice, slice, slice]:
         settings = self.settings
@@ -186,14 +185,6 @@ def batches(
 def masked(video: Tensor, mask: Tensor) -> Tensor:
     """Put grey into the holes, as the inpainter does."""
     return torch.where(mask > 0, GREY, video)
-
-
-def sample_generator(seed: int, index: int) -> torch.Generator:
-    """Return a generator for one sample."""
-    # Neighbouring seeds must not give related streams: mix first (splitmix64's constants).
-    z = (seed * 0x9E3779B97F4A7C15 + index * 0xBF58476D1CE4E5B9 + 0x94D049BB133111EB) % 2**64
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
-    return torch.Generator().manual_seed((z ^ (z >> 31)) % 2**63)
 
 
 def random_holes(frames: int, height: int, width: int, *, generator: torch.Generator) -> Tensor:

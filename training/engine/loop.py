@@ -19,6 +19,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from data.pair_dataset import batches
+from data.random_streams import stream_seed
 from engine.journal import Journal
 from engine.state import Ema, TrainState, checkpoint_path, checkpoints
 
@@ -203,7 +204,8 @@ class Trainer:
     def _step(self, micro: list[Batch]) -> dict[str, float]:
         step = self.state.step
         # Whatever is drawn in a step depends on its number alone: nothing else has to be kept.
-        torch.manual_seed((self.run.seed * 1000003 + step) * 4096 + self.accelerator.process_index)
+        process = self.accelerator.process_index
+        torch.manual_seed(stream_seed(self.run.seed, "step", step, process))
         rate = learning_rate(self.run, step)
         logged: dict[str, float] = {}
         device = self.accelerator.device

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -65,12 +64,6 @@ def find_sources(folders: list[Path], exclude: list[Path]) -> list[Path]:
         names = ", ".join(map(str, folders))
         raise DataError(f"{names}: expected videos or photos, found none")
     return list(found.values())
-
-
-def generator_for(seed: int, name: str) -> torch.Generator:
-    """Return a generator of a source's own, whatever was done before it."""
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
 
 
 def uniform(generator: torch.Generator, low: float, high: float) -> float:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from data.latents import encode_batch
-from data.pair_dataset import PairDataset, masked, sample_generator
+from data.pair_dataset import PairDataset, masked
+from data.random_streams import random_stream
 from dreamstereo_core.models.conditioning import (
     inpainting_input,
     to_latent_mask,
@@ -95,7 +96,7 @@ def _recomputed(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def noise_of(batch: dict[str, Any], seed: int) -> Tensor:
     """Return the noise of each clip, by its number."""
     latent = batch["masked_latent"]
-    generators = [sample_generator(seed + 7, int(index)) for index in batch["index"]]
+    generators = [random_stream(seed, "noise", int(index)) for index in batch["index"]]
     noise = torch.stack([torch.randn(latent.shape[1:], generator=g) for g in generators])
     return noise.to(latent.device)
 
@@ -108,7 +109,7 @@ def flow_loss(
     missing = batch["missing"].float()
     if settings.continued:
         masked_latent, missing = give_start(latent, masked_latent, missing, settings.continued)
-    generators = [sample_generator(seed + 8, int(index)) for index in batch["index"]]
+    generators = [random_stream(seed, "timestep", int(index)) for index in batch["index"]]
     timestep = torch.cat(
         [
             draw_timesteps(1, one_step=settings.one_step, shift=settings.shift, generator=g)
