@@ -30,7 +30,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from data.files import DataError
-from data.pair_shards import Pair, ShardWriter, list_pairs
+from data.pair_shards import Pair, PairWriter, list_pairs
 from data.random_streams import random_stream
 from dreamstereo_core import (
     VideoError,
@@ -270,7 +270,7 @@ def build(
         del settings["fill"]  # as in the shards of before there were fills
     if not options.soft:
         del settings["soft"]
-    writer = ShardWriter(out, settings, quality)
+    writer = PairWriter(out, settings, quality)
     builder = PairBuilder(options, depths)
     jobs: list[tuple[str, Callable[[str], list[Pair]]]] = []
     for path in sources:

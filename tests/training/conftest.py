@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 import build_pairs
 from data.pair_dataset import random_holes
-from data.pair_shards import LOSSLESS, Pair, ShardWriter
+from data.pair_shards import LOSSLESS, Pair, PairWriter
 from dreamstereo_core.models.config import TINY
 from dreamstereo_core.models.files.transformer import save_transformer
 from dreamstereo_core.models.transformer import Transformer
@@ -20,7 +20,7 @@ from .scene import scene
 
 
 def _write_pairs(folder, *, count=6, frames=5, height=48, width=64):
-    writer = ShardWriter(folder, {"made": "here"})
+    writer = PairWriter(folder, {"made": "here"})
     for i in range(count):
         generator = torch.Generator().manual_seed(i)
         noise = torch.rand(1, 3, 3, 4, generator=generator)
@@ -53,7 +53,7 @@ def filled_pairs(tmp_path_factory):
     """Three pairs with fills, lossless; their first 16 rows have no hole."""
     folder = tmp_path_factory.mktemp("filled")
     builder = build_pairs.PairBuilder(build_pairs.PairOptions(frames=5, height=48, width=96))
-    writer = ShardWriter(folder, {"made": "here"}, LOSSLESS)
+    writer = PairWriter(folder, {"made": "here"}, LOSSLESS)
     for i in range(3):
         video, disparity = scene()
         shifted = (video.roll(8 * i, -1), disparity.roll(8 * i, -1))

@@ -11,7 +11,7 @@ import build_pairs
 from build_pairs import PairOptions, build, main, write_sheet
 from data import files
 from data.files import DataError
-from data.pair_shards import LOSSLESS, Pair, ShardWriter, list_pairs
+from data.pair_shards import LOSSLESS, Pair, PairWriter, list_pairs
 from dreamstereo_core import EncodeOptions, build_pair
 from dreamstereo_core.video_io import VideoWriter, probe
 from engine.pictures import write_png
@@ -261,7 +261,7 @@ def test_parallax_gives_fast_things_near_and_nothing_for_a_still():
 
 
 def test_shards_keep_what_they_are_given(tmp_path):
-    writer = ShardWriter(tmp_path, {"a": 1}, LOSSLESS, shard_bytes=1)
+    writer = PairWriter(tmp_path, {"a": 1}, LOSSLESS, shard_bytes=1)
     pairs = [
         Pair(
             torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8),
@@ -277,7 +277,7 @@ def test_shards_keep_what_they_are_given(tmp_path):
     for entry, pair in zip(entries, pairs, strict=True):
         assert torch.equal(entry.read().frames, pair.frames)
         assert torch.equal(entry.read().mask, pair.mask)
-    assert ShardWriter(tmp_path, {"a": 1}).done == {"source 0", "source 1", "source 2"}
+    assert PairWriter(tmp_path, {"a": 1}).done == {"source 0", "source 1", "source 2"}
     assert write_sheet(tmp_path).exists()
 
 

@@ -9,7 +9,7 @@ from safetensors import safe_open
 import build_pairs
 from data.files import DataError
 from data.pair_dataset import DataSettings, PairDataset
-from data.pair_shards import BLOCK, LOSSLESS, Pair, ShardWriter, list_pairs
+from data.pair_shards import BLOCK, LOSSLESS, Pair, PairWriter, list_pairs
 from dreamstereo_core import ClassicInpainter, gapw_warp
 from making.first_fill import first_fill, wide_holes
 from objectives.losses import mean_error, root_error
@@ -48,7 +48,7 @@ def test_fills_cost_little_and_are_exact_in_holes_only(tmp_path):
     mask = torch.zeros(2, 60, 84, dtype=torch.bool)
     mask[:, 55:58, 70:83] = True
     fill = torch.where(mask.unsqueeze(1), fill, frames)
-    writer = ShardWriter(tmp_path, {}, LOSSLESS)
+    writer = PairWriter(tmp_path, {}, LOSSLESS)
     writer.add("a", [Pair(frames, mask, {}, fill)])
     writer.flush()
     (entry,) = list_pairs(tmp_path)

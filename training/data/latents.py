@@ -15,6 +15,7 @@ from tqdm import tqdm
 from data.files import DataError, write_safetensors
 from data.pair_dataset import PairDataset, masked
 from data.random_streams import shuffled
+from data.shards import read_tensors
 from dreamstereo_core.models.conditioning import missing_channels
 from dreamstereo_core.models.vae.base import VideoVAE
 
@@ -47,12 +48,9 @@ class LatentDataset(Dataset):
         """Return `latent`, `masked_latent` [16, T', H', W'], `missing` [4, T', H', W']."""
         number = shuffled(index, self.count, self.seed, "latents' order")
         path = _path(self.folder, number // PER_FILE)
-        try:
-            with safe_open(path, framework="pt") as file:
-                parts = {name: file.get_tensor(f"{number % PER_FILE}.{name}") for name in PARTS}
-        except (OSError, SafetensorError) as error:
-            raise DataError(f"{path}: cannot be read ({error})") from error
-        return {**{k: v.float() for k, v in parts.items()}, "index": torch.tensor(index)}
+        tensors = read_tensors(path, [f"{number % PER_FILE}.{name}" for name in PARTS])
+        parts = {name: part.float() for name, part in zip(PARTS, tensors, strict=True)}
+        return {**parts, "index": torch.tensor(index)}
 
 
 def cache_latents(

@@ -16,11 +16,11 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.files import DataError, write_safetensors
+from data.files import DataError
+from data.shards import ShardWriter, decode_picture, read_metadata, read_tensors
 
 SHARD_BYTES = 128 * 2**20
 LOSSLESS = 0
@@ -107,18 +107,9 @@ class PairEntry:
         return torch.from_numpy(masks > 0)
 
     def _decode(self, name: str, sizes: str, flag: int, wanted: slice) -> np.ndarray:
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                blob = file.get_tensor(f"{self.index}.{name}").numpy()
-        except (OSError, SafetensorError) as error:
-            raise DataError(f"{self.path}: cannot be read ({error})") from error
-        images = []
-        for part in np.split(blob, np.cumsum(self.info[sizes])[:-1])[wanted]:
-            image = cv2.imdecode(part, flag)
-            if image is None:
-                raise DataError(f"{self.path}: holds a picture that cannot be decoded")
-            images.append(image)
-        return np.stack(images)
+        (blob,) = read_tensors(self.path, [f"{self.index}.{name}"])
+        parts = blob.split(self.info[sizes])[wanted]
+        return np.stack([decode_picture(part, flag, self.path) for part in parts])
 
 
 def list_pairs(folder: str | Path) -> list[PairEntry]:
@@ -129,7 +120,7 @@ def list_pairs(folder: str | Path) -> list[PairEntry]:
     """
     entries = []
     for path in sorted(Path(folder).glob("pairs-*.safetensors")):
-        entries += [PairEntry(path, i, info) for i, info in enumerate(_metadata(path)["pairs"])]
+        entries += [PairEntry(path, i, info) for i, info in enumerate(_read(path)["pairs"])]
     if not entries:
         raise DataError(
             f"{folder}: expected pairs-*.safetensors of build_pairs.py with at least one pair"
@@ -138,7 +129,7 @@ def list_pairs(folder: str | Path) -> list[PairEntry]:
 
 
 @dataclass
-class ShardWriter:
+class PairWriter:
     """Writes pairs; `done` are the sources that earlier runs have finished.
 
     Raises:
@@ -155,18 +146,17 @@ class ShardWriter:
     """Pairs in the folder."""
 
     def __post_init__(self) -> None:
-        self._number = 0
-        self._clear()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted(self.folder.glob("pairs-*.safetensors")):
-            metadata = _metadata(path)
+        self._shards = ShardWriter(self.folder, "pairs")
+        self._pairs: list[dict[str, Any]] = []
+        self._sources: list[str] = []
+        for path in self._shards.paths():
+            metadata = _read(path)
             if metadata["settings"] != json.loads(json.dumps(self.settings)):
                 raise DataError(
                     f"{path}: was made with other settings; expected an empty folder or the same"
                 )
             self.done |= set(metadata["sources"])
             self.written += len(metadata["pairs"])
-            self._number = int(path.stem.split("-")[1]) + 1
 
     def add(self, source: str, pairs: list[Pair]) -> None:
         """Take all pairs of one source; write a shard when enough has come together."""
@@ -180,47 +170,25 @@ class ShardWriter:
                 parts["fill"] = [_encode_frame(frame, self.quality) for frame in fill]
             t, _, h, w = pair.frames.shape
             sizes = {f"{name}_bytes": [len(x) for x in blobs] for name, blobs in parts.items()}
-            index = len(self._pairs)
             self._pairs.append({**pair.info, "source": source, "size": [t, h, w], **sizes})
-            for name, blobs in parts.items():
-                blob = np.concatenate(blobs)
-                self._tensors[f"{index}.{name}s"] = torch.from_numpy(blob)
-                self._bytes += len(blob)
+            self._shards.add({f"{name}s": np.concatenate(blobs) for name, blobs in parts.items()})
         self._sources.append(source)
-        if self._bytes >= self.shard_bytes:
+        if self._shards.bytes >= self.shard_bytes:
             self.flush()
 
     def flush(self) -> None:
         """Write what has been added."""
         if not self._pairs:
             return
-        metadata = {
-            "pairs": json.dumps(self._pairs),
-            "sources": json.dumps(self._sources),
-            "settings": json.dumps(self.settings),
-        }
-        write_safetensors(
-            self.folder / f"pairs-{self._number:05d}.safetensors", self._tensors, metadata
-        )
-        self._number += 1
+        metadata = {"pairs": self._pairs, "sources": self._sources, "settings": self.settings}
+        self._shards.write(metadata)
         self.written += len(self._pairs)
         self.done |= set(self._sources)
-        self._clear()
-
-    def _clear(self) -> None:
-        self._pairs: list[dict[str, Any]] = []
-        self._sources: list[str] = []
-        self._tensors: dict[str, Tensor] = {}
-        self._bytes = 0
+        self._pairs, self._sources = [], []
 
 
-def _metadata(path: Path) -> dict[str, Any]:
-    try:
-        with safe_open(path, framework="pt") as file:
-            texts = file.metadata() or {}
-        return {key: json.loads(texts[key]) for key in ("pairs", "sources", "settings")}
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
-        raise DataError(f"{path}: expected a shard of build_pairs.py ({error})") from error
+def _read(path: Path) -> dict[str, Any]:
+    return read_metadata(path, "build_pairs.py", "pairs", "sources", "settings")
 
 
 def _blocks_with_holes(fill: Tensor, mask: Tensor) -> Tensor:
