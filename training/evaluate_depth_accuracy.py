@@ -38,8 +38,7 @@ from dreamstereo_core.depth.mini import load_mini_depth
 from evaluation.clips import read_stereo_pair
 from evaluation.depth_scores import DepthScores, depth_scores
 from evaluation.stereo_matching import matched_pairs
-from making.teacher_network import load_teacher
-from weak_views import taught_by_published
+from making.teacher_network import load_teacher, taught_by_published
 
 Predict = Callable[[Tensor], Tensor]
 GRADIENT = "gradient"

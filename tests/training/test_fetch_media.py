@@ -14,6 +14,7 @@ from PIL import Image
 import fetch_media
 from data.files import DataError
 from engine.settings import load_settings
+from making.media import TABLE, Media
 from making.packages import apt_command, unpack
 
 
@@ -211,7 +212,7 @@ def test_apt_needs_a_mirror_of_debian(tmp_path, monkeypatch):
 
 
 def test_the_table_of_the_project_is_whole():
-    media = load_settings(fetch_media.Media, fetch_media.TABLE)
+    media = load_settings(Media, TABLE)
     rules = [rule for package in media.packages for rule in package.files]
     assert sum(len(r.only) or r.count for r in rules if r.kind == "photo") == 179
     assert sum(len(r.only) for r in rules if r.kind == "clip") == 46

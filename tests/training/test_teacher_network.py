@@ -3,9 +3,8 @@
 import pytest
 import torch
 
-import weak_views
 from dreamstereo_core.models.files.checkpoint_file import CheckpointError
-from making.teacher_network import ShuffleBlock, TeacherNetwork, load_teacher
+from making.teacher_network import ShuffleBlock, TeacherNetwork, load_teacher, taught_by_published
 
 SHAPES = {
     "encoder.first_conv.0.weight": (24, 3, 3, 3),
@@ -96,7 +95,7 @@ def test_it_teaches_at_two_sizes_beside_the_own_network():
             return picture.mean(1, keepdim=True)[..., ::4, ::4] * 0.1, None
 
     clip = torch.linspace(0, 1, 192).expand(2, 3, 112, 192)
-    taught = weak_views.taught_by_published(teacher, Own(), clip)
+    taught = taught_by_published(teacher, Own(), clip)
     assert seen == [(256, 448), (256, 448), (384, 672)]
     assert taught.shape == (1, 1, 56, 96)
     assert abs(float(taught.mean())) < 1e-4 and abs(float(taught.std()) - 1) < 0.02

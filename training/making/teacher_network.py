@@ -14,12 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dreamstereo_core.depth.mini import MiniDepth
 from dreamstereo_core.models.depth.mini import fold_batch_norms
 from dreamstereo_core.models.files.checkpoint_file import CheckpointError
 from dreamstereo_core.models.vae.base import channels_innermost
 
 STRIDE = 32
 """Sides of the input are multiples of it."""
+SHORT_SIDES = (256, 384)
+"""Of a published teacher's picture."""
 
 _WIDTHS = (24, 48, 96, 192)  # at 1/2, 1/4, 1/8 and 1/16
 _BLOCKS = (4, 8, 4)
@@ -139,6 +142,43 @@ class TeacherNetwork(nn.Module):
     def forward(self, pictures: Tensor) -> Tensor:
         """Map ``[N, 3, H, W]``, sides multiples of 32, to ``[N, 1, H / 2, W / 2]``."""
         return self.decoder(self.encoder(pictures))
+
+
+@torch.inference_mode()
+def taught_by_published(teacher: TeacherNetwork, beside: MiniDepth, clip: Tensor) -> Tensor:
+    """Return what a published network says of the last frame at two sizes, and ours, as one.
+
+    Each has mean 0 and deviation 1; at the smaller size it is asked mirrored too.
+
+    Args:
+        teacher: see there.
+        beside: an own network.
+        clip: `[T, 3, H, W]`.
+
+    Returns:
+        Inverse depth `[1, 1, H / 2, W / 2]`.
+    """
+    h, w = clip.shape[-2:]
+    answers = []
+    for i, short in enumerate(SHORT_SIDES):
+        scale = short / min(h, w) / STRIDE
+        size = round(h * scale) * STRIDE, round(w * scale) * STRIDE
+        picture = resized(clip[-1:], size)
+        answer = teacher(picture)
+        answers.append((answer + teacher(picture.flip(-1)).flip(-1)) / 2 if i == 0 else answer)
+    answers.append(beside.predict(clip[-1:])[0])
+    return torch.stack([standardised(answer, (h // 2, w // 2)) for answer in answers]).mean(0)
+
+
+def standardised(raw: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return it at a size with mean 0 and deviation 1."""
+    raw = F.interpolate(raw, size, mode="bilinear")
+    return (raw - raw.mean()) / raw.std().clamp(min=1e-6)
+
+
+def resized(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return `[T, 3, *size]` in [0, 1]."""
+    return F.interpolate(frames, size, mode="bilinear", antialias=True).clamp(0, 1)
 
 
 def load_teacher(path: str | Path) -> TeacherNetwork:
