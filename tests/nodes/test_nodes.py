@@ -214,7 +214,7 @@ class TestInpaint:
         class Spy:
             name, seen = "spy", None
 
-            def stream(self, frames, **options):
+            def stream(self, frames, options):
                 self.frames, self.options = list(frames), options
                 return iter([frame.video / 2 for frame in self.frames])
 
@@ -224,7 +224,7 @@ class TestInpaint:
         node = node_module("inpaint").Inpaint
         images, mask = torch.rand(1, 6, 8, 3), torch.zeros(1, 6, 8)
         node.execute(images, mask, None, spy, num_steps=4, dilation=7, seed=11)
-        assert spy.options == {"num_steps": 4, "dilation": 7, "seed": 11}
+        assert dataclasses.asdict(spy.options) == {"num_steps": 4, "dilation": 7, "seed": 11}
 
     @pytest.mark.parametrize("eye", ["right", "left"])
     def test_a_left_eye_is_the_mirrored_problem(self, node_module, spy, eye):
