@@ -2,37 +2,69 @@
 
 from . import interrupts as interrupts  # first: it arms the command before torch is imported
 from .blend import blend
+from .convergence import Convergence
 from .convert import Progress, convert_file
 from .depth import DepthEstimator, load_depth
 from .disparity import inverse_depth_to_disparity, resize_disparity
+from .errors import CheckpointError, DepthError, DreamStereoError, VideoError
 from .fill import ClassicInpainter, DiffusionInpainter, Inpainter, MaskedFrame, load_inpainter
 from .gapw import gapw_warp
 from .models.sparse import select_tokens
 from .models.vae.checkpoint import load_vae
-from .packing import LAYOUTS, pack_stereo
+from .packing import FILE_LAYOUTS, LAYOUTS, pack_stereo
 from .pbdp import build_pair
-from .pipeline import FILE_LAYOUTS, ConvertOptions, StereoPipeline
-from .types import InpaintingPair, StereoVideo, WarpResult
-from .video_io import DecodeOptions, EncodeOptions, VideoError, VideoInfo, probe, read_frames
+from .pipeline import ConvertOptions, StereoPipeline
+from .types import (
+    CoordMap,
+    Disparity,
+    Eye,
+    InpaintingPair,
+    InverseDepth,
+    Latent,
+    LatentMask,
+    OcclusionMask,
+    StereoVideo,
+    TokenIndex,
+    Video,
+    WarpResult,
+)
+from .version import read_version
+from .video_io import DecodeOptions, EncodeOptions, VideoInfo, probe, read_frames
+
+__version__ = read_version()
 
 __all__ = [
     "FILE_LAYOUTS",
     "LAYOUTS",
+    "CheckpointError",
     "ClassicInpainter",
+    "Convergence",
     "ConvertOptions",
+    "CoordMap",
     "DecodeOptions",
+    "DepthError",
     "DepthEstimator",
     "DiffusionInpainter",
+    "Disparity",
+    "DreamStereoError",
     "EncodeOptions",
+    "Eye",
     "Inpainter",
     "InpaintingPair",
+    "InverseDepth",
+    "Latent",
+    "LatentMask",
     "MaskedFrame",
+    "OcclusionMask",
     "Progress",
     "StereoPipeline",
     "StereoVideo",
+    "TokenIndex",
+    "Video",
     "VideoError",
     "VideoInfo",
     "WarpResult",
+    "__version__",
     "blend",
     "build_pair",
     "convert_file",

@@ -98,8 +98,8 @@ def convert_file(
             names like the film's; None puts the file, or their folder, beside the source.
         depth: from `load_depth`.
         inpainter: from `load_inpainter`.
-        options: how deep, which eye, which layout.
-        encode: codec and quality.
+        options: how deep, which eye.
+        encode: layout, codec and quality.
         decode: how to read the source.
         frames: first frame and the one to stop before.
         overwrite: replace an existing file.
@@ -116,20 +116,41 @@ def convert_file(
         DepthError: a supplied depth does not fit the film.
         ValueError: an option is wrong.
     """
-    options = options or ConvertOptions()
-    views = _views(options.layout)
-    targets = conversion_targets(source, target, options.layout)
+    encode = encode or EncodeOptions()
+    targets = conversion_targets(source, target, encode.layout)
     into_folder = makes_folder(source, target)
     check_targets(targets, [source, *depth.files], overwrite, new_folder=into_folder)
+    common = {"inpainter": inpainter, "options": options or ConvertOptions(), "encode": encode,
+              "decode": decode, "overwrite": overwrite, "metadata": metadata}  # fmt: skip
     if (pictures := separate_pictures(source)) is not None:
         targets[0].parent.mkdir(parents=True, exist_ok=True)
-        each = partial(convert_file, inpainter=inpainter, options=options, encode=encode,
-                       decode=decode, metadata=metadata, overwrite=overwrite)  # fmt: skip
-        places = _picture_targets(pictures, cast(str, source), target, options.layout)
+        places = _picture_targets(pictures, cast(str, source), target, encode.layout)
+        each = partial(convert_file, **common)
         return _convert_pictures(list(places.items()), each, depth, frames, on_progress)
     info = probe(source, decode)
     if into_folder:
         targets[0].parent.mkdir(parents=True, exist_ok=True)
+    film = partial(_convert_film, source, targets, info, depth, **common)
+    film(frames=frames, on_progress=on_progress)
+    return targets
+
+
+def _convert_film(
+    source: Source,
+    targets: tuple[Path, ...],
+    info: VideoInfo,
+    depth: DepthEstimator,
+    *,
+    inpainter: Inpainter,
+    options: ConvertOptions,
+    encode: EncodeOptions,
+    decode: DecodeOptions | None,
+    overwrite: bool,
+    metadata: Mapping[str, str] | None,
+    frames: tuple[int, int | None],
+    on_progress: Callable[[Progress], None] | None,
+) -> None:
+    """Convert a film into `targets`, one for each view; arguments and errors as `convert_file`."""
     start, stop = frames
     source_frames = read_frames(source, start, stop, decode)
     first = next(source_frames, None)
@@ -138,34 +159,37 @@ def convert_file(
     # A constant rate is assumed for the sound's end only, and only where the film is cut short.
     audio_stop = None if stop is None else first.time + (stop - start) / info.frame_rate
     pipeline = StereoPipeline(depth.for_film(info, stop), inpainter, options)
+    open_writer = partial(VideoWriter, info=info, encode=encode, overwrite=overwrite,
+                          audio_from=source, audio_start=first.time, audio_stop=audio_stop,
+                          metadata=dict(metadata or {}))  # fmt: skip
     begin = time.monotonic()
+
+    def report(done: int, picture: Tensor) -> None:
+        if on_progress:
+            on_progress(_progress(done, info, frames, begin, picture))
+
     with ExitStack() as stack, _a_core_for_the_codecs():
-        writers = []
-        for view, path in zip(views, targets, strict=True):
+        writers = {}
+        for view, path in zip(_views(encode.layout), targets, strict=True):
             width, height = _size(info, view)
-            writer = VideoWriter(
-                path,
-                info,
-                width,
-                height,
-                encode or EncodeOptions(),
-                audio_from=source,
-                audio_start=first.time,
-                audio_stop=audio_stop,
-                layout=view,
-                metadata=dict(metadata or {}),
-                overwrite=overwrite,
-            )
-            writers.append(stack.enter_context(writer))
+            writer = open_writer(path, width=width, height=height, layout=view)
+            writers[view] = stack.enter_context(writer)
         film = chain([first], source_frames)
-        for chunk in pipeline.stream(film, frame_rate=float(info.frame_rate)):
-            pictures = [show(chunk, view) for view in views]
-            for writer, picture in zip(writers, pictures, strict=True):
-                writer.write(picture, chunk.times)
-            if on_progress:
-                on_progress(_progress(chunk, info, frames, begin, pictures[0][-1]))
-            del chunk, pictures  # or they would stay while the next chunk is made
-    return targets
+        _write_views(pipeline.stream(film, frame_rate=float(info.frame_rate)), writers, report)
+
+
+def _write_views(
+    chunks: Iterator[StereoVideo],
+    writers: Mapping[str, VideoWriter],
+    report: Callable[[int, Tensor], None],
+) -> None:
+    """Write each chunk; report how many frames are done and the newest one as it was written."""
+    for chunk in chunks:
+        pictures = {view: show(chunk, view) for view in writers}
+        for view, writer in writers.items():
+            writer.write(pictures[view], chunk.times)
+        report(chunk.start + len(chunk.left), next(iter(pictures.values()))[-1])
+        del chunk, pictures  # or they would stay while the next chunk is made
 
 
 def _convert_pictures(
@@ -288,13 +312,12 @@ def _size(info: VideoInfo, view: str) -> tuple[int, int]:
 
 
 def _progress(
-    chunk: StereoVideo,
+    done: int,
     info: VideoInfo,
     frames: tuple[int, int | None],
     begin: float,
     picture: Tensor,
 ) -> Progress:
-    done = chunk.start + len(chunk.left)
     start, stop = frames
     total = None if info.frame_count is None else max(done, info.frame_count - start)
     if stop is not None:

@@ -38,6 +38,9 @@ LAYOUTS: tuple[str, ...] = (
 )
 """What `pack_stereo` makes. The left view comes first: left in a side by side, on top in a
 top-bottom."""
+FILE_LAYOUTS = (*LAYOUTS, "separate", "depth", "mask")
+"""What a conversion writes: `pack_stereo`'s layouts, a file for each eye, the inverse depth, the
+occlusion mask."""
 
 
 def pack_stereo(left: Video, right: Video, layout: str) -> Video:

@@ -25,22 +25,19 @@ from .fill import FillOptions, Inpainter, MaskedFrame, MirroredInpainter
 from .floating_window import FloatingWindow, mask_borders
 from .gapw import gapw_warp
 from .masks import dilate
-from .packing import LAYOUTS, pack_stereo
+from .packing import pack_stereo
 from .prefetch import in_background
 from .shots import DETECTORS, BarDetector, find_shots, load_shot_detector
 from .stream import Frame, beside, by_shot
-from .types import Eye, InverseDepth, OcclusionMask, StereoVideo, Video
+from .types import EYES, Eye, InverseDepth, OcclusionMask, StereoVideo, Video
 
 CHUNK_PIXELS = 2 * 1280 * 720
 """Frames are worked on in chunks of about this many pixels."""
-FILE_LAYOUTS = (*LAYOUTS, "separate", "depth", "mask")
-"""What a conversion writes: `pack_stereo`'s layouts, a file for each eye, the inverse depth, the
-occlusion mask."""
 
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """How deep, and what comes out.
+    """How deep, and how the other eye is made.
 
     Raises:
         ValueError: an option is out of its range.
@@ -61,8 +58,6 @@ class ConvertOptions:
     The source's eye then is the source's own pixels except for a strip."""
     eye: Eye = "right"
     """The eye that is made; the source is the other one."""
-    layout: str = "full_sbs"
-    """The picture that `show` makes of the two eyes, one of `FILE_LAYOUTS`."""
     foreground_dilation: int | None = None
     """Pixels by which near things grow in the depth, so that their blended borders move with them;
     None: 1 for every 640 pixels of width where the depth has the picture's size, else 0 (a small
@@ -92,8 +87,7 @@ class ConvertOptions:
         for name in ("max_front", "max_behind"):
             if (value := getattr(self, name)) is not None:
                 check_range(name, value, 0, 100)
-        check_choice("eye", self.eye, ("right", "left"))
-        check_choice("layout", self.layout, FILE_LAYOUTS)
+        check_choice("eye", self.eye, EYES)
         check_choice("shots", self.shots, DETECTORS)
         for name in ("foreground_dilation", "feather"):
             if (getattr(self, name) or 0) < 0:

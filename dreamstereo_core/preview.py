@@ -38,7 +38,7 @@ def preview_sheet(
         target: the PNG; None puts it beside the source.
         depth: from `load_depth`.
         inpainter: from `load_inpainter`.
-        options: as for the conversion; its layout is of no use here.
+        options: as for the conversion.
         decode: how to read the source.
         count: how many frames, at least 1.
         overwrite: replace an existing file.

@@ -43,6 +43,7 @@ pixels."""
 
 Eye: TypeAlias = Literal["right", "left"]
 """The synthetic eye: the source video is the other one."""
+EYES: tuple[Eye, ...] = ("right", "left")
 
 
 @dataclass(frozen=True)
@@ -79,11 +80,15 @@ class Bars:
         """Return ``[..., H, W]`` with `picture` inside and bars of one value around it."""
         return F.pad(picture, self.sides, value=value)
 
+    def scaled(self, frames: Tensor, to: Tensor) -> Bars:
+        """Return the bars of `frames` ``[..., H, W]`` in the size of `to` ``[..., h, w]``."""
+        y, x = (b / a for a, b in zip(frames.shape[-2:], to.shape[-2:], strict=True))
+        sides = (self.top * y, self.bottom * y, self.left * x, self.right * x)
+        return Bars(*map(round, sides))
+
     def crop_scaled(self, depth: Tensor, frames: Tensor) -> Tensor:
         """Return what of a depth ``[..., h, w]`` of whole `frames` ``[..., H, W]`` lies inside."""
-        y, x = (a / b for a, b in zip(depth.shape[-2:], frames.shape[-2:], strict=True))
-        sides = (self.top * y, self.bottom * y, self.left * x, self.right * x)
-        return Bars(*map(round, sides)).crop(depth)
+        return self.scaled(frames, depth).crop(depth)
 
 
 NO_BARS = Bars()

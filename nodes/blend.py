@@ -9,10 +9,9 @@ from ..dreamstereo_core.checks import check_frames
 from ..dreamstereo_core.fill.holes import MULTIPLE
 from ..dreamstereo_core.models.conditioning import FRAMES
 from .layout import from_video, to_occlusion_mask, to_video
+from .options import feather_input
 from .runtime import chunks
 from .wire_types import schema
-
-FEATHER_TOOLTIP = "Width in pixels of the soft seam inside the holes; 0 = hard edge."
 
 
 class Blend(io.ComfyNode):
@@ -39,7 +38,7 @@ class Blend(io.ComfyNode):
                 ),
                 io.Image.Input("warped", tooltip="The warped frames."),
                 io.Mask.Input("mask", tooltip="1 = hole."),
-                io.Int.Input("feather", default=4, min=0, max=64, tooltip=FEATHER_TOOLTIP),
+                feather_input(),
             ],
             outputs=[
                 io.Image.Output(display_name="images", tooltip="The other eye's view, complete.")

@@ -1,20 +1,25 @@
 """How far apart the two eyes see each point."""
 
-from typing import cast
+from typing import Any
 
 import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dreamstereo_core import inverse_depth_to_disparity
-from ..dreamstereo_core.convergence import CONVERGENCES, Convergence, clip_convergence
-from ..dreamstereo_core.disparity import MAX_BEHIND, MAX_FRONT
+from ..dreamstereo_core import ConvertOptions, InverseDepth, inverse_depth_to_disparity
+from ..dreamstereo_core.convergence import clip_convergence
 from ..dreamstereo_core.masks import dilate
-from ..dreamstereo_core.shots import ShotDetector
+from ..dreamstereo_core.types import NO_BARS
 from .layout import to_inverse_depth, to_video
+from .options import (
+    bars_input,
+    convert_options,
+    limit_inputs,
+    shots_input,
+    strength_inputs,
+)
+from .shots import Shot, clip_shots
 from .wire_types import Disparity, schema
-
-MANUAL = "manual"
 
 
 class DepthToDisparity(io.ComfyNode):
@@ -55,6 +60,8 @@ class DepthToDisparity(io.ComfyNode):
                         "counts as one shot."
                     ),
                 ),
+                shots_input(),
+                bars_input(),
             ],
             outputs=[
                 Disparity.Output(
@@ -65,103 +72,36 @@ class DepthToDisparity(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls,
-        inverse_depth: Tensor,
-        max_disparity: float,
-        convergence_mode: str,
-        convergence: float,
-        foreground_dilation: int,
-        max_front: float = MAX_FRONT,
-        max_behind: float = MAX_BEHIND,
-        images: Tensor | None = None,
+        cls, inverse_depth: Tensor, images: Tensor | None = None, **given: Any
     ) -> io.NodeOutput:
-        """Scale to pixels of the picture's own width, frame by frame."""
+        """Scale to pixels of the picture's own width, shot by shot and frame by frame."""
+        options = convert_options(given)
         depth = to_inverse_depth(inverse_depth)
-        screen = choose_convergence(convergence_mode, convergence)
-        screens = clip_convergence(depth, screen, cuts=_cuts(images, len(depth)))
-        limits = {"max_front": max_front, "max_behind": max_behind}
-        parts = [
-            inverse_depth_to_disparity(
-                dilate(frame, foreground_dilation),
-                max_disparity=max_disparity,
-                convergence=screen,
-                **limits,
-            )
-            for frame, screen in zip(depth.split(1), screens, strict=True)
-        ]
+        parts = []
+        for shot in _shots(images, depth, options):
+            inside = shot.bars.crop(depth[shot.frames])
+            screens = clip_convergence(inside, options.convergence)
+            for frame, screen in zip(inside.split(1), screens, strict=True):
+                disparity = inverse_depth_to_disparity(
+                    dilate(frame, options.foreground_dilation or 0),
+                    max_disparity=options.max_disparity,
+                    convergence=screen,
+                    max_front=options.max_front,
+                    max_behind=options.max_behind,
+                )
+                parts.append(shot.bars.pad(disparity, 0))  # bars lie on the screen
         return io.NodeOutput(torch.cat(parts))
 
 
-def _cuts(images: Tensor | None, frames: int) -> Tensor | None:
-    """Find the cuts of the clip that a depth of so many frames belongs to."""
+def _shots(images: Tensor | None, depth: InverseDepth, options: ConvertOptions) -> list[Shot]:
+    """Find the shots of the clip that a depth belongs to, with their bars in the depth's size."""
     if images is None:
-        return None
-    if len(images) != frames:
-        raise ValueError(f"images: expected {frames} frames as inverse_depth, got {len(images)}")
-    return ShotDetector().cuts(to_video(images))[0]
-
-
-def choose_convergence(mode: str, value: float) -> Convergence:
-    """Return what the core calls what the two inputs say."""
-    return value if mode == MANUAL else cast(Convergence, mode)
-
-
-def strength_inputs() -> list[io.Input]:
-    """Return the inputs for the strength and for what lies on the screen."""
-    return [
-        io.Float.Input(
-            "max_disparity",
-            default=3.0,
-            min=0.0,
-            max=10.0,
-            step=0.1,
-            tooltip=(
-                "Strength: the shift between the farthest and the nearest point, in % of the "
-                "width. 2 is gentle, 3 good for most screens, 5 strong."
-            ),
-        ),
-        io.Combo.Input(
-            "convergence_mode",
-            options=[*CONVERGENCES, MANUAL],
-            default="auto",
-            tooltip=(
-                "What lies on the screen. subject: what is large and near in the middle of the "
-                "frame. median: the middle depth. Both follow each shot slowly and jump at cuts "
-                "only. auto: subject. manual: the value below."
-            ),
-        ),
-        io.Float.Input(
-            "convergence",
-            default=0.5,
-            min=0.0,
-            max=1.0,
-            step=0.01,
-            tooltip=(
-                "Used when convergence_mode is manual: the depth that lies on the screen. 0 brings "
-                "everything in front of it, 1 puts everything behind it."
-            ),
-        ),
-    ]
-
-
-def limit_inputs() -> list[io.Input]:
-    """Return the inputs for how far things may leave the screen."""
-    sides = {
-        "max_front": ("comes in front of", MAX_FRONT),
-        "max_behind": ("goes behind", MAX_BEHIND),
-    }
-    return [
-        io.Float.Input(
-            name,
-            default=default,
-            min=0.0,
-            max=10.0,
-            step=0.1,
-            optional=True,
-            tooltip=(
-                f"Comfort: the most that anything {where} the screen, in % of the width. Only a "
-                "shot that would exceed it is compressed. 10: no limit."
-            ),
+        return [Shot(slice(0, len(depth)), NO_BARS)]
+    if len(images) != len(depth):
+        raise ValueError(
+            f"images: expected {len(depth)} frames as inverse_depth, got {len(images)}"
         )
-        for name, (where, default) in sides.items()
+    video = to_video(images)
+    return [
+        Shot(shot.frames, shot.bars.scaled(video, depth)) for shot in clip_shots(video, options)
     ]

@@ -4,8 +4,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dreamstereo_core import pack_stereo
-from ..dreamstereo_core.packing import LAYOUTS
+from ..dreamstereo_core import LAYOUTS, EncodeOptions, pack_stereo
 from .layout import from_video, to_video
 from .runtime import chunks
 from .wire_types import schema
@@ -34,7 +33,10 @@ class Pack(io.ComfyNode):
                 io.Image.Input("left", tooltip="What the left eye sees."),
                 io.Image.Input("right", tooltip="What the right eye sees."),
                 io.Combo.Input(
-                    "layout", options=list(LAYOUTS), default="full_sbs", tooltip=LAYOUT_TOOLTIP
+                    "layout",
+                    options=list(LAYOUTS),
+                    default=EncodeOptions.layout,
+                    tooltip=LAYOUT_TOOLTIP,
                 ),
                 io.Boolean.Input(
                     "swap_eyes",

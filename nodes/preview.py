@@ -1,14 +1,26 @@
 """A look before the long run."""
 
+from typing import Any
+
 from comfy_api.latest import Input, io, ui
 
-from ..dreamstereo_core import ConvertOptions, load_inpainter
-from ..dreamstereo_core.disparity import MAX_BEHIND, MAX_FRONT
+from ..dreamstereo_core import DecodeOptions
+from ..dreamstereo_core.fill import INPAINTERS
+from ..dreamstereo_core.options import pick_options
 from ..dreamstereo_core.preview import preview_picture
-from .convert import comfort_inputs
-from .disparity import choose_convergence, strength_inputs
 from .layout import from_video
-from .load_models import depth_on_device
+from .load_models import depth_on_device, inpainter_on_device
+from .options import (
+    bars_input,
+    comfort_inputs,
+    convert_options,
+    diffusion_inputs,
+    eye_input,
+    feather_input,
+    fill_input,
+    reading_inputs,
+    strength_inputs,
+)
 from .runtime import StoppableDepth, StoppableInpainter
 from .sources import stream_source
 from .wire_types import Depth, Inpainter, schema
@@ -49,9 +61,15 @@ class PreviewSheet(io.ComfyNode):
                 Inpainter.Input(
                     "inpainter",
                     optional=True,
-                    tooltip="From Load Inpainter or Load DreamStereo Model; without it: classic.",
+                    tooltip="From Load Inpainter or Load DreamStereo Model.",
                 ),
                 *comfort_inputs(),
+                eye_input(optional=True),
+                fill_input(optional=True),
+                feather_input(optional=True),
+                *diffusion_inputs(),
+                bars_input(),
+                *reading_inputs(),
             ],
             outputs=[
                 io.Image.Output(
@@ -67,29 +85,19 @@ class PreviewSheet(io.ComfyNode):
         cls,
         video: Input.Video,
         count: int,
-        max_disparity: float,
-        convergence_mode: str,
-        convergence: float,
         depth_model=None,
         inpainter=None,
-        max_front: float = MAX_FRONT,
-        max_behind: float = MAX_BEHIND,
-        floating_window: bool = False,
+        fill: str = INPAINTERS[0],
+        **given: Any,
     ) -> io.NodeOutput:
         """Convert the sampled frames, each by itself."""
-        options = ConvertOptions(
-            max_disparity=max_disparity,
-            convergence=choose_convergence(convergence_mode, convergence),
-            max_front=max_front,
-            max_behind=max_behind,
-            floating_window=floating_window,
-        )
         with stream_source(video) as source:
             sheet = preview_picture(
                 source,
                 depth=StoppableDepth(depth_model or depth_on_device("auto")),
-                inpainter=StoppableInpainter(inpainter or load_inpainter("classic")),
-                options=options,
+                inpainter=StoppableInpainter(inpainter or inpainter_on_device(fill)),
+                options=convert_options(given),
+                decode=pick_options(DecodeOptions, given),
                 count=count,
             )
         images = from_video(sheet)

@@ -8,12 +8,9 @@ from ..dreamstereo_core import gapw_warp
 from ..dreamstereo_core.disparity import resize_disparity
 from ..dreamstereo_core.types import Eye
 from .layout import from_occlusion_mask, from_video, to_video
+from .options import eye_input
 from .runtime import chunks
 from .wire_types import Disparity, schema
-
-EYE_TOOLTIP = (
-    "The eye that is made. right: your video is the left view; left: your video is the right view."
-)
 
 
 class Warp(io.ComfyNode):
@@ -38,9 +35,7 @@ class Warp(io.ComfyNode):
                         "From Depth to Disparity; resized to the frames where it has another size."
                     ),
                 ),
-                io.Combo.Input(
-                    "eye", options=["right", "left"], default="right", tooltip=EYE_TOOLTIP
-                ),
+                eye_input(),
                 io.Float.Input(
                     "stretch_threshold",
                     default=1.5,

@@ -1,3 +1,3 @@
 """The command `dreamstereo`; the only part of the core that prints."""
 
-from .commands import main as main
+from .command import main as main

@@ -7,84 +7,74 @@ import argparse
 import torch
 
 from ..convergence import CONVERGENCES
-from ..fill import INPAINTERS
+from ..depth import load_depth
+from ..fill import INPAINTERS, load_inpainter
 from ..models.lora import parse_lora
+from ..options import Options, pick_options
 from ..pipeline import ConvertOptions
 from ..shots import DETECTORS
+from ..types import EYES
 from ..video_io import DecodeOptions
 from ..video_io.decode_options import DEINTERLACING, SOURCE_EYES, SOURCE_LAYOUTS
-from .jobs import WrongUse
+from .outcome import WrongUse
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+INPUT = "video, image, folder of images or frame_%%05d.png"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add what conversion and preview have in common."""
-    parser.add_argument("--max-disparity", type=float, default=ConvertOptions.max_disparity,
-                        metavar="PERCENT", help="depth, in percent of the width")  # fmt: skip
-    parser.add_argument("--convergence", type=_convergence, default="auto",
+    """Add what conversion and preview have in common; the options' own defaults go for each."""
+    parser.add_argument("--max-disparity", type=float, metavar="PERCENT",
+                        help="depth, in percent of the width")  # fmt: skip
+    parser.add_argument("--convergence", type=_convergence,
                         metavar=f"{'|'.join(CONVERGENCES)}|0..1",
                         help="what lies on the screen: 0 the farthest, 1 the nearest, or found in "
                         "each shot (auto: the subject)")  # fmt: skip
-    parser.add_argument("--max-front", type=_limit, default=ConvertOptions.max_front,
-                        metavar="PERCENT|none", help="the most that anything comes in front of "
-                        "the screen, in percent of the width")  # fmt: skip
-    parser.add_argument("--max-behind", type=_limit, default=ConvertOptions.max_behind,
-                        metavar="PERCENT|none",
+    parser.add_argument("--max-front", type=_limit, metavar="PERCENT|none",
+                        help="the most that anything comes in front of the screen, "
+                        "in percent of the width")  # fmt: skip
+    parser.add_argument("--max-behind", type=_limit, metavar="PERCENT|none",
                         help="the most that anything goes behind it")  # fmt: skip
     parser.add_argument("--floating-window", action="store_true",
                         help="hide what one eye only sees of near things at the sides")  # fmt: skip
     parser.add_argument("--foreground-dilation", type=int, metavar="PIXELS",
                         help="let near things grow (default: 0, or 1 for 640 of width if the "
                         "depth is as large as the picture)")  # fmt: skip
-    parser.add_argument("--shots", choices=DETECTORS, default="auto",
+    parser.add_argument("--shots", choices=DETECTORS,
                         help="what finds the cuts; auto: histogram")  # fmt: skip
     parser.add_argument("--keep-bars", dest="bars", action="store_false",
                         help="give letterbox and pillarbox bars a depth, too")  # fmt: skip
-    parser.add_argument("--eye", choices=("right", "left"), default="right",
+    parser.add_argument("--eye", choices=EYES,
                         help="the eye to make; the other one is the source")  # fmt: skip
+    parser.add_argument("--feather", type=int, metavar="PIXELS",
+                        help="width of the seam's ramp inside a hole")  # fmt: skip
     parser.add_argument("--fill", default=INPAINTERS[0],
                         metavar=f"{'|'.join(INPAINTERS)}|CHECKPOINT",
                         help="inpainter, or the file of a Wan-class one")  # fmt: skip
     parser.add_argument("--depth", default="auto", metavar="auto|embedded|MODEL|PATH",
                         help="estimator, or a depth video or image sequence")  # fmt: skip
-    parser.add_argument("--invert-depth", action="store_true", help="supplied depth: black is near")
+    parser.add_argument("--invert-depth", dest="invert", action="store_true",
+                        help="supplied depth: black is near")  # fmt: skip
     parser.add_argument("--no-steady", dest="steady", action="store_false",
                         help="leave a MODEL's depth as it is, frame by frame")  # fmt: skip
-    parser.add_argument("--metric-depth", action="store_true",
+    parser.add_argument("--metric-depth", dest="metric", action="store_true",
                         help="supplied depth: distances, large is far (EXR: metres)")  # fmt: skip
-    parser.add_argument("--download", action="store_true", help="allow a MODEL to be downloaded")
+    parser.add_argument("--download", dest="allow_download", action="store_true",
+                        help="allow a MODEL to be downloaded")  # fmt: skip
     _add_reading(parser.add_argument_group("how INPUT is read"))
     _add_checkpoint(parser.add_argument_group("a CHECKPOINT's options"))
+    parser.set_defaults(**vars(ConvertOptions()), **vars(DecodeOptions()))
 
 
 def _add_reading(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--deinterlace", choices=DEINTERLACING, default=DecodeOptions.deinterlace,
+    group.add_argument("--deinterlace", choices=DEINTERLACING,
                        help="auto: frames that are tagged as interlaced")  # fmt: skip
-    group.add_argument("--background", default=DecodeOptions.background, metavar="COLOR",
+    group.add_argument("--background", metavar="COLOR",
                        help="of transparent parts: black, white, grey or RRGGBB")  # fmt: skip
-    group.add_argument("--source-eye", choices=SOURCE_EYES, default=DecodeOptions.source_eye,
+    group.add_argument("--source-eye", choices=SOURCE_EYES,
                        help="take one eye of an INPUT that is 3D already")  # fmt: skip
     group.add_argument("--source-layout", choices=SOURCE_LAYOUTS,
-                       default=DecodeOptions.source_layout,
                        help="how the eyes lie in it; auto: as its tags say")  # fmt: skip
-
-
-def reading_options(options: argparse.Namespace) -> DecodeOptions:
-    """Return how the source is to be read.
-
-    Raises:
-        WrongUse: a value makes no sense.
-    """
-    try:
-        return DecodeOptions(
-            deinterlace=options.deinterlace,
-            background=options.background,
-            source_eye=options.source_eye,
-            source_layout=options.source_layout,
-        )
-    except ValueError as error:
-        raise WrongUse(error) from error
 
 
 def _add_checkpoint(group: argparse._ArgumentGroup) -> None:
@@ -92,14 +82,50 @@ def _add_checkpoint(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--lora", type=parse_lora, action="append", default=[],
                        metavar="FILE[:STRENGTH]", help="to merge; may be repeated")  # fmt: skip
     group.add_argument("--context", metavar="FILE", help="an encoded prompt (default: the model's)")
-    group.add_argument(
-        "--steps", type=int, default=ConvertOptions.num_steps, help="denoising steps"
-    )
-    group.add_argument("--dilation", type=int, default=ConvertOptions.dilation, metavar="K",
+    group.add_argument("--num-steps", "--steps", type=int, metavar="N", help="denoising steps")
+    group.add_argument("--dilation", type=int, metavar="K",
                        help="tokens kept around the holes: a K x K kernel, K odd")  # fmt: skip
-    group.add_argument("--seed", type=int, default=ConvertOptions.seed, help="of the noise")
+    group.add_argument("--seed", type=int, help="of the noise")
     group.add_argument("--device", default="auto", help="to compute on, as cuda:1")
     group.add_argument("--dtype", choices=sorted(DTYPES), help="precision (default: the file's)")
+
+
+def options_of(kind: type[Options], given: argparse.Namespace) -> Options:
+    """Make the options of `kind` from the arguments that bear its fields' names.
+
+    Raises:
+        WrongUse: a value makes no sense.
+    """
+    try:
+        return pick_options(kind, vars(given))
+    except ValueError as error:
+        raise WrongUse(error) from error
+
+
+def load_models(options: argparse.Namespace) -> dict:
+    """Build what convert and preview need from their common options.
+
+    Raises:
+        WrongUse: a value makes no sense.
+    """
+    geometry = options_of(ConvertOptions, options)
+    depth = load_depth(
+        options.depth,
+        allow_download=options.allow_download,
+        invert=options.invert,
+        metric=options.metric,
+        start=getattr(options, "frames", (0, None))[0],
+        steady=options.steady,
+    )
+    inpainter = load_inpainter(
+        options.fill,
+        options.vae,
+        options.device,
+        DTYPES.get(options.dtype),
+        loras=options.lora,
+        context=options.context,
+    )
+    return {"depth": depth, "inpainter": inpainter, "options": geometry}
 
 
 def _convergence(text: str) -> float | str:

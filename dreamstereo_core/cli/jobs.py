@@ -12,6 +12,7 @@ from ..video_io import VideoError, is_own, probe
 from ..video_io.containers import FORMATS
 from ..video_io.source import image_paths, natural_key
 from ..video_io.target import is_there
+from .outcome import WrongUse
 
 VIDEO_SUFFIXES = (
     *FORMATS,
@@ -19,10 +20,6 @@ VIDEO_SUFFIXES = (
     *(".mts", ".mxf", ".ogm", ".ogv", ".rm", ".rmvb", ".ts", ".vob", ".wmv", ".wtv"),
 )
 """Of the files in a folder that count as films."""
-
-
-class WrongUse(Exception):
-    """An argument whose value makes no sense."""
 
 
 @dataclass(frozen=True)

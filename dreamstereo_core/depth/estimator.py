@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..checks import check_frames
+from ..errors import DepthError as DepthError
 from ..shots import BarDetector, ShotDetector, find_shots
 from ..stream import Frame, beside, by_shot
 from ..types import InverseDepth, ShotScale, Video
@@ -22,10 +23,6 @@ from .upsample import upsample_inverse_depth
 
 _NEAREST_METERS = 0.05  # closer points count as this close
 _CHUNK = 8  # frames of a clip that are predicted at once
-
-
-class DepthError(RuntimeError):
-    """A depth model or a supplied depth cannot be used; the text is one readable line."""
 
 
 class DepthEstimator(Protocol):

@@ -13,9 +13,10 @@ from av.error import FFmpegError
 from ..checks import check_frames
 from ..types import Video
 from .containers import WRITABLE_IMAGES, check_suffix
+from .encode_options import EncodeOptions
 from .image import ImageSink, SequenceSink
 from .info import VideoInfo
-from .mux import EncodeOptions, VideoSink
+from .mux import VideoSink
 from .source import Source, VideoError, reason
 from .target import Claim, is_sequence, refuse_sources
 
@@ -54,11 +55,13 @@ class VideoWriter:
             info: the source, for its rate, tags and depth.
             width: of the frames that will come, in pixels.
             height: of the frames that will come, in pixels.
-            encode: codec, quality, depth, and what becomes of audio that does not fit the target.
+            encode: codec, quality, depth, and what becomes of audio that does not fit the target;
+                its layout is for those who make the frames.
             audio_from: where audio and titles are taken from; packets are copied, but see `encode`.
             audio_start: seconds of that source's clock that become 0; None: the first frame's time.
             audio_stop: seconds of that source's clock where the sound ends; None: at its end.
-            layout: for stereo tags; a layout other than side by side and top-bottom has none.
+            layout: of the frames, for stereo tags: side by side and top-bottom have some; None: no
+                stereo.
             metadata: container tags to add.
             overwrite: replace an existing target.
 

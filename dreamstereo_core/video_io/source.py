@@ -15,6 +15,8 @@ import av
 from av.container import InputContainer
 from av.error import FFmpegError
 
+from ..errors import VideoError as VideoError
+
 Source: TypeAlias = str | Path | BinaryIO
 """A video or image file, an open binary file, a folder of images, or a pattern (frame_%05d.png)."""
 
@@ -36,10 +38,6 @@ IMAGE_SUFFIXES = (
     *(".heic", ".heif", ".avif", ".jxl", ".jp2", ".ppm", ".pgm"),
 )
 NUMBER_PATTERN = re.compile(r"%(?:0(\d+))?d")
-
-
-class VideoError(ValueError):
-    """Something is wrong with a media file; the text is one readable line that names it."""
 
 
 def source_name(source: Source) -> str:

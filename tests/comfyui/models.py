@@ -32,13 +32,13 @@ def _save_transformer(path: Path) -> None:
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _core("models.checkpoint").save_transformer(path, model)
+    _core("models.files.transformer").save_transformer(path, model)
 
 
 def _save_vae(path: Path) -> None:
-    config = _core("models.vae_config").WanVAEConfig(widths=(8, 16, 16, 16))
+    config = _core("models.vae.config").WanVAEConfig(widths=(8, 16, 16, 16))
     path.parent.mkdir(parents=True, exist_ok=True)
-    _core("models.vae_checkpoint").save_vae(_core("models.vae").WanVAE(config), path)
+    _core("models.vae.checkpoint").save_vae(_core("models.vae.wan").WanVAE(config), path)
 
 
 def _save_lora(path: Path) -> None:

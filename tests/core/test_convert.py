@@ -1,6 +1,7 @@
 """Files in, stereo files out."""
 
 import os
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -10,7 +11,6 @@ import torch
 
 from dreamstereo_core import (
     ClassicInpainter,
-    ConvertOptions,
     EncodeOptions,
     VideoError,
     convert_file,
@@ -41,8 +41,7 @@ def run(source, target, layout="full_sbs", **keywords):
         target,
         depth=load_depth("embedded"),
         inpainter=ClassicInpainter(reach=(1,)),
-        options=ConvertOptions(layout=layout),
-        encode=FAST,
+        encode=replace(FAST, layout=layout),
         **keywords,
     )
 

@@ -9,7 +9,19 @@ ROOT = Path(__file__).parents[2]
 CORE = ROOT / "dreamstereo_core"
 ORDER = (
     # What everything stands on.
-    *("types", "checks", "errors", "devices", "interrupts", "filters", "easing", "masks", "stream"),
+    *(
+        "types",
+        "checks",
+        "errors",
+        "options",
+        "version",
+        "devices",
+        "interrupts",
+        "filters",
+        "easing",
+        "masks",
+        "stream",
+    ),
     # Geometry: pure functions.
     *("disparity", "gapw", "pbdp", "blend", "packing", "floating_window"),
     *("optical_flow", "prefetch", "shots", "video_io", "models", "sampling"),

@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from dreamstereo_core import ClassicInpainter, ConvertOptions, StereoPipeline
 from dreamstereo_core.depth import DepthEstimator
-from dreamstereo_core.pipeline import FILE_LAYOUTS, show
+from dreamstereo_core.packing import FILE_LAYOUTS
+from dreamstereo_core.pipeline import show
 
 
 @dataclass
@@ -182,7 +183,7 @@ def test_automatic_convergence_puts_what_is_large_on_the_screen(convergence):
 
 
 def test_near_things_grow_by_the_dilation():
-    chunks = [convert(shot(1, 4), foreground_dilation=n, layout="depth")[0] for n in (0, 2)]
+    chunks = [convert(shot(1, 4), foreground_dilation=n)[0] for n in (0, 2)]
     tight, grown = (chunk.inverse_depth[0, 0, 16] > 0.8 for chunk in chunks)
     assert grown.sum() == tight.sum() + 4
 
@@ -233,7 +234,6 @@ def test_constant_depth_gives_a_flat_picture():
         ({"max_disparity": 101}, "max_disparity: expected a value in"),
         ({"convergence": -0.1}, "convergence: expected a value in"),
         ({"eye": "middle"}, "eye: expected one of right, left"),
-        ({"layout": "cube"}, "layout: expected one of full_sbs"),
         ({"shots": "optical"}, "shots: expected one of auto, histogram, transnet"),
         ({"foreground_dilation": -1}, "foreground_dilation: expected at least 0"),
         ({"feather": -1}, "feather: expected at least 0"),

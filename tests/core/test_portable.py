@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamstereo_core.cli import commands as cli
+from dreamstereo_core.cli import main
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("dreamstereo_core", "nodes", "training")
@@ -55,7 +55,7 @@ def test_a_console_that_lacks_a_letter(monkeypatch, tmp_path):
     said = io.BytesIO()
     console = io.TextIOWrapper(said, encoding="cp1252")
     monkeypatch.setattr(sys, "stderr", console)
-    assert cli.main(["convert", str(tmp_path / "映画.mp4")]) == 1
+    assert main(["convert", str(tmp_path / "映画.mp4")]) == 1
     console.flush()
     assert b"\\u6620\\u753b.mp4" in said.getvalue()
     assert said.getvalue().count(b"\n") == 1

@@ -16,7 +16,7 @@ def files(pack, tmp_path_factory):
     base = tmp_path_factory.mktemp("models")
     for folder in FOLDERS:
         (base / folder).mkdir()
-    wan.core("models.checkpoint").save_transformer(
+    wan.core("models.files.transformer").save_transformer(
         base / "diffusion_models" / "tiny.safetensors", wan.make_transformer()
     )
     wan.write_vae(base / "vae" / "tiny_vae.safetensors")
@@ -146,7 +146,7 @@ class TestErrors:
             load(model="vae.safetensors")
 
     def test_a_model_that_cannot_inpaint(self, load, files):
-        save = wan.core("models.checkpoint").save_transformer
+        save = wan.core("models.files.transformer").save_transformer
         save(files / "diffusion_models" / "t2v.safetensors", wan.make_transformer(16))
         with pytest.raises(ValueError, match="expected an inpainting transformer"):
             load(model="t2v.safetensors")

@@ -90,7 +90,8 @@ class TestDisparity:
     def disparity(self, node_module, depth, mode="manual", convergence=0.5, **options):
         images = depth.expand(-1, -1, -1, 3)
         node = node_module("disparity").DepthToDisparity
-        return node.execute(images, 5.0, mode, convergence, 0, **options).args[0]
+        strength = {"max_disparity": 5.0, "convergence_mode": mode, "convergence": convergence}
+        return node.execute(images, **strength, **options).args[0]
 
     def two_shots(self):
         """A far wall for 4 frames, then a near one."""
@@ -136,22 +137,26 @@ class TestGeometryDepth:
 
 
 class TestConvertVideo:
-    def test_shots_and_bars_reach_the_conversion(self, node_module, monkeypatch):
+    def test_options_reach_the_conversion(self, node_module, monkeypatch):
         convert, asked = node_module("convert"), []
 
-        def remember(*paths, options, **keywords):
-            asked.append(options)
+        def remember(*paths, options, encode, decode, **keywords):
+            asked.append((options, encode, decode))
             raise InterruptedError
 
         monkeypatch.setattr(convert, "convert_file", remember)
         monkeypatch.setattr(convert, "NodeProgress", lambda node: None)
         monkeypatch.setattr(convert.ConvertVideo, "hidden", SimpleNamespace(unique_id="1"))
         video = convert.InputImpl.VideoFromFile("film.mp4")
-        inputs = [video, "full_sbs", 3.0, "auto", 0.5, "right", "embedded", "classic"]
-        for more in ({}, {"shots": "histogram", "bars": False}):
+        given = {"layout": "half_tb", "convergence_mode": "median", "convergence": 0.5, "crf": 20}
+        for more in ({}, {"shots": "histogram", "bars": False, "source_eye": "left"}):
             with pytest.raises(InterruptedError):
-                convert.ConvertVideo.execute(*inputs, 4, "h264", 18, **more)
-        assert [(o.shots, o.bars) for o in asked] == [("auto", True), ("histogram", False)]
+                convert.ConvertVideo.execute(video, "embedded", "classic", **given, **more)
+        options, encodes, decodes = zip(*asked, strict=True)
+        assert [(o.shots, o.bars) for o in options] == [("auto", True), ("histogram", False)]
+        assert {o.convergence for o in options} == {"median"}
+        assert {(e.layout, e.crf, e.audio) for e in encodes} == {("half_tb", 20, "copy_or_aac")}
+        assert [d.source_eye for d in decodes] == ["both", "left"]
 
 
 class TestPreviewSheet:
@@ -159,8 +164,9 @@ class TestPreviewSheet:
         preview = node_module("preview")
         video = node_module("sources").InputImpl.VideoFromFile(str(film))
         depth = node_module("load_models").depth_on_device("embedded")
+        strength = {"max_disparity": 10.0, "convergence_mode": mode, "convergence": convergence}
         return preview.PreviewSheet.execute(
-            video, 2, 10.0, mode, convergence, depth_model=depth, **options
+            video, 2, depth, **{"fill": "classic", **strength, **options}
         )
 
     @pytest.fixture
@@ -185,6 +191,20 @@ class TestPreviewSheet:
             other = self.sheet(node_module, film, "manual", 0.2, **option).args[0]
             assert not torch.equal(other[:, :320], usual[:, :320])
 
+    def test_it_shows_what_a_conversion_would_make(self, node_module, film, monkeypatch):
+        preview, asked = node_module("preview"), []
+
+        def remember(source, *, inpainter, options, decode, **keywords):
+            asked.append((inpainter.name, options, decode))
+            raise InterruptedError
+
+        monkeypatch.setattr(preview, "preview_picture", remember)
+        with pytest.raises(InterruptedError):
+            self.sheet(node_module, film, fill="mini", eye="left", bars=False, source_layout="2d")
+        ((name, options, decode),) = asked
+        assert name == node_module("load_models").inpainter_on_device("mini").name
+        assert (options.eye, options.bars, decode.source_layout) == ("left", False, "2d")
+
 
 class TestInpaint:
     @pytest.fixture
@@ -194,7 +214,7 @@ class TestInpaint:
         class Spy:
             name, seen = "spy", None
 
-            def stream(self, frames, **options):
+            def stream(self, frames, options):
                 self.frames, self.options = list(frames), options
                 return iter([frame.video / 2 for frame in self.frames])
 
@@ -203,8 +223,8 @@ class TestInpaint:
     def test_options_reach_the_inpainter(self, node_module, spy):
         node = node_module("inpaint").Inpaint
         images, mask = torch.rand(1, 6, 8, 3), torch.zeros(1, 6, 8)
-        node.execute(images, mask, None, spy, 4, 7, 11)
-        assert spy.options == {"num_steps": 4, "dilation": 7, "seed": 11}
+        node.execute(images, mask, None, spy, num_steps=4, dilation=7, seed=11)
+        assert dataclasses.asdict(spy.options) == {"num_steps": 4, "dilation": 7, "seed": 11}
 
     @pytest.mark.parametrize("eye", ["right", "left"])
     def test_a_left_eye_is_the_mirrored_problem(self, node_module, spy, eye):

@@ -72,11 +72,11 @@ def hole_mask() -> Tensor:
 
 def write_vae(path: Path) -> str:
     """Write Wan's VAE, 12 times narrower, under the original names."""
-    config = core("models.vae_config").WanVAEConfig(widths=(8, 16, 32, 32))
-    vae = core("models.vae").WanVAE(config)
+    config = core("models.vae.config").WanVAEConfig(widths=(8, 16, 32, 32))
+    vae = core("models.vae.wan").WanVAE(config)
     generator = torch.Generator().manual_seed(2)
     for parameter in vae.parameters():
         noise = torch.randn(parameter.shape, generator=generator)
         parameter.data = noise / parameter[0].numel() ** 0.5 + (parameter.ndim == 1)
-    core("models.vae_checkpoint").save_vae(vae, path)
+    core("models.vae.checkpoint").save_vae(vae, path)
     return str(path)

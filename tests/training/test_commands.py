@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamstereo_core.cli import commands as cli
+from dreamstereo_core.cli import main
 from engine import recipe
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +91,7 @@ def test_a_command_is_taken_as_it_is_written(command, no_work):
         return  # prose about the option
     if parts[0].endswith("dreamstereo"):
         with pytest.raises(Parsed):
-            code = cli.main(parts[1:])
+            code = main(parts[1:])
             assert code == 0
             raise Parsed  # `info` has nothing to stop at
         return

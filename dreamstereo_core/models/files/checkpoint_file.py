@@ -18,6 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ...errors import CheckpointError as CheckpointError
+
 WEIGHTS = Path(__file__).parents[2] / "weights"
 """The embedded models."""
 SAFETENSORS = (".safetensors", ".sft")
@@ -33,10 +35,6 @@ _UNREADABLE = (
     *(MemoryError, OverflowError),
 )
 _SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}")
-
-
-class CheckpointError(ValueError):
-    """A file that is not the checkpoint it should be; the text is one line that names it."""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from dreamstereo_core import probe
-from dreamstereo_core.cli import commands as cli
-from dreamstereo_core.cli import main
+from dreamstereo_core import DepthError, VideoError, probe
+from dreamstereo_core.cli import arguments as cli_arguments
+from dreamstereo_core.cli import convert, main, preview
 
 
 @pytest.fixture
@@ -69,10 +69,10 @@ def test_comfort_reaches_the_conversion(run, image, monkeypatch, command, argume
 
     def remember(*paths, options, **keywords):
         asked.append(options)
-        raise cli.VideoError("enough")
+        raise VideoError("enough")
 
-    monkeypatch.setattr(cli, "convert_file", remember)
-    monkeypatch.setattr(cli, "preview_sheet", remember)
+    monkeypatch.setattr(convert, "convert_file", remember)
+    monkeypatch.setattr(preview, "preview_sheet", remember)
     run(command, image, *arguments, "--depth", "embedded")
     got = asked[0]
     assert (got.convergence, got.max_front, got.max_behind, got.floating_window) == expected
@@ -138,7 +138,7 @@ def test_an_interrupt_exits_with_130(run, image, monkeypatch):
     def interrupted(*arguments, **keywords):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "convert_file", interrupted)
+    monkeypatch.setattr(convert, "convert_file", interrupted)
     code, _, error = run("convert", image)
     assert code == 130
     assert error == "dreamstereo: interrupted; nothing was written\n"
@@ -149,9 +149,9 @@ def test_a_supplied_depth_skips_the_same_frames(run, image, monkeypatch):
 
     def remember(spec, **keywords):
         asked.update(keywords, spec=spec)
-        raise cli.DepthError("enough")
+        raise DepthError("enough")
 
-    monkeypatch.setattr(cli, "load_depth", remember)
+    monkeypatch.setattr(cli_arguments, "load_depth", remember)
     arguments = ["--frames", "7:9", "--depth", "depth.mkv", "--invert-depth"]
     assert run("convert", image, *arguments)[0] == 1
     assert (asked["spec"], asked["start"], asked["invert"]) == ("depth.mkv", 7, True)

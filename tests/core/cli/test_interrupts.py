@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dreamstereo_core.cli import commands as cli
+from dreamstereo_core.cli import convert as cli
 from dreamstereo_core.cli import main
 
 from ..sound import film

@@ -2,9 +2,12 @@
 
 import pytest
 
-from dreamstereo_core.cli import commands as cli
+from dreamstereo_core import VideoError
+from dreamstereo_core.cli import arguments as cli_arguments
+from dreamstereo_core.cli import convert as cli
 from dreamstereo_core.cli import main
-from dreamstereo_core.cli.jobs import WrongUse, make_plan, split_names
+from dreamstereo_core.cli.jobs import make_plan, split_names
+from dreamstereo_core.cli.outcome import WrongUse
 from dreamstereo_core.video_io import is_own, read_frames
 
 from ..pictures import ramp, save
@@ -30,7 +33,7 @@ def asked(monkeypatch):
     def remember(source, target, **options):
         calls.append((str(source), None if target is None else str(target)))
         if "broken" in str(source):
-            raise cli.VideoError(f"{source}: is broken")
+            raise VideoError(f"{source}: is broken")
         return (source,)
 
     monkeypatch.setattr(cli, "convert_file", remember)
@@ -199,7 +202,7 @@ def test_numbered_images_and_folders_of_them(folder):
     ],
 )
 def test_refusals_come_before_work(folder, monkeypatch, capsys, arguments, message):
-    monkeypatch.setattr(cli, "load_depth", lambda *_, **__: pytest.fail("work"))
+    monkeypatch.setattr(cli_arguments, "load_depth", lambda *_, **__: pytest.fail("work"))
     assert main(["convert", *arguments]) == 1
     error = capsys.readouterr().err
     assert message in error

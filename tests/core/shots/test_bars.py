@@ -199,3 +199,10 @@ def test_a_whole_clips_depth_is_the_streams_and_goes_on_into_the_bars(whole_fram
     if not whole_frames:  # the bars' black is not the far end of the range
         alone = depth.estimate(torch.cat([picture(12), 1 - picture(9, 3)]))
         assert torch.allclose(inside, alone, atol=1e-5)
+
+
+def test_bars_in_another_size():
+    frames, depth = torch.zeros(1, 3, 64, 96), torch.zeros(1, 1, 16, 48)
+    bars = Bars(12, 8, 20, 6)
+    assert bars.scaled(frames, depth) == Bars(3, 2, 10, 3)
+    assert bars.crop_scaled(depth, frames).shape == (1, 1, 11, 35)

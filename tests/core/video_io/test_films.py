@@ -10,7 +10,6 @@ import torch
 
 from dreamstereo_core import (
     ClassicInpainter,
-    ConvertOptions,
     DecodeOptions,
     EncodeOptions,
     VideoError,
@@ -19,7 +18,7 @@ from dreamstereo_core import (
     probe,
     read_frames,
 )
-from dreamstereo_core.video_io.mux import resolve_codec
+from dreamstereo_core.video_io.encode_options import resolve_codec
 
 from ..picture_files import write_film
 from ..pictures import INFO, bars, ramp, save, times
@@ -213,7 +212,6 @@ def convert(source, target, decode=None):
         target,
         depth=load_depth("cues"),
         inpainter=ClassicInpainter(reach=(1,)),
-        options=ConvertOptions(layout="full_sbs"),
         encode=EncodeOptions(preset="ultrafast"),
         decode=decode,
     )

@@ -6,8 +6,8 @@ from PIL import Image
 
 from dreamstereo_core import (
     ClassicInpainter,
-    ConvertOptions,
     DecodeOptions,
+    EncodeOptions,
     VideoError,
     convert_file,
     load_depth,
@@ -140,7 +140,7 @@ class TestFolders:
             target,
             depth=load_depth("cues"),
             inpainter=ClassicInpainter(reach=(1,)),
-            options=ConvertOptions(layout="half_sbs"),
+            encode=EncodeOptions(layout="half_sbs"),
             **options,
         )
 

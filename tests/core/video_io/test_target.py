@@ -193,6 +193,7 @@ def test_wrong_frames_are_refused(tmp_path, frames, at, message):
         ({"chroma": "422"}, "chroma: expected one of 420, 444"),
         ({"chroma": "444", "codec": "av1"}, "chroma: expected 420 with the codec av1"),
         ({"bit_depth": 12}, "bit_depth: expected 8, 10 or None"),
+        ({"layout": "cube"}, "layout: expected one of full_sbs"),
     ],
 )
 def test_wrong_options_are_refused(options, message):

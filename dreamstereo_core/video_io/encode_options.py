@@ -1,0 +1,73 @@
+"""How a target is to be written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..checks import check_choice, check_range
+from ..packing import FILE_LAYOUTS
+
+
+@dataclass(frozen=True)
+class _Codec:
+    encoder: str
+    crf: int
+    crf_max: int
+    preset: str
+    parameters: str
+    """The option that holds the encoder library's own ones."""
+
+
+CODECS = {
+    "h264": _Codec("libx264", 18, 51, "medium", "x264-params"),
+    "hevc": _Codec("libx265", 20, 51, "medium", "x265-params"),
+    "av1": _Codec("libsvtav1", 26, 63, "8", "svtav1-params"),
+}
+AUTO = "auto"
+CHROMA = ("420", "444")
+_H264_SIDE = 4096
+"""Pixels: decoders in devices take no H.264 that is wider or higher, nor one of 10 bits."""
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How a target is written; None is the codec's own default (bit depth: as the source)."""
+
+    codec: str = AUTO
+    """"auto": h264 where devices play it, for 8 bits and up to 4096 pixels; else hevc. In WebM,
+    which holds neither, av1."""
+    crf: int | None = None
+    preset: str | None = None
+    bit_depth: int | None = None
+    chroma: str = "420"
+    """"444" keeps the colour of each pixel (screen recordings, titles); few devices play it."""
+    audio: str = "copy"
+    """"copy": packets as they are. "copy_or_aac": AAC where the container cannot hold the codec."""
+    layout: str = "full_sbs"
+    """How a conversion shows the two eyes, one of `FILE_LAYOUTS`."""
+
+    def __post_init__(self) -> None:
+        """Check the values.
+
+        Raises:
+            ValueError: naming the one that is wrong.
+        """
+        check_choice("codec", self.codec, (AUTO, *CODECS))
+        check_choice("audio", self.audio, ("copy", "copy_or_aac"))
+        check_choice("chroma", self.chroma, CHROMA)
+        check_choice("layout", self.layout, FILE_LAYOUTS)
+        if self.chroma == "444" and self.codec == "av1":
+            raise ValueError("chroma: expected 420 with the codec av1, whose encoder has no 444")
+        if self.crf is not None:
+            check_range("crf", self.crf, 0, CODECS.get(self.codec, CODECS["h264"]).crf_max)
+        if self.bit_depth not in (None, 8, 10):
+            raise ValueError(f"bit_depth: expected 8, 10 or None, got {self.bit_depth}")
+
+
+def resolve_codec(encode: EncodeOptions, bits: int, size: tuple[int, int], container: str) -> str:
+    """Return the codec for a film of this depth and size, as `EncodeOptions.codec` describes."""
+    if encode.codec != AUTO:
+        return encode.codec
+    if container == "webm" and encode.chroma == "420":
+        return "av1"
+    return "h264" if bits == 8 and max(size) <= _H264_SIDE else "hevc"

