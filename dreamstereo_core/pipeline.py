@@ -66,11 +66,11 @@ class ConvertOptions:
     """Width of the seam's ramp inside a hole, in pixels."""
     stretch_threshold: float = 3.0
     """Stretch from which the warp counts as a hole (delta in Eq. 7); the paper's masks want 1.5."""
-    num_steps: int = 1
+    num_steps: int = FillOptions.num_steps
     """Denoising steps of a diffusion inpainter."""
-    dilation: int = 5
+    dilation: int = FillOptions.dilation
     """Size k, odd, of the kernel that dilates a diffusion inpainter's kept tokens."""
-    seed: int = 0
+    seed: int = FillOptions.seed
     """Of a diffusion inpainter's noise."""
     shots: str = "auto"
     """What finds the cuts, one of `scenes.DETECTORS`."""
