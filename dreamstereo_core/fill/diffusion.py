@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -15,6 +14,7 @@ from ..models.sparse import select_tokens
 from ..models.transformer import Transformer
 from ..models.vae.base import DecoderCache, EncoderCache, VideoVAE
 from ..sampling import cross_fade, denoise, position_noise, prepare_steps, sigmas
+from ..stream import beside
 from ..types import Latent, TokenIndex, Video
 from .holes import GREY, NARROW, HoledFrame, narrow_filled, pad_to_tokens
 from .inpainter import DEFAULTS, FillOptions, Inpainter, MaskedFrame
@@ -76,12 +76,12 @@ class DiffusionInpainter(Inpainter):
             MemoryError: a window does not fit; the message says what does.
         """
         holes = narrow_filled(frames, self.narrow)
-        for frame in holes:
-            if frame.wide.any():
-                shot = _Shot(self, options)
-                yield from shot.fill(chain([frame], holes))
-                return
-            yield frame.video
+        for first in holes:
+            if not first.wide.any():
+                yield first.video
+                continue
+            for frame, decoded in beside(chain([first], holes), _Shot(self, options).decoded):
+                yield frame.finish(decoded)
 
     def fit_tile(self, size: tuple[int, int]) -> int | None:
         """Return the largest of `TILES` with which frames of (H, W) pixels fit the memory.
@@ -118,14 +118,18 @@ class _Shot:
         self.latents: list[Latent] = []  # of the masked video, of the window and beyond
         self.missing: list[Tensor] = []
         self.carried: list[Latent] = []  # the previous window's result, where it overlaps
-        self.waiting: deque[HoledFrame] = deque()  # frames that have not come out yet
+        self.size = (0, 0)  # of the frames, in pixels
+        self.pending = 0  # frames that have not come out yet
         self.encoder: EncoderCache | None = None
         self.decoder: DecoderCache | None = None
 
-    def fill(self, frames: Iterator[HoledFrame]) -> Iterator[Video]:
+    def decoded(self, frames: Iterator[HoledFrame]) -> Iterator[Video]:
+        """Yield what the autoencoder makes of each frame's inpainted latents."""
         inpainter = self.inpainter
         conditionings = self._prepare()
         group = list(islice(frames, 1))
+        height, width = group[0].video.shape[-2:]
+        self.size = height, width
         if inpainter.tile is None and self.device.type != "cpu":
             size = pad_to_tokens(group[0].video).shape[-2:]
             self.tile = inpainter.fit_tile((size[0], size[1]))
@@ -145,7 +149,7 @@ class _Shot:
     @torch.no_grad()
     def _take(self, group: list[HoledFrame], *, last: bool) -> None:
         """Encode the frames of one latent; a short last group is filled up with its last frame."""
-        self.waiting.extend(group)
+        self.pending += len(group)
         if self.encoder is not None:  # the first latent of a shot is one frame alone
             group = group + [group[-1]] * (4 - len(group))
         mask = torch.cat([pad_to_tokens(frame.wide) for frame in group]).to(self.device)
@@ -234,10 +238,9 @@ class _Shot:
 
     @torch.no_grad()
     def _decode(self, latent: Latent) -> Iterator[Video]:
-        size = self.waiting[0].video.shape[-2:]
         video, self.decoder = self.inpainter.vae.decode_chunk(
-            latent, self.decoder, size=(size[0], size[1]), tile=self.tile
+            latent, self.decoder, size=self.size, tile=self.tile
         )
-        for filled in video[0].transpose(0, 1)[: len(self.waiting)].split(1):
-            frame = self.waiting.popleft()
-            yield frame.finish(filled)
+        frames = video[0].transpose(0, 1)[: self.pending]
+        self.pending -= len(frames)
+        yield from frames.split(1)
