@@ -1,6 +1,7 @@
 """Files of strangers: whatever their config says, one readable error, and nothing is built."""
 
 import json
+import re
 from dataclasses import asdict, replace
 from functools import partial
 
@@ -13,8 +14,10 @@ from dreamstereo_core.devices import _mps_serves, choose_device
 from dreamstereo_core.fill import load_context
 from dreamstereo_core.models.config import WAN_SPACE
 from dreamstereo_core.models.depth.mini import MINI_DEPTH, MiniDepthConfig, MiniDepthNetwork
+from dreamstereo_core.models.depth.video_depth_anything import VIDEO_DEPTH_ANYTHING
 from dreamstereo_core.models.files import checkpoint_file
 from dreamstereo_core.models.files.checkpoint_file import CheckpointError, open_checkpoint
+from dreamstereo_core.models.files.describe import describe_file
 from dreamstereo_core.models.files.load import load_network, save_network
 from dreamstereo_core.models.files.transformer import TRANSFORMER
 from dreamstereo_core.models.inpainter import INPAINTING, InpaintingConfig, InpaintingNetwork
@@ -80,6 +83,47 @@ def wrong_values(value):
 @pytest.mark.parametrize("kind", LOADERS)
 def test_good_files_load(files, kind):
     LOADERS[kind][0](files[kind])
+
+
+ANYWHERE = {
+    "a LoRA for a Wan transformer": "blocks.0.ffn.0.lora_A.weight",
+    "a VAE of an image model": "decoder.mid.block_1.norm1.weight",
+    "a text encoder": "encoder.block.0.layer.0.SelfAttention.q.weight",
+    "a DINOv2 without a depth head": "blocks.0.ls1.gamma",
+    "a context for a transformer": "context",
+    "an unknown model (a, ...)": "a",
+}
+
+
+def refuses(load, path, what):
+    with pytest.raises(CheckpointError, match=f"expected .*; this is {re.escape(what)}"):
+        load(path)
+
+
+@pytest.mark.parametrize("what", ANYWHERE)
+def test_a_wrong_file_is_told_for_the_same_by_every_loader(tmp_path, what):
+    path = _saved({ANYWHERE[what]: torch.zeros(1)}, tmp_path / "a.safetensors")
+    assert describe_file(open_checkpoint(path)) == what
+    for load, _ in LOADERS.values():
+        refuses(load, path, what)
+    refuses(partial(load_network, kind=VIDEO_DEPTH_ANYTHING), path, what)
+    if "LoRA" not in what:
+        refuses(partial(load_lora, model=Transformer(TINY)), path, what)
+
+
+@pytest.mark.parametrize("kind", LOADERS)
+def test_our_own_files_are_told_for_what_they_are(files, kind):
+    what = describe_file(open_checkpoint(files[kind]))
+    for other in LOADERS:
+        if what != describe_file(open_checkpoint(files[other])):
+            refuses(LOADERS[other][0], files[kind], what)
+
+
+def test_every_network_is_built_on_the_meta_device_and_comes_back_frozen(files):
+    for kind, (load, _) in LOADERS.items():
+        network = load(files[kind], device="cpu")
+        tensors = [*network.parameters(), *network.buffers()]
+        assert not network.training and not any(x.requires_grad or x.is_meta for x in tensors)
 
 
 @pytest.mark.parametrize("kind", LOADERS)
