@@ -7,7 +7,14 @@ from .convert import Progress, convert_file
 from .depth import DepthEstimator, load_depth
 from .disparity import inverse_depth_to_disparity, resize_disparity
 from .errors import CheckpointError, DepthError, DreamStereoError, VideoError
-from .fill import ClassicInpainter, DiffusionInpainter, Inpainter, MaskedFrame, load_inpainter
+from .fill import (
+    ClassicInpainter,
+    DiffusionInpainter,
+    Inpainter,
+    MaskedFrame,
+    MiniInpainter,
+    load_inpainter,
+)
 from .gapw import gapw_warp
 from .models.sparse import select_tokens
 from .models.vae.checkpoint import load_vae
@@ -55,6 +62,7 @@ __all__ = [
     "Latent",
     "LatentMask",
     "MaskedFrame",
+    "MiniInpainter",
     "OcclusionMask",
     "Progress",
     "StereoPipeline",

@@ -2,11 +2,11 @@
 
 python training/benchmark.py                  # the warp, and every stage of the pipeline
 python training/benchmark.py --memory 3000    # peak memory while a 720p clip is converted
-python training/benchmark.py --models --config mini --size 480x854 --dtype fp32
-python training/benchmark.py --vae mini --size 480x854 --dtype fp32
+python training/benchmark.py --models --size 480x854 --blocks 1
+python training/benchmark.py --vae distilled --size 480x854 --dtype fp32
 
 `--models` runs a transformer with random weights over all tokens, and over those around real holes;
-`--vae` encodes, decodes, and decodes around these holes. On a CPU `OMP_NUM_THREADS=1` measures the
+`--vae` encodes and decodes, whole and by tiles. On a CPU `OMP_NUM_THREADS=1` measures the
 thread's own time, which other programs do not disturb; with more threads it is the wall's time.
 """
 
@@ -29,7 +29,8 @@ from benchmarks.pipeline import convert_once, memory_table, stage_table
 from benchmarks.transformer import Case, Plan, transformer_report
 from benchmarks.vae import vae_report
 from benchmarks.warp import warp_table
-from dreamstereo_core.models.config import TRANSFORMERS, transformer_config
+from dreamstereo_core.devices import choose_device
+from dreamstereo_core.models.config import TRANSFORMERS
 from dreamstereo_core.models.vae.config import PRESETS
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -71,16 +72,14 @@ def parse_options() -> argparse.Namespace:
     add("--dilation", type=int, nargs="*", default=[], help="also the tokens at --max-disparity, "
         "dilated so often")  # fmt: skip
     add("--max-disparity", type=float, nargs="+", default=[3.0], help="of the holes for --dilation "
-        "(the first) and --vae, in percent of the width")  # fmt: skip
-    add("--pool", type=int, nargs="*", default=[], help="also with dropped tokens pooled so large")
+        "(the first), in percent of the width")  # fmt: skip
     add("--blocks", type=int, help="run only so many blocks")
-    add("--tile", type=int, nargs="+", default=[64], help="pixels of the tiles of --vae")
+    add("--tile", type=int, nargs="*", default=[], help="pixels of the tiles of --vae")
     add("--compile", action="store_true", help="torch.compile the blocks")
     add("--repeats", type=int, default=5, help="rounds of which the median counts")
     add("--json", type=Path, metavar="PATH", help="write the figures there too")
     options = parser.parse_args()
-    if options.device == "auto":
-        options.device = "cuda" if torch.cuda.is_available() else "cpu"
+    options.device = choose_device(options.device)
     return options
 
 
@@ -91,7 +90,7 @@ def _size(text: str) -> tuple[int, int]:
 
 def model_tables(options: argparse.Namespace) -> dict[str, Any]:
     """Print the tables of the learned parts; return all figures."""
-    device, dtype = torch.device(options.device), DTYPES[options.dtype]
+    device, dtype = options.device, DTYPES[options.dtype]
     report: dict[str, Any] = {"machine": describe(device)}
     height, width = options.size
     clip = load_clip(height, width, options.frames)
@@ -107,7 +106,7 @@ def model_tables(options: argparse.Namespace) -> dict[str, Any]:
     print(f"{height}x{width}, {options.frames} frames, {options.dtype}, "
           f"matmul {ceiling / 1e9:,.0f} GFLOP/s\n", flush=True)  # fmt: skip
     if options.models:
-        config = transformer_config(options.config)
+        config = TRANSFORMERS[options.config]
         plan = Plan(config, options.size, options.frames, dtype, device, options.repeats,
                     options.compile)  # fmt: skip
         cases = make_cases(clip, options)
@@ -115,21 +114,17 @@ def model_tables(options: argparse.Namespace) -> dict[str, Any]:
         report["transformer"] = transformer_report(plan, cases, ceiling, options.blocks)
     if options.vae:
         print()
-        report["vae"] = vae_report(options.vae, clip, options.max_disparity, options.tile,
-                                   dtype, device, options.repeats)  # fmt: skip
+        report["vae"] = vae_report(options.vae, clip, options.tile, dtype, device,
+                                   options.repeats)  # fmt: skip
     return report
 
 
 def make_cases(clip: Clip, options: argparse.Namespace) -> list[Case]:
-    """Return the dense case, then those of each retention and dilation, plain and pooled."""
+    """Return the dense case, then those of each retention and dilation."""
     kept = {f"{rate:.1%} kept": clip.keep_share(rate) for rate in options.retention}
     for dilation in options.dilation:
         kept[f"dilated {dilation}"] = clip.keep(options.max_disparity[0], dilation)
-    cases = [Case("dense")]
-    for name, tokens in kept.items():
-        cases.append(Case(name, tokens))
-        cases += [Case(f"{name}, pooled {size}", tokens, size) for size in options.pool]
-    return cases
+    return [Case("dense"), *(Case(name, tokens) for name, tokens in kept.items())]
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ accelerate launch training/distill_step.py training/configs/distill_step.yaml --
 
 One step from noise gives the conditional mean, which is soft. A few hundred steps at t = 1 on crops
 around holes, with the error of the latents and, of the decoded pixels, L1, perceptual and
-adversarial losses, make it choose. `model.safetensors` is what `load_transformer` reads.
+adversarial losses, make it choose. `model.safetensors` is a transformer's file.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from torch import Tensor, nn
 from data.latents import encode_batch
 from data.pair_dataset import DataSettings, PairDataset
 from dreamstereo_core.fill import check_space, load_context
-from dreamstereo_core.models.files.transformer import load_transformer, save_transformer
+from dreamstereo_core.models.files.load import load_network, save_network
+from dreamstereo_core.models.files.transformer import TRANSFORMER
 from dreamstereo_core.models.lora import load_lora, merge_loras
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae.base import VideoVAE
@@ -99,7 +100,7 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
         players,
         dataset,
         sample=lambda module: preview(module, vae, held_out),
-        export=lambda path: save_transformer(path, transformer),
+        export=lambda path: save_network(transformer, path, TRANSFORMER),
     )
 
 
@@ -110,7 +111,7 @@ def build_transformer(settings: DistillStepSettings) -> Transformer:
         CheckpointError: a file holds something else.
         ValueError: it does not inpaint.
     """
-    transformer = load_transformer(settings.transformer, dtype=torch.float32)
+    transformer = load_network(settings.transformer, TRANSFORMER, dtype=torch.float32)
     if settings.lora:
         merge_loras(transformer, [(load_lora(settings.lora, transformer), 1.0)])
     if not transformer.config.is_inpainting:

@@ -22,8 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from data.pair_dataset import DataSettings, PairDataset
+from dreamstereo_core.models.files.load import save_network
 from dreamstereo_core.models.vae.base import VideoVAE
-from dreamstereo_core.models.vae.checkpoint import build_vae, load_vae, save_vae
+from dreamstereo_core.models.vae.checkpoint import VAE, build_vae, load_vae
 from engine.loop import Batch, Losses, Player, RunSettings, adamw
 from engine.pictures import contact_sheet
 from engine.recipe import main_of, start
@@ -113,7 +114,7 @@ def train(settings: DistillVAESettings, folder: Path) -> Path:
         players,
         dataset,
         sample=lambda _: preview(teacher, vae, held_out),
-        export=lambda path: save_vae(vae, path),
+        export=lambda path: save_network(vae, path, VAE),
     )
 
 

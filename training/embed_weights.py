@@ -1,6 +1,6 @@
 """Put trained networks into the package, in half precision, as `mini`.
 
-python training/embed_weights.py runs/mini/model.safetensors runs/mini_vae/model.safetensors
+python training/embed_weights.py runs/mini/model.safetensors runs/mini_depth/model.safetensors
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dreamstereo_core.models.files.checkpoint_file import (
 )
 
 METADATA = {"license": "Apache-2.0", "model_card": "dreamstereo_core/weights/README.md"}
-KINDS = ("depth", "inpainter", "vae")
+KINDS = ("depth", "inpainter")
 
 
 def embed(source: Path, folder: Path = WEIGHTS) -> Path:

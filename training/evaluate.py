@@ -2,7 +2,7 @@
 
     python training/evaluate.py --videos FOLDER --photos FOLDER --stereo FOLDER --output FOLDER
     python training/evaluate.py --videos FOLDER --fill CHECKPOINT --vae FILE --dilation 3 5 dense
-    python training/evaluate.py --videos FOLDER --reconstruct mini wan
+    python training/evaluate.py --videos FOLDER --reconstruct wan
     python training/evaluate.py --right-eye PAIRS ... --videos FOLDER
 
 Three kinds of holes with known truth: those that PBDP opens in real clips, whose depth is estimated

@@ -22,12 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data.depth_dataset import DepthDataset, DepthDataSettings
-from dreamstereo_core.models.depth.mini import (
-    MiniDepthConfig,
-    MiniDepthNetwork,
-    load_mini_network,
-    save_mini_depth,
-)
+from dreamstereo_core.models.depth.mini import MINI_DEPTH, MiniDepthConfig, MiniDepthNetwork
+from dreamstereo_core.models.files.load import load_network, save_network
 from dreamstereo_core.models.vae.base import channels_innermost
 from engine.loop import Batch, Losses, Player, RunSettings
 from engine.pictures import contact_sheet, two_columns
@@ -85,7 +81,7 @@ def train(settings: DepthSettings, folder: Path) -> Path:
         [Player("depth", network, loss, optimizer(network, settings.run, settings.trunk_lr))],
         dataset,
         sample=lambda _: preview(network, held_out, settings),
-        export=lambda path: save_mini_depth(network, path),
+        export=lambda path: save_network(network, path, MINI_DEPTH),
     )
 
 
@@ -120,7 +116,7 @@ def build_network(settings: DepthSettings) -> MiniDepthNetwork:
         OSError: there is no such file.
     """
     if settings.start is not None:
-        return started(load_mini_network(settings.start), settings)
+        return started(load_network(settings.start, MINI_DEPTH), settings)
     network = MiniDepthNetwork(MiniDepthConfig(settings.widths, settings.size, settings.fine))
     if settings.trunk is not None:
         weights = torch.load(settings.trunk, map_location="cpu", weights_only=True)

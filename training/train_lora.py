@@ -29,7 +29,8 @@ from data.pair_dataset import DataSettings, PairDataset
 from data.random_streams import random_stream
 from dreamstereo_core.fill import check_space, load_context
 from dreamstereo_core.models.files.checkpoint_file import CheckpointError
-from dreamstereo_core.models.files.transformer import load_transformer
+from dreamstereo_core.models.files.load import load_network
+from dreamstereo_core.models.files.transformer import TRANSFORMER
 from dreamstereo_core.models.transformer import Transformer, widen_for_inpainting
 from dreamstereo_core.models.vae.base import VideoVAE
 from dreamstereo_core.models.vae.checkpoint import load_vae
@@ -111,7 +112,7 @@ def prepare_model(own: LoraSettings) -> tuple[FlowModel, dict[str, Tensor]]:
     Raises:
         CheckpointError: the base is no Wan 2.1 1.3B transformer that can inpaint.
     """
-    base = load_transformer(own.base, dtype=getattr(torch, own.base_precision))
+    base = load_network(own.base, TRANSFORMER, dtype=getattr(torch, own.base_precision))
     config = base.config
     if not config.is_inpainting and config.in_dim != config.out_dim:
         raise CheckpointError(

@@ -2,7 +2,7 @@
 
 accelerate launch training/train_mini.py training/configs/mini_inpainter.yaml --out runs/mini
 
-`model.safetensors` is what `load_mini` reads; `embed_weights.py` puts it into the package. The loss
+`model.safetensors` is what the fill reads; `embed_weights.py` puts it into the package. The loss
 is the error in the holes as a part of the first fill's, of the frames and of what changes between
 them; the error is the mean of L1, which keeps edges, and of the root of the squared one.
 """
@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from data.pair_dataset import DataSettings, PairDataset
 from data.random_streams import random_stream
-from dreamstereo_core.models.inpainter import MiniConfig, MiniInpainter, load_mini, save_mini
+from dreamstereo_core.models.files.load import load_network, save_network
+from dreamstereo_core.models.inpainter import INPAINTING, InpaintingConfig, InpaintingNetwork
 from dreamstereo_core.models.vae.base import channels_innermost
 from engine.loop import Batch, Losses, Player, RunSettings, adamw
 from engine.pictures import contact_sheet, two_columns
@@ -43,7 +44,7 @@ class MiniSettings:
 
     data: DataSettings
     run: RunSettings
-    network: MiniConfig = field(default_factory=MiniConfig)
+    network: InpaintingConfig = field(default_factory=InpaintingConfig)
     start: str | None = None
     """File of a network to go on with; it may have fewer layers. None = a new one."""
     recolour: float = 0.3
@@ -83,21 +84,21 @@ def train(settings: MiniSettings, folder: Path) -> Path:
         [Player("inpainter", network, loss, adamw(network, settings.run))],
         dataset,
         sample=lambda _: preview(network, held_out),
-        export=lambda path: save_mini(network, path),
+        export=lambda path: save_network(network, path, INPAINTING),
     )
 
 
-def build_network(settings: MiniSettings) -> MiniInpainter:
+def build_network(settings: MiniSettings) -> InpaintingNetwork:
     """Return the network to start from.
 
     Raises:
         CheckpointError: `start` holds none.
         RuntimeError: it is of other sizes.
     """
-    network = MiniInpainter(settings.network)
+    network = InpaintingNetwork(settings.network)
     network.initialize_weights()
     if settings.start is not None:
-        network.load_state_dict(load_mini(settings.start).state_dict(), strict=False)
+        network.load_state_dict(load_network(settings.start, INPAINTING).state_dict(), strict=False)
     channels_innermost(network)
     return network.train()
 

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from ..checks import check_frames
 from ..devices import choose_device
 from ..masks import dilate
-from ..models.depth.mini import KIND, STRIDE, MiniDepthNetwork, fold_batch_norms, load_mini_network
-from ..models.files.checkpoint_file import SAFETENSORS, WEIGHTS, CheckpointError, open_checkpoint
+from ..models.depth.mini import MINI_DEPTH, STRIDE, MiniDepthNetwork, fold_batch_norms
+from ..models.files.checkpoint_file import WEIGHTS, CheckpointError, mark_of
+from ..models.files.load import load_network
 from ..models.vae.base import channels_innermost
 from ..types import Video
 from .estimator import DepthError, DepthEstimator
@@ -73,13 +74,7 @@ def mini_path() -> Path | None:
 
 def is_mini_depth(path: str | Path) -> bool:
     """Return whether a file says of itself that it is a small depth network."""
-    path = Path(path)
-    if path.suffix not in SAFETENSORS or not path.is_file():
-        return False
-    try:
-        return open_checkpoint(path).kind == KIND
-    except CheckpointError:
-        return False  # the loader of the other kind names what is wrong
+    return mark_of(path) == MINI_DEPTH.mark
 
 
 def load_mini_depth(
@@ -92,6 +87,6 @@ def load_mini_depth(
     """
     path = WEIGHTS / FILE if path is None else path
     try:
-        return MiniDepth(load_mini_network(path), device)
+        return MiniDepth(load_network(path, MINI_DEPTH), device)
     except (FileNotFoundError, CheckpointError) as error:
         raise DepthError(f"mini: {error}") from error

@@ -13,8 +13,8 @@ from huggingface_hub import errors as hub_errors
 from safetensors import SafetensorError
 
 from ..models.files.checkpoint_file import CheckpointError, CheckpointFile, open_checkpoint
+from ..models.files.load import list_some
 from ..models.files.stored_config import LARGEST, parse_object
-from ..models.files.transformer import list_some
 from .estimator import DepthError
 
 KINDS = ("depth_anything", "prompt_depth_anything", "zoedepth", "glpn", "depth_pro", "dpt")

@@ -1,30 +1,17 @@
-"""Video-Depth-Anything's published files: found, recognised, and loaded strictly."""
+"""Video-Depth-Anything's published files: named, found, and loaded."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError
 
-from ..models.depth.video_depth_anything import (
-    BASE,
-    LARGE,
-    SMALL,
-    VideoDepthConfig,
-    VideoDepthNetwork,
-)
-from ..models.files.checkpoint_file import (
-    PICKLED,
-    SAFETENSORS,
-    CheckpointError,
-    CheckpointFile,
-    open_checkpoint,
-)
-from ..models.files.transformer import list_some
+from ..models.depth.video_depth_anything import VIDEO_DEPTH_ANYTHING
+from ..models.files.checkpoint_file import PICKLED, SAFETENSORS, CheckpointError
+from ..models.files.load import load_network
 from .estimator import DepthError
 from .video_depth_anything import VideoDepthAnything
 
@@ -33,15 +20,6 @@ VIDEO_MODEL = "video-depth-anything"
 
 _SMALL = "depth-anything/Video-Depth-Anything-Small"
 _REPOSITORY = re.compile(r"depth-anything/(Metric-)?Video-Depth-Anything-(Small|Base|Large)")
-_CONFIGS = {config.dim: config for config in (SMALL, BASE, LARGE)}
-
-# What a file is that is no Video-Depth-Anything: the first pattern found in its keys.
-_OTHERS = (
-    (r"^depth_head\.", "a Depth Anything for single images; give the model's id instead"),
-    (r"^(backbone|neck|dinov2)\.", "a depth model of transformers; give its folder instead"),
-    (r"^pretrained\.", "a Video-Depth-Anything without its attention over time"),
-    (r"^blocks\.0\.ls1\.gamma$", "a DINOv2 without a depth head"),
-)
 
 
 def is_video_model(spec: str | Path) -> bool:
@@ -75,7 +53,7 @@ def load_video_depth(
     named = str(spec) == VIDEO_MODEL or _REPOSITORY.fullmatch(str(spec))
     path = _find(str(spec), allow_download=allow_download) if named else Path(spec)
     try:
-        network = load_network(path)
+        network = load_network(path, VIDEO_DEPTH_ANYTHING)
     except (CheckpointError, FileNotFoundError) as error:
         raise DepthError(str(error)) from error
     if metric is None:
@@ -83,60 +61,10 @@ def load_video_depth(
     return VideoDepthAnything(network, name=str(spec), metric=metric, device=device, dtype=dtype)
 
 
-def load_network(path: str | Path, config: VideoDepthConfig | None = None) -> VideoDepthNetwork:
-    """Load a network from a file with the published names, in float32.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: it is corrupt, or of another model; names and shapes that do not fit are
-            listed.
-    """
-    file = open_checkpoint(path)
-    config = config or _recognise(file)
-    with torch.device("meta"):
-        network = VideoDepthNetwork(config)
-    expected = {name: tuple(x.shape) for name, x in network.state_dict().items()}
-    _check(file, expected)
-    weights = {name: file.read_weight(name, torch.float32) for name in expected}
-    network.load_state_dict(weights, strict=True, assign=True)
-    return network.eval().requires_grad_(False)
-
-
 def describe_video_model() -> str:
     """Return in words whether the small model is ready, or where it goes."""
     cached = try_to_load_from_cache(_SMALL, _file_name(_SMALL))
     return "found" if isinstance(cached, str) else f"not found in {_where_missing_goes(_SMALL)}"
-
-
-def _recognise(file: CheckpointFile) -> VideoDepthConfig:
-    """Return the sizes of a published file."""
-    token = file.shapes.get("pretrained.cls_token")
-    if token and any(name.startswith("head.motion_modules.") for name in file.shapes):
-        if token[-1] in _CONFIGS:
-            return _CONFIGS[token[-1]]
-        raise CheckpointError(
-            f"{file.path}: expected tokens {', '.join(map(str, _CONFIGS))} wide, got {token[-1]}"
-        )
-    keys = "\n".join(file.shapes)
-    what = next((what for pattern, what in _OTHERS if re.search(pattern, keys, re.M)), None)
-    what = what or f"something else, with keys such as {list_some(file.shapes) or '(none)'}"
-    raise CheckpointError(f"{file.path}: expected a Video-Depth-Anything; this is {what}")
-
-
-def _check(file: CheckpointFile, expected: Mapping[str, tuple[int, ...]]) -> None:
-    wrong = [
-        f"{name} {list(file.shapes[name])} instead of {list(shape)}"
-        for name, shape in expected.items()
-        if name in file.shapes and file.shapes[name] != shape
-    ]
-    problems = {
-        "missing": [name for name in expected if name not in file.shapes],
-        "unexpected": [name for name in file.shapes if name not in expected],
-        "of another shape": wrong,
-    }
-    listed = [f"{what}: {list_some(names)}" for what, names in problems.items() if names]
-    if listed:
-        raise CheckpointError(f"{file.path}: tensors do not fit the model; {'; '.join(listed)}")
 
 
 def _file_name(repository: str) -> str:

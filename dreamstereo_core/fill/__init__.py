@@ -11,9 +11,11 @@ from torch import Tensor, nn
 
 from ..devices import choose_device
 from ..models.attention import Attention, sdpa
-from ..models.files.checkpoint_file import WEIGHTS, CheckpointError, open_checkpoint
-from ..models.files.transformer import load_transformer
-from ..models.inpainter import is_mini, load_mini
+from ..models.files.checkpoint_file import WEIGHTS, CheckpointError, mark_of, open_checkpoint
+from ..models.files.describe import describe_file
+from ..models.files.load import load_network
+from ..models.files.transformer import TRANSFORMER
+from ..models.inpainter import INPAINTING
 from ..models.lora import load_lora, merge_loras
 from ..models.transformer import Transformer
 from ..models.vae.base import VideoVAE
@@ -21,7 +23,7 @@ from ..models.vae.checkpoint import load_vae
 from .classic import ClassicInpainter
 from .diffusion import DiffusionInpainter
 from .inpainter import DEFAULTS, FillOptions, Inpainter, MaskedFrame, MirroredInpainter
-from .mini import RefinedInpainter
+from .mini import MiniInpainter
 
 __all__ = [
     "DEFAULTS",
@@ -31,8 +33,8 @@ __all__ = [
     "FillOptions",
     "Inpainter",
     "MaskedFrame",
+    "MiniInpainter",
     "MirroredInpainter",
-    "RefinedInpainter",
     "check_space",
     "load_context",
     "load_inpainter",
@@ -81,16 +83,16 @@ def load_inpainter(
         return ClassicInpainter()
     device = choose_device(device)
     path = WEIGHTS / "mini_inpainter.safetensors" if spec == MINI else Path(spec)
-    if spec == MINI or is_mini(path):
-        return RefinedInpainter(load_mini(path, device=device, operations=operations))
+    if spec == MINI or mark_of(path) == INPAINTING.mark:
+        network = load_network(path, INPAINTING, device=device, operations=operations)
+        return MiniInpainter(network)
     if not path.exists():
         known = ", ".join(INPAINTERS)
         raise FileNotFoundError(f"fill: expected {known} or a checkpoint file, got {str(spec)!r}")
     if dtype is None and device.type == "cpu":
         dtype = torch.float32
-    transformer = load_transformer(
-        path, device=device, dtype=dtype, operations=operations, attention=attention
-    )
+    options: dict[str, Any] = {"operations": operations, "attention": attention}
+    transformer = load_network(path, TRANSFORMER, device=device, dtype=dtype, **options)
     merge_loras(transformer, [(load_lora(file, transformer), scale) for file, scale in loras])
     if not transformer.config.is_inpainting:
         raise CheckpointError(
@@ -118,8 +120,8 @@ def load_context(path: str | Path) -> Tensor:
     shape = file.shapes.get(CONTEXT_KEY, ())
     if len(shape) != 3 or shape[0] != 1:
         raise CheckpointError(
-            f"{file.path}: expected a tensor 'context' of shape [1, L, text_dim], "
-            f"got {list(shape) or 'none'}"
+            f"{file.path}: expected a tensor 'context' of shape [1, L, text_dim], got "
+            f"{list(shape) or f'none; this is {describe_file(file)}'}"
         )
     return file.read_weight(CONTEXT_KEY)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from ..models.inpainter import Memory, MiniInpainter
+from ..models.inpainter import InpaintingNetwork, Memory
 from ..optical_flow import optical_flow, resize_flow, warp
 from ..prefetch import in_background
 from ..types import Video
@@ -26,14 +26,14 @@ LIKE = 0.05
 
 
 @dataclass
-class RefinedInpainter(Inpainter):
+class MiniInpainter(Inpainter):
     """Fill by another inpainter, and refine what it put into holes that are not narrow.
 
     What the network adds is averaged over time along the fill's own motion, so that it does not
     flicker.
     """
 
-    network: MiniInpainter
+    network: InpaintingNetwork
     first_fill: Inpainter = field(default_factory=ClassicInpainter)
     narrow: int = NARROW
     """Pixels along a row from which a hole is refined."""

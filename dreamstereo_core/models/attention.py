@@ -32,22 +32,18 @@ def rope_axes(head_dim: int) -> Grid:
     return head_dim // 2 - 2 * space, space, space
 
 
-def rope_rotation(
-    tokens: Tensor, grid: Grid, head_dim: int, *, pool: int = 1, start: int = 0
-) -> Rotation:
+def rope_rotation(tokens: Tensor, grid: Grid, head_dim: int, *, start: int = 0) -> Rotation:
     """Return the rotations of tokens at their absolute positions in the grid.
 
     Args:
         tokens: `[B, K]` int64, indices into the grid, width fastest.
         grid: tokens along time, height and width.
         head_dim: width of one attention head.
-        pool: side of squares of tokens; the indices are then those of the squares, which stand at
-            their tokens' mean position.
         start: number of the grid's first frame.
     """
-    coordinates = [_coordinates(n, side) for n, side in zip(grid, (1, pool, pool), strict=True)]
+    coordinates = [torch.arange(n, dtype=torch.float64, device="cpu") for n in grid]
     coordinates[0] += start
-    _, height, width = (len(axis) for axis in coordinates)
+    _, height, width = grid
     positions = (tokens // (height * width), tokens // width % height, tokens % width)
     angles = [
         _axis_angles(axis, pairs)  # [length, pairs], on the CPU: not every device has float64
@@ -64,12 +60,6 @@ def rope_rotation(
         for function in (torch.cos, torch.sin)
     )
     return cosine, sine
-
-
-def _coordinates(length: int, pool: int) -> Tensor:
-    """Return where the tokens along an axis stand, or the groups of `pool` of them."""
-    axis = torch.arange(length, dtype=torch.float64, device="cpu")
-    return torch.stack([group.mean() for group in axis.split(pool)])
 
 
 def _axis_angles(coordinates: Tensor, pairs: int) -> Tensor:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, replace
 
-from ..checks import check_choice
-from .files.stored_config import build_config, check_sizes, parse_object
+from .files.stored_config import check_sizes, read_config
 
 PATCH = (1, 2, 2)
 """Latents in a token: time, height, width."""
@@ -17,8 +16,6 @@ INPAINTING_CHANNELS = 2 * LATENT_CHANNELS + MASK_CHANNELS
 """Noise 16, mask 4, masked latents 16."""
 WAN_SPACE = "wan2.1"
 """The name of Wan 2.1's latent space, which its autoencoder and those distilled from it share."""
-MINI_SPACE = "mini"
-"""The name of the embedded autoencoder's latent space."""
 LONGEST_CONTEXT = 8192
 """Tokens; Wan's has 512."""
 
@@ -87,7 +84,7 @@ class TransformerConfig:
             ValueError: the text is no JSON object with the fields of a config, or one of them has
                 another type or a size that no model has.
         """
-        return build_config(cls, parse_object(text))
+        return read_config(cls, text)
 
 
 WAN_T2V_1_3B = TransformerConfig(
@@ -98,44 +95,9 @@ WAN_FUN_INP_1_3B = replace(WAN_T2V_1_3B, in_dim=INPAINTING_CHANNELS, image_dim=1
 """alibaba-pai/Wan2.1-Fun-V1.1-1.3B-InP; DreamStereo feeds zeros to its CLIP branch."""
 DREAMSTEREO_1_3B = replace(WAN_T2V_1_3B, in_dim=INPAINTING_CHANNELS, learned_context=True)
 """Wan2.1-T2V-1.3B with the patch embedding widened (paper, Sec. 3.3); needs no text encoder."""
-MINI = TransformerConfig(
-    in_dim=INPAINTING_CHANNELS,
-    dim=256,
-    ffn_dim=1024,
-    num_heads=4,
-    num_layers=8,
-    cross_attention=False,
-    latent_space=MINI_SPACE,
-)
-"""A small one, for latents of the embedded autoencoder."""
-TINY = TransformerConfig(
-    in_dim=INPAINTING_CHANNELS,
-    dim=48,
-    ffn_dim=96,
-    num_heads=2,
-    num_layers=2,
-    freq_dim=32,
-    text_dim=24,
-    text_len=8,
-    learned_context=True,
-    latent_space=MINI_SPACE,
-)
-"""For tests."""
 
 TRANSFORMERS = {
     "wan2.1-t2v-1.3b": WAN_T2V_1_3B,
     "wan2.1-fun-inp-1.3b": WAN_FUN_INP_1_3B,
     "dreamstereo-1.3b": DREAMSTEREO_1_3B,
-    "mini": MINI,
-    "tiny": TINY,
 }
-
-
-def transformer_config(name: str) -> TransformerConfig:
-    """Return the config of that name.
-
-    Raises:
-        ValueError: there is none; the names are listed.
-    """
-    check_choice("name", name, list(TRANSFORMERS))
-    return TRANSFORMERS[name]

@@ -8,11 +8,9 @@ too soft.
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,19 +20,18 @@ from torch.nn import functional as F
 
 from ..types import OcclusionMask, TokenIndex, Video
 from .attention import KeyValue, Rotation, SelfAttention, rope_rotation, sdpa
-from .files.checkpoint_file import SAFETENSORS, CheckpointError, open_checkpoint, save_checkpoint
-from .files.stored_config import build_config, check_sizes, parse_object
+from .files.load import NetworkKind
+from .files.stored_config import check_sizes, read_config
 from .sparse import dilate_tokens, gather_tokens
 from .unet import COARSEST, UNet
 from .vae.base import channels_innermost
 
-KIND = "inpainter"
 LONGEST_MEMORY = 64
 """Frames; each keeps its tokens' keys and values."""
 
 
 @dataclass(frozen=True)
-class MiniConfig:
+class InpaintingConfig:
     """The transformer's sizes."""
 
     dim: int = 192
@@ -64,7 +61,7 @@ class Memory:
     """Number of each frame, and the keys and values of its tokens in each layer."""
 
 
-class MiniInpainter(nn.Module):
+class InpaintingNetwork(nn.Module):
     """Adds to filled holes what the fill has got wrong; known pixels stay as they are.
 
     Args:
@@ -73,9 +70,9 @@ class MiniInpainter(nn.Module):
             others that cast weights as they run.
     """
 
-    def __init__(self, config: MiniConfig | None = None, operations: Any = nn):
+    def __init__(self, config: InpaintingConfig | None = None, operations: Any = nn):
         super().__init__()
-        self.config = config = config or MiniConfig()
+        self.config = config = config or InpaintingConfig()
         self.unet = UNet(config.dim, operations)
         self.blocks = nn.ModuleList(_Block(config, operations) for _ in range(config.num_layers))
 
@@ -170,7 +167,7 @@ class MiniInpainter(nn.Module):
 
 
 class _Block(nn.Module):
-    def __init__(self, config: MiniConfig, operations: Any):
+    def __init__(self, config: InpaintingConfig, operations: Any):
         super().__init__()
         dim = config.dim
         self.norm1 = operations.LayerNorm(dim)
@@ -215,49 +212,12 @@ def touched_tokens(occlusion_mask: OcclusionMask, dilation: int | None) -> Tenso
     return dilate_tokens(touched, dilation)
 
 
-def save_mini(
-    model: MiniInpainter,
-    path: str | Path,
-    *,
-    dtype: torch.dtype | None = None,
-    metadata: Mapping[str, str] | None = None,
-) -> None:
-    """Write a safetensors file that `load_mini` reads."""
-    weights = {
-        name: weight.detach().to("cpu", dtype) for name, weight in model.state_dict().items()
-    }
-    config = json.dumps(asdict(model.config))
-    save_checkpoint(path, weights, kind=KIND, config=config, metadata=metadata)
-
-
-def is_mini(path: Path) -> bool:
-    """Return whether a file says of itself that it is such a network."""
-    return path.is_file() and path.suffix in SAFETENSORS and open_checkpoint(path).kind == KIND
-
-
-def load_mini(
-    path: str | Path, *, device: str | torch.device = "cpu", operations: Any = nn
-) -> MiniInpainter:
-    """Load the network; it computes in float32.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: it holds no such network, or one of other sizes.
-    """
-    file = open_checkpoint(path)
-    if file.kind != KIND or file.config is None:
-        raise CheckpointError(f"{file.path}: expected a DreamStereo {KIND}")
-    try:
-        config = build_config(MiniConfig, parse_object(file.config))
-    except ValueError as error:
-        raise CheckpointError(f"{file.path}: expected a MiniConfig ({error})") from error
-    file.require_blocks(config.num_layers)
-    with torch.device("meta"):
-        model = MiniInpainter(config, operations)
-    expected = {name: tuple(weight.shape) for name, weight in model.state_dict().items()}
-    if expected != dict(file.shapes):
-        raise CheckpointError(f"{file.path}: expected the weights of {config}, got others")
-    weights = {name: file.read_weight(name, torch.float32) for name in expected}
-    model.load_state_dict(weights, assign=True)
-    channels_innermost(model)
-    return model.to(device).eval().requires_grad_(False)
+INPAINTING: NetworkKind[InpaintingNetwork] = NetworkKind(
+    title="a DreamStereo inpainter",
+    mark="inpainter",
+    build=InpaintingNetwork,
+    parse=partial(read_config, InpaintingConfig),
+    blocks=lambda config: config.num_layers,
+    finish=channels_innermost,
+)
+"""The network of the fill `mini`."""

@@ -1,4 +1,4 @@
-"""LoRA files on a transformer: PEFT's, ComfyUI's and kohya's names, merged or live.
+"""LoRA files on a transformer: PEFT's, ComfyUI's and kohya's names.
 
 "LoRA: Low-Rank Adaptation of Large Language Models" (2021): W + strength * alpha / rank * B A.
 """
@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from .config import INPAINTING_CHANNELS
 from .files.checkpoint_file import CheckpointError, CheckpointFile, open_checkpoint
+from .files.describe import LORA, describe_file
+from .files.load import list_some
 from .files.names import to_diffusers
 from .files.stored_config import parse_object
-from .files.transformer import list_some
 from .transformer import Transformer
 
 PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.")
@@ -113,11 +114,13 @@ def load_lora(path: str | Path, model: Transformer) -> Lora:
         CheckpointError: it is no LoRA, or names and shapes do not fit the model; they are listed.
     """
     file = open_checkpoint(path)
+    if not (what := describe_file(file)).startswith(LORA):
+        raise CheckpointError(f"{file.path}: expected a LoRA for a Wan transformer; this is {what}")
     parts, unmatched = _collect(file, _targets(model))
-    if unmatched or not parts:
+    if unmatched:
         raise CheckpointError(
-            f"{file.path}: expected a LoRA for this model; unmatched names: "
-            f"{list_some(unmatched) or 'none, and no others'}"
+            f"{file.path}: expected a LoRA for this model; this is {what}, with unmatched names: "
+            f"{list_some(unmatched)}"
         )
     default_scale = _peft_scale(file)
     shapes = {name: tuple(value.shape) for name, value in model.named_parameters()}
@@ -131,83 +134,20 @@ def load_lora(path: str | Path, model: Transformer) -> Lora:
     return Lora(file.path, patches)
 
 
-class AppliedLoras:
-    """LoRAs in place on a model, until `remove`; the last one applied goes first."""
-
-    def __init__(self, model: Transformer):
-        self.model = model
-        self.config = model.config
-        self.originals: dict[str, Tensor] = {}
-        self.hooks: list[torch.utils.hooks.RemovableHandle] = []
-        model.applied_loras.append(self)
-
-    def remove(self) -> None:
-        """Restore the model's weights bit by bit.
-
-        Raises:
-            RuntimeError: these are not in place, or others were applied after them.
-        """
-        if not self.model.applied_loras or self.model.applied_loras[-1] is not self:
-            raise RuntimeError("remove: expected the LoRAs that were applied last and are in place")
-        self.model.applied_loras.pop()
-        for hook in self.hooks:
-            hook.remove()
-        for name, original in self.originals.items():
-            parameter = self.model.get_parameter(name)
-            parameter.data = original.to(parameter.device)
-        self.model.config = self.config
-
-
-def merge_loras(model: Transformer, loras: Sequence[tuple[Lora, float]]) -> AppliedLoras:
-    """Add LoRAs, each with its strength, to the weights; the originals are kept for `remove`."""
-    applied = AppliedLoras(model)
+def merge_loras(model: Transformer, loras: Sequence[tuple[Lora, float]]) -> None:
+    """Add LoRAs, each with its strength, to the weights."""
     for lora, strength in loras:
         for name, patch in lora.patches.items():
             if strength:
-                _merge(applied, name, patch, strength)
-    return applied
+                _merge(model, name, patch, strength)
 
 
-def attach_loras(model: Transformer, loras: Sequence[tuple[Lora, float]]) -> AppliedLoras:
-    """Add LoRAs beside the weights, which stay as they are; slower to run, quick to change.
-
-    Only the low-rank part of linear layers runs beside them; anything else is merged.
-    """
-    applied = AppliedLoras(model)
-    for lora, strength in loras:
-        for name, patch in lora.patches.items():
-            module = model.get_submodule(name.rpartition(".")[0])
-            live = (
-                isinstance(module, nn.Linear) and name.endswith(".weight") and patch.shape is None
-            )
-            if strength and live and patch.up is not None:
-                applied.hooks.append(module.register_forward_hook(_live(patch, strength)))
-                patch = replace(patch, up=None, down=None)
-            if strength and (patch.up, patch.diff, patch.value) != (None, None, None):
-                _merge(applied, name, patch, strength)
-    return applied
-
-
-def _merge(applied: AppliedLoras, name: str, patch: Patch, strength: float) -> None:
-    parameter = applied.model.get_parameter(name)
-    applied.originals.setdefault(name, parameter.data)
-    with torch.no_grad():
-        parameter.data = patch.apply(parameter.data, strength).to(parameter.dtype)
+@torch.no_grad()
+def _merge(model: Transformer, name: str, patch: Patch, strength: float) -> None:
+    parameter = model.get_parameter(name)
+    parameter.data = patch.apply(parameter.data, strength).to(parameter.dtype)
     if name == "patch_embedding.weight":
-        config = applied.model.config
-        applied.model.config = replace(config, in_dim=parameter.shape[1])
-
-
-def _live(
-    patch: Patch, strength: float
-) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
-    assert patch.up is not None and patch.down is not None
-    up, down = patch.up, patch.down * (strength * patch.scale)
-
-    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return output + F.linear(F.linear(inputs[0], down.to(output)), up.to(output))
-
-    return hook
+        model.config = replace(model.config, in_dim=parameter.shape[1])
 
 
 def _pad(weight: Tensor, shape: tuple[int, ...]) -> Tensor:

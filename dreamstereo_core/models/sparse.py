@@ -119,30 +119,6 @@ def scatter_tokens(x: Tensor, tokens: TokenIndex, count: int) -> Tensor:
     return result.scatter(1, repeat(tokens, "b k -> b k d", d=x.shape[-1]), x)
 
 
-def pool_dropped(x: Tensor, tokens: TokenIndex, grid: Grid, pool: int) -> tuple[Tensor, TokenIndex]:
-    """Average the tokens that are not kept over the pool x pool squares of each latent frame.
-
-    Args:
-        x: `[1, N, D]`, all tokens.
-        tokens: `[1, K]`, the kept ones.
-        grid: tokens along time, height and width.
-        pool: side of a square in tokens; at the border squares may be cut off.
-
-    Returns:
-        The means of the squares that have any, `[1, P, D]`, and which these are, `[1, P]` int64
-        into the grid of squares.
-    """
-    t, h, w = grid
-    dropped = x.new_ones(x.shape[1]).index_fill(0, tokens[0], 0)  # [N]
-    maps = torch.cat([x[0] * dropped[:, None], dropped[:, None]], dim=1)  # [N, D + 1]
-    maps = rearrange(maps, "(t h w) d -> t d h w", t=t, h=h, w=w)
-    means = F.avg_pool2d(maps.float(), pool, ceil_mode=True)
-    means = rearrange(means, "t d h w -> (t h w) d")
-    squares = means[:, -1].nonzero()[:, 0]
-    pooled = means[squares, :-1] / means[squares, -1:]  # of what is dropped in the square
-    return pooled.to(x.dtype)[None], squares[None]
-
-
 def token_mask(tokens: TokenIndex, shape: torch.Size) -> Tensor:
     """Return where the kept tokens lie in a latent of that shape, `[B, 1, T', H', W']` bool."""
     batch, _, t, height, width = shape

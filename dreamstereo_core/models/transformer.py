@@ -18,14 +18,7 @@ from .attention import Attention, Grid, Rotation, rope_rotation, sdpa
 from .conditioning import Conditioning, EncodedContext
 from .config import INPAINTING_CHANNELS, PATCH, TransformerConfig
 from .layers import Block, Head, ImageEmbedding, timestep_embedding
-from .sparse import (
-    gather_tokens,
-    patchify,
-    pool_dropped,
-    scatter_tokens,
-    token_grid,
-    unpatchify,
-)
+from .sparse import gather_tokens, patchify, scatter_tokens, token_grid, unpatchify
 
 
 class Transformer(nn.Module):
@@ -43,8 +36,6 @@ class Transformer(nn.Module):
     ):
         super().__init__()
         self.config = config
-        self.applied_loras: list[Any] = []
-        """In the order in which they came."""
         dim = config.dim
         self.patch_embedding = operations.Conv3d(
             config.in_dim, dim, kernel_size=PATCH, stride=PATCH
@@ -165,8 +156,6 @@ class Transformer(nn.Module):
         latent: Tensor,
         conditioning: Conditioning,
         tokens: TokenIndex | None = None,
-        *,
-        pool: int | None = None,
     ) -> Tensor:
         """Predict the velocity.
 
@@ -174,8 +163,6 @@ class Transformer(nn.Module):
             latent: `[B, in_dim, T', H', W']`, H' and W' even.
             conditioning: of `prepare`, for B clips or for one.
             tokens: `[B, K]` kept tokens; the others take no part. None = all.
-            pool: let the others take part as means over squares of pool x pool tokens of a latent
-                frame, at the squares' centres; for one clip. None = not at all.
 
         Returns:
             `[B, out_dim, T', H', W']` in the latent's dtype; 0 at tokens that are not kept.
@@ -184,34 +171,20 @@ class Transformer(nn.Module):
             ValueError: a shape does not fit.
         """
         grid = self._check(latent, conditioning, tokens)
-        if pool is not None and (pool < 1 or len(latent) > 1):
-            raise ValueError(
-                f"pool: expected at least 1, and one clip, got {pool} and {len(latent)} clips"
-            )
         if tokens is not None and tokens.shape[1] == 0:
             return latent.new_zeros(len(latent), self.config.out_dim, *latent.shape[2:])
         every = patchify(latent.to(self.dtype))  # [B, N, in_dim * 4]
-        x, rotation = self._select(every, tokens, grid, pool)
-        x = self._tokens(x, conditioning, rotation)
-        if tokens is not None:
-            x = scatter_tokens(x[:, : tokens.shape[1]], tokens, every.shape[1])
+        if tokens is None:
+            positions = torch.arange(every.shape[1], device=every.device).unsqueeze(0)
+            x = self._tokens(every, conditioning, self._rotation(positions, grid))
+        else:
+            kept = gather_tokens(every, tokens)  # [B, K, in_dim * 4]
+            x = self._tokens(kept, conditioning, self._rotation(tokens, grid))
+            x = scatter_tokens(x, tokens, every.shape[1])
         return unpatchify(x, grid).to(latent.dtype)
 
-    def _select(
-        self, x: Tensor, tokens: TokenIndex | None, grid: Grid, pool: int | None
-    ) -> tuple[Tensor, Rotation]:
-        """Return the kept tokens of `[B, N, D]`, pooled ones behind them, and their rotations."""
-        head_dim = self.config.head_dim
-        if tokens is None:
-            positions = torch.arange(x.shape[1], device=x.device).unsqueeze(0)
-            return x, rope_rotation(positions, grid, head_dim)
-        kept, (cosine, sine) = gather_tokens(x, tokens), rope_rotation(tokens, grid, head_dim)
-        if pool is None:
-            return kept, (cosine, sine)
-        pooled, squares = pool_dropped(x, tokens, grid, pool)
-        pooled_cosine, pooled_sine = rope_rotation(squares, grid, head_dim, pool=pool)
-        rotation = torch.cat([cosine, pooled_cosine], 2), torch.cat([sine, pooled_sine], 2)
-        return torch.cat([kept, pooled], 1), rotation
+    def _rotation(self, tokens: TokenIndex, grid: Grid) -> Rotation:
+        return rope_rotation(tokens, grid, self.config.head_dim)
 
     def _tokens(self, x: Tensor, conditioning: Conditioning, rotation: Rotation) -> Tensor:
         # The patches lie side by side as one strip, and the convolution's stride is its kernel: it

@@ -2,7 +2,6 @@
 
 import importlib.util
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ import torch
 from .server import PACK
 
 CORE = "dreamstereo_core_of_the_tests"
+SIZES = {"dim": 48, "ffn_dim": 96, "num_heads": 2, "num_layers": 2}
 
 
 def write_models(folder: Path) -> dict[str, str]:
@@ -27,24 +27,30 @@ def write_models(folder: Path) -> dict[str, str]:
 
 def _save_transformer(path: Path) -> None:
     models, config = _core("models.transformer"), _core("models.config")
-    tiny = replace(config.transformer_config("tiny"), latent_space=config.WAN_SPACE)
+    tiny = config.TransformerConfig(
+        in_dim=36, text_dim=24, text_len=8, learned_context=True, **SIZES
+    )
     model = models.Transformer(tiny)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _core("models.files.transformer").save_transformer(path, model)
+    _save(model, path, _core("models.files.transformer").TRANSFORMER)
 
 
 def _save_vae(path: Path) -> None:
+    files = _core("models.vae.checkpoint")
     config = _core("models.vae.config").WanVAEConfig(widths=(8, 16, 16, 16))
+    _save(files.build_vae(config), path, files.VAE)
+
+
+def _save(network, path: Path, kind) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    _core("models.vae.checkpoint").save_vae(_core("models.vae.wan").WanVAE(config), path)
+    _core("models.files.load").save_network(network, path, kind)
 
 
 def _save_lora(path: Path) -> None:
     from safetensors.torch import save_file
 
-    key, width = "diffusion_model.blocks.0.self_attn.v", _core("models.config").TINY.dim
+    key, width = "diffusion_model.blocks.0.self_attn.v", SIZES["dim"]
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(
         {

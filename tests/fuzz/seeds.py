@@ -10,14 +10,18 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from dreamstereo_core.models.config import TINY
-from dreamstereo_core.models.depth.mini import MiniDepthConfig, MiniDepthNetwork, save_mini_depth
-from dreamstereo_core.models.files.transformer import save_transformer
-from dreamstereo_core.models.inpainter import MiniConfig, MiniInpainter, save_mini
+from dreamstereo_core.models.config import TransformerConfig
+from dreamstereo_core.models.depth.mini import MINI_DEPTH, MiniDepthConfig, MiniDepthNetwork
+from dreamstereo_core.models.files.load import save_network
+from dreamstereo_core.models.files.transformer import TRANSFORMER
+from dreamstereo_core.models.inpainter import INPAINTING, InpaintingConfig, InpaintingNetwork
 from dreamstereo_core.models.transformer import Transformer
-from dreamstereo_core.models.vae.checkpoint import build_vae, save_vae
+from dreamstereo_core.models.vae.checkpoint import VAE, build_vae
 from dreamstereo_core.models.vae.config import Stage, TinyVAEConfig, WanVAEConfig
 
+TINY = TransformerConfig(
+    in_dim=36, dim=48, ffn_dim=96, num_heads=2, num_layers=2, text_dim=24, learned_context=True
+)
 WIDTH, HEIGHT, FRAMES, RATE = 64, 48, 6, 48000
 
 
@@ -110,21 +114,26 @@ def models(folder: Path) -> list[Seed]:
     """Write one file for each loader of models."""
     transformer = Transformer(TINY)
     transformer.initialize_weights()
-    save_transformer(folder / "transformer.safetensors", transformer)
+    save_network(transformer, folder / "transformer.safetensors", TRANSFORMER)
     save_file(_wan(), folder / "wan.safetensors")
     torch.save(_wan(), folder / "wan.pth")
     torch.save(_wan(), folder / "old.pt", _use_new_zipfile_serialization=False)
-    save_mini(MiniInpainter(MiniConfig(24, 24, 2, 1, 2)), folder / "mini.safetensors")
+    save_network(
+        InpaintingNetwork(InpaintingConfig(24, 24, 2, 1, 2)),
+        folder / "mini.safetensors",
+        INPAINTING,
+    )
     tiny = TinyVAEConfig(
-        patch=4,
-        encoder=(Stage(8, 1, 1, 2), Stage(8, 1, 2, 2)),
-        decoder=(Stage(8, 1, 2, 2), Stage(8, 1, 1, 2)),
+        encoder=(Stage(8, 1, 2, 2), Stage(8, 1, 2, 2), Stage(8, 1, 2, 1)),
+        decoder=(Stage(8, 1, 2, 1), Stage(8, 1, 2, 2), Stage(8, 1, 2, 2)),
         stem=8,
     )
-    save_vae(build_vae(tiny), folder / "tiny_vae.safetensors")
-    save_vae(build_vae(WanVAEConfig((4, 4, 4, 4), (1,) * 4, (1,) * 4)), folder / "vae.safetensors")
+    save_network(build_vae(tiny), folder / "tiny_vae.safetensors", VAE)
+    save_network(
+        build_vae(WanVAEConfig((4, 4, 4, 4), (1,) * 4, (1,) * 4)), folder / "vae.safetensors", VAE
+    )
     depth = MiniDepthNetwork(MiniDepthConfig((8, 8, 8, 8, 8), 64))
-    save_mini_depth(depth, folder / "depth.safetensors")
+    save_network(depth, folder / "depth.safetensors", MINI_DEPTH)
     name = "diffusion_model.blocks.0.ffn.0."
     lora = {f"{name}lora_A.weight": torch.ones(2, 48), f"{name}lora_B.weight": torch.ones(96, 2)}
     adapter = json.dumps({"transformer.lora_alpha": 2, "transformer.r": 2})

@@ -16,9 +16,10 @@ from dreamstereo_core import (
 )
 from dreamstereo_core.depth import DepthError
 from dreamstereo_core.fill import load_context
-from dreamstereo_core.models.config import TINY
+from dreamstereo_core.models.config import TransformerConfig
 from dreamstereo_core.models.files.checkpoint_file import CheckpointError
-from dreamstereo_core.models.files.transformer import load_transformer
+from dreamstereo_core.models.files.load import load_network
+from dreamstereo_core.models.files.transformer import TRANSFORMER
 from dreamstereo_core.models.lora import load_lora, merge_loras
 from dreamstereo_core.models.transformer import Transformer
 
@@ -55,14 +56,14 @@ def depth_model(path: Path, target: Path) -> None:
 
 def transformer(path: Path, target: Path) -> None:
     """Load it."""
-    load_transformer(path)
+    load_network(path, TRANSFORMER)
 
 
 def inpainter(path: Path, target: Path) -> None:
     """Load it and fill a hole."""
     mask = torch.zeros(1, 1, 48, 64)
     mask[..., 20:30] = 1
-    load_inpainter(path, vae="mini", device="cpu").inpaint(torch.rand(1, 3, 48, 64), mask)
+    load_inpainter(path, device="cpu").inpaint(torch.rand(1, 3, 48, 64), mask)
 
 
 def vae(path: Path, target: Path) -> None:
@@ -73,7 +74,7 @@ def vae(path: Path, target: Path) -> None:
 
 def lora(path: Path, target: Path) -> None:
     """Merge it into a model."""
-    model = Transformer(TINY)
+    model = Transformer(TransformerConfig(36, dim=48, ffn_dim=96, num_heads=2, num_layers=2))
     merge_loras(model, [(load_lora(path, model), 1.0)])
 
 

@@ -1,13 +1,27 @@
-"""Clips, and networks whose answers are known."""
+"""Clips, small networks, and networks whose answers are known."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from dreamstereo_core.models.conditioning import split_frames
-from dreamstereo_core.models.config import MINI
+from dreamstereo_core.models.config import INPAINTING_CHANNELS, TransformerConfig
+from dreamstereo_core.models.vae.config import WanVAEConfig
+
+TINY = TransformerConfig(
+    in_dim=INPAINTING_CHANNELS,
+    dim=48,
+    ffn_dim=96,
+    num_heads=2,
+    num_layers=2,
+    freq_dim=32,
+    text_dim=24,
+    text_len=8,
+    learned_context=True,
+)
+SMALL_VAE = WanVAEConfig((4, 4, 8, 8), (1,) * 4, (1,) * 4)
 
 
 def clip(frames, height=64, width=96, still=False):
@@ -47,7 +61,7 @@ class Oracle:
 
     inpainted: object
     calls: int = 0
-    config = replace(MINI)
+    config = TINY
 
     def parameters(self):
         return iter([torch.zeros(1)])

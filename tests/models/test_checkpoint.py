@@ -6,11 +6,14 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from dreamstereo_core.models.config import TINY, TransformerConfig
+from dreamstereo_core.models.config import TransformerConfig
 from dreamstereo_core.models.files.checkpoint_file import CheckpointError, open_checkpoint
+from dreamstereo_core.models.files.load import load_network, save_network
 from dreamstereo_core.models.files.names import to_diffusers
-from dreamstereo_core.models.files.transformer import load_transformer, save_transformer
+from dreamstereo_core.models.files.transformer import TRANSFORMER
 from dreamstereo_core.models.transformer import Transformer, widen_for_inpainting
+
+from .fakes import TINY
 
 SIZES = {"dim": 128, "ffn_dim": 160, "num_heads": 1, "num_layers": 2, "text_dim": 24}
 CONFIGS = {
@@ -50,7 +53,7 @@ def same(loaded, model):
 def test_original_names_behind_any_prefix(tmp_path, name, prefix):
     model = make(CONFIGS[name])
     state = {prefix + key: value for key, value in model.state_dict().items()}
-    loaded = load_transformer(write(tmp_path / "wan.safetensors", state))
+    loaded = load_network(write(tmp_path / "wan.safetensors", state), TRANSFORMER)
     assert same(loaded, model)
     assert not loaded.training
     assert not any(parameter.requires_grad for parameter in loaded.parameters())
@@ -60,7 +63,7 @@ def test_original_names_behind_any_prefix(tmp_path, name, prefix):
 def test_diffusers_names(tmp_path, name):
     model = make(CONFIGS[name])
     state = {to_diffusers(key): value for key, value in model.state_dict().items()}
-    assert same(load_transformer(write(tmp_path / "wan.safetensors", state)), model)
+    assert same(load_network(write(tmp_path / "wan.safetensors", state), TRANSFORMER), model)
 
 
 def shards(folder, state):
@@ -78,25 +81,25 @@ def test_shards_by_their_index_or_their_folder(tmp_path):
     folder = tmp_path / "transformer"
     folder.mkdir()
     index = shards(folder, {to_diffusers(k): v for k, v in model.state_dict().items()})
-    assert same(load_transformer(index), model)
-    assert same(load_transformer(folder), model)
-    assert same(load_transformer(tmp_path), model)  # the root of a diffusers pipeline
+    assert same(load_network(index, TRANSFORMER), model)
+    assert same(load_network(folder, TRANSFORMER), model)
+    assert same(load_network(tmp_path, TRANSFORMER), model)  # the root of a diffusers pipeline
 
 
 def test_broken_shards_are_named(tmp_path):
     index = shards(tmp_path, make().state_dict())
     one, two = (tmp_path / f"wan-0000{i}-of-00002.safetensors" for i in (1, 2))
     with pytest.raises(CheckpointError, match=r"one shard of several; expected wan\.safetensors"):
-        load_transformer(one)
+        load_network(one, TRANSFORMER)
     write(two, {"other": torch.zeros(1)})
     with pytest.raises(CheckpointError, match=r"expected \S+ in wan-00002\S+, where it is not"):
-        load_transformer(index)
+        load_network(index, TRANSFORMER)
     two.unlink()
     with pytest.raises(CheckpointError, match=r"no wan-00002-of-00002\.safetensors"):
-        load_transformer(index)
+        load_network(index, TRANSFORMER)
     index.write_text("[]")
     with pytest.raises(CheckpointError, match="an index with a weight_map"):
-        load_transformer(index)
+        load_network(index, TRANSFORMER)
 
 
 def test_pytorch_files_of_tensors(tmp_path):
@@ -106,9 +109,9 @@ def test_pytorch_files_of_tensors(tmp_path):
         "b.pt": {"state_dict": model.state_dict()},
     }.items():
         torch.save(content, tmp_path / name)
-        assert same(load_transformer(tmp_path / name), model)
+        assert same(load_network(tmp_path / name, TRANSFORMER), model)
     torch.save(model.state_dict(), tmp_path / "old.pth", _use_new_zipfile_serialization=False)
-    assert same(load_transformer(tmp_path / "old.pth"), model)
+    assert same(load_network(tmp_path / "old.pth", TRANSFORMER), model)
 
 
 class Payload:
@@ -120,18 +123,18 @@ def test_a_pickle_with_code_does_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"a": Payload()}, "bad.pth")
     with pytest.raises(CheckpointError, match=r"bad\.pth: .*holds code"):
-        load_transformer("bad.pth")
+        load_network("bad.pth", TRANSFORMER)
     assert not (tmp_path / "executed").exists()
     torch.save({"a": 1}, "bad.pth")
     with pytest.raises(CheckpointError, match="expected a dictionary of tensors"):
-        load_transformer("bad.pth")
+        load_network("bad.pth", TRANSFORMER)
 
 
 @pytest.mark.parametrize("stored", NARROW)
 def test_narrow_files_keep_their_dtype(tmp_path, stored):
     model = make()
     state = {name: value.to(stored) for name, value in model.state_dict().items()}
-    loaded = load_transformer(write(tmp_path / "wan.safetensors", state))
+    loaded = load_network(write(tmp_path / "wan.safetensors", state), TRANSFORMER)
     assert loaded.dtype == NARROW[stored]
     wanted = {name: value.float() for name, value in state.items()}
     for name, value in loaded.state_dict().items():
@@ -139,7 +142,8 @@ def test_narrow_files_keep_their_dtype(tmp_path, stored):
         assert value.dtype == (torch.float32 if full else NARROW[stored]), name
         assert torch.equal(value.float(), wanted[name]), name
     assert (
-        load_transformer(tmp_path / "wan.safetensors", dtype=torch.float32).dtype == torch.float32
+        load_network(tmp_path / "wan.safetensors", TRANSFORMER, dtype=torch.float32).dtype
+        == torch.float32
     )
 
 
@@ -159,7 +163,7 @@ def test_scaled_fp8(tmp_path, suffix, rows):
     path = write(
         tmp_path / "wan.safetensors", {"diffusion_model." + k: v for k, v in state.items()}
     )
-    loaded = load_transformer(path)
+    loaded = load_network(path, TRANSFORMER)
     assert loaded.dtype == torch.bfloat16
     for name, value in model.state_dict().items():
         error = (loaded.state_dict()[name].float() - value).abs().max()
@@ -170,20 +174,20 @@ def test_names_of_other_models_in_a_whole_checkpoint_are_left_out(tmp_path):
     model = make()
     state = {"model.diffusion_model." + k: v for k, v in model.state_dict().items()}
     state["first_stage_model.encoder.conv1.weight"] = torch.zeros(3)
-    assert same(load_transformer(write(tmp_path / "all.safetensors", state)), model)
+    assert same(load_network(write(tmp_path / "all.safetensors", state), TRANSFORMER), model)
 
 
 @pytest.mark.parametrize("dtype", [None, torch.float16])
 def test_our_own_files_carry_their_config(tmp_path, dtype):
     model = make(TINY)  # whose heads are not as wide as Wan's
     path = tmp_path / "tiny.safetensors"
-    save_transformer(path, model, dtype=dtype, metadata={"note": "of a test"})
+    save_network(model, path, TRANSFORMER, dtype=dtype, metadata={"note": "of a test"})
     with safe_open(path, "pt") as file:
         assert file.metadata()["note"] == "of a test"
-    loaded = load_transformer(path)
+    loaded = load_network(path, TRANSFORMER)
     assert loaded.config == TINY
     assert loaded.dtype == (dtype or torch.float32)
-    assert same(load_transformer(path, dtype=torch.float32), model) == (dtype is None)
+    assert same(load_network(path, TRANSFORMER, dtype=torch.float32), model) == (dtype is None)
     assert sorted(tmp_path.iterdir()) == [path]
 
 
@@ -191,23 +195,23 @@ def test_a_failed_save_leaves_the_old_file_alone(tmp_path):
     path = tmp_path / "tiny.safetensors"
     path.write_bytes(b"old")
     with pytest.raises(TypeError):
-        save_transformer(path, make(TINY), metadata={"note": 1})
+        save_network(make(TINY), path, TRANSFORMER, metadata={"note": 1})
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_weights_can_change_without_the_file(tmp_path):
     path = write(tmp_path / "wan.safetensors", make().state_dict())
-    model = load_transformer(path)
+    model = load_network(path, TRANSFORMER)
     model.patch_embedding.weight.add_(1)
-    assert same(load_transformer(path), make())
+    assert same(load_network(path, TRANSFORMER), make())
 
 
 def test_a_config_can_be_given(tmp_path):
     model = make(TransformerConfig(in_dim=16, **(SIZES | {"num_heads": 4})))
     path = write(tmp_path / "wan.safetensors", model.state_dict())
-    assert load_transformer(path).config.num_heads == 1
-    assert same(load_transformer(path, config=model.config), model)
+    assert load_network(path, TRANSFORMER).config.num_heads == 1
+    assert same(load_network(path, TRANSFORMER, config=model.config), model)
 
 
 def test_missing_unexpected_and_misshapen_tensors_are_named(tmp_path):
@@ -217,7 +221,7 @@ def test_missing_unexpected_and_misshapen_tensors_are_named(tmp_path):
     state["blocks.0.ffn.2.bias"] = torch.zeros(3)
     path = write(tmp_path / "wan.safetensors", state)
     with pytest.raises(CheckpointError) as caught:
-        load_transformer(path)
+        load_network(path, TRANSFORMER)
     assert str(caught.value) == (
         f"{path}: tensors do not fit the model; missing: blocks.1.norm3.weight; unexpected: "
         "blocks.0.extra.weight; of another shape: blocks.0.ffn.2.bias [3] instead of [128]"
@@ -227,7 +231,7 @@ def test_missing_unexpected_and_misshapen_tensors_are_named(tmp_path):
 def test_a_long_list_is_cut(tmp_path):
     state = {k: v for k, v in make().state_dict().items() if not k.startswith("blocks.0.self")}
     with pytest.raises(CheckpointError, match=r"blocks\.0\.self_attn\.q\.weight.* and 4 more"):
-        load_transformer(write(tmp_path / "wan.safetensors", state))
+        load_network(write(tmp_path / "wan.safetensors", state), TRANSFORMER)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
@@ -236,7 +240,7 @@ def test_weights_that_are_not_finite_are_named(tmp_path, value, dtype):
     state = {name: tensor.to(dtype) for name, tensor in make().state_dict().items()}
     state["blocks.1.ffn.0.weight"][3, 4] = value
     with pytest.raises(CheckpointError, match=r"blocks\.1\.ffn\.0\.weight: expected finite"):
-        load_transformer(write(tmp_path / "wan.safetensors", state))
+        load_network(write(tmp_path / "wan.safetensors", state), TRANSFORMER)
 
 
 @pytest.mark.parametrize("cut", [0, 5, 200, -40])
@@ -247,21 +251,21 @@ def test_a_truncated_file_is_named(tmp_path, cut):
             write(path, make().state_dict())
         path.write_bytes(path.read_bytes()[:cut])
         with pytest.raises(CheckpointError, match=rf"{path.name}: .* truncated"):
-            load_transformer(path)
+            load_network(path, TRANSFORMER)
 
 
 def test_missing_files_and_other_formats_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none\.safetensors: no such file"):
-        load_transformer(tmp_path / "none.safetensors")
+        load_network(tmp_path / "none.safetensors", TRANSFORMER)
     with pytest.raises(CheckpointError, match=r"expected a folder with a \.safetensors file"):
-        load_transformer(tmp_path)
+        load_network(tmp_path, TRANSFORMER)
     (tmp_path / "wan.gguf").write_bytes(b"GGUF")
     with pytest.raises(CheckpointError, match=r"wan\.gguf: expected a \.safetensors"):
-        load_transformer(tmp_path / "wan.gguf")
+        load_network(tmp_path / "wan.gguf", TRANSFORMER)
     for name in ("a.safetensors", "b.safetensors"):
         write(tmp_path / name, {})
     with pytest.raises(CheckpointError, match=r"one checkpoint, got a\.safetensors, b\.saf"):
-        load_transformer(tmp_path)
+        load_network(tmp_path, TRANSFORMER)
 
 
 WRONG = [
@@ -283,8 +287,8 @@ WRONG = [
 @pytest.mark.parametrize("what, names", WRONG)
 def test_a_wrong_file_is_named_for_what_it_is(tmp_path, what, names):
     path = write(tmp_path / "file.safetensors", {name: torch.zeros(1) for name in names})
-    with pytest.raises(CheckpointError, match=f"a Wan transformer; this is {what}"):
-        load_transformer(path)
+    with pytest.raises(CheckpointError, match=rf"a Wan transformer of 1\.3B .*; this is {what}"):
+        load_network(path, TRANSFORMER)
 
 
 def meta_file(tmp_path, **changes):
@@ -305,31 +309,35 @@ def meta_file(tmp_path, **changes):
     ],
 )
 def test_another_wan_transformer_is_named(tmp_path, changes, what):
-    with pytest.raises(CheckpointError, match=f"expected a Wan2.1 1.3B .*; this is {what}"):
-        load_transformer(meta_file(tmp_path, **changes))
+    with pytest.raises(
+        CheckpointError, match=rf"expected a Wan transformer of 1\.3B .*; this is {what}"
+    ):
+        load_network(meta_file(tmp_path, **changes), TRANSFORMER)
 
 
 def test_odd_sizes_are_named(tmp_path):
     with pytest.raises(CheckpointError, match="no multiple of Wan's head width"):
-        load_transformer(meta_file(tmp_path, **{"patch_embedding.weight": torch.zeros(100, 16)}))
+        load_network(
+            meta_file(tmp_path, **{"patch_embedding.weight": torch.zeros(100, 16)}), TRANSFORMER
+        )
     with pytest.raises(CheckpointError, match="expected the sizes of a Wan transformer"):
-        load_transformer(meta_file(tmp_path, **{"patch_embedding.weight": torch.zeros(1)}))
+        load_network(meta_file(tmp_path, **{"patch_embedding.weight": torch.zeros(1)}), TRANSFORMER)
     state = make().state_dict()
     del state["time_embedding.0.weight"]
     path = write(tmp_path / "wan.safetensors", state)
     with pytest.raises(CheckpointError, match=r"with 'time_embedding\.0\.weight'"):
-        load_transformer(path)
+        load_network(path, TRANSFORMER)
 
 
 def test_a_dreamstereo_file_of_another_kind_is_named(tmp_path):
     path = tmp_path / "vae.safetensors"
-    save_transformer(path, make(TINY))
+    save_network(make(TINY), path, TRANSFORMER)
     write(path, load_file(path), {"dreamstereo_model": "VAE", "dreamstereo_config": "{}"})
     with pytest.raises(CheckpointError, match="this is a DreamStereo VAE"):
-        load_transformer(path)
+        load_network(path, TRANSFORMER)
     write(path, load_file(path), {"dreamstereo_model": "transformer", "dreamstereo_config": "{}"})
     with pytest.raises(CheckpointError, match=r"in_dim: expected in a TransformerConfig, it is"):
-        load_transformer(path)
+        load_network(path, TRANSFORMER)
 
 
 def test_only_what_is_asked_for_is_read(tmp_path):

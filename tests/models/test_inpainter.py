@@ -5,26 +5,26 @@ import json
 import pytest
 import torch
 
-from dreamstereo_core.models.config import TINY
 from dreamstereo_core.models.files.checkpoint_file import save_checkpoint
-from dreamstereo_core.models.files.transformer import save_transformer
+from dreamstereo_core.models.files.load import load_network, save_network
+from dreamstereo_core.models.files.transformer import TRANSFORMER
 from dreamstereo_core.models.inpainter import (
-    KIND,
+    INPAINTING,
+    InpaintingConfig,
+    InpaintingNetwork,
     Memory,
-    MiniConfig,
-    MiniInpainter,
-    load_mini,
-    save_mini,
     touched_tokens,
 )
 from dreamstereo_core.models.transformer import Transformer
 
-SMALL = MiniConfig(dim=24, ffn_dim=48, num_heads=2, num_layers=2, memory=2)
+from .fakes import TINY
+
+SMALL = InpaintingConfig(dim=24, ffn_dim=48, num_heads=2, num_layers=2, memory=2)
 
 
 def drawn(config=SMALL):
     torch.manual_seed(1)
-    network = MiniInpainter(config)
+    network = InpaintingNetwork(config)
     network.initialize_weights()
     for parameter in network.parameters():
         parameter.data += 0.03 * torch.randn_like(parameter)
@@ -48,7 +48,7 @@ def streamed(network, filled, mask, **options):
 
 
 def test_it_starts_by_adding_nothing():
-    network = MiniInpainter(SMALL)
+    network = InpaintingNetwork(SMALL)
     network.initialize_weights()
     filled, mask = clips()
     assert torch.equal(network(filled, mask), filled)
@@ -95,7 +95,7 @@ def changed_by(network, at, of, *, dilation=None):
 
 
 def test_tokens_attend_to_the_frames_before_and_not_to_those_after():
-    one_layer = drawn(MiniConfig(24, 48, 2, 1, 2))
+    one_layer = drawn(InpaintingConfig(24, 48, 2, 1, 2))
     assert changed_by(one_layer, 1, 3) > 1e-6
     assert changed_by(one_layer, 0, 3) == 0  # beyond its memory
     assert changed_by(one_layer, 3, 2) == 0  # not yet seen
@@ -140,10 +140,10 @@ def test_all_of_it_learns():
 
 def test_it_travels_in_a_file(tmp_path):
     path, network, given = tmp_path / "model.safetensors", drawn(), clips()
-    save_mini(network, path)
-    assert torch.allclose(load_mini(path)(*given), network(*given), atol=1e-5)
-    save_mini(network, path, dtype=torch.float16)
-    half = load_mini(path)
+    save_network(network, path, INPAINTING)
+    assert torch.allclose(load_network(path, INPAINTING)(*given), network(*given), atol=1e-5)
+    save_network(network, path, INPAINTING, dtype=torch.float16)
+    half = load_network(path, INPAINTING)
     assert half.config == SMALL
     assert half.unet.leave.weight.dtype == torch.float32
     assert torch.allclose(half(*given), network(*given), atol=2e-2)
@@ -151,20 +151,20 @@ def test_it_travels_in_a_file(tmp_path):
 
 def test_other_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        load_mini(tmp_path / "nowhere.safetensors")
+        load_network(tmp_path / "nowhere.safetensors", INPAINTING)
     path = tmp_path / "model.safetensors"
     model = Transformer(TINY)
     model.initialize_weights()
-    save_transformer(path, model)
+    save_network(model, path, TRANSFORMER)
     with pytest.raises(ValueError, match=r"model.safetensors: expected a DreamStereo inpainter"):
-        load_mini(path)
+        load_network(path, INPAINTING)
     network = drawn()
     for config, expected in (
-        ({"dim": 24}, "expected the weights of"),
-        ({"depth": 2}, "expected a MiniConfig"),
-        ({"dim": 24, "num_heads": 5}, "expected a MiniConfig"),
-        ({"num_layers": 0}, "expected a MiniConfig"),
+        ({"dim": 24}, "tensors do not fit the model; missing: blocks.2"),
+        ({"depth": 2}, "expected the config of a DreamStereo inpainter"),
+        ({"dim": 24, "num_heads": 5}, "expected the config of a DreamStereo inpainter"),
+        ({"num_layers": 0}, "expected the config of a DreamStereo inpainter"),
     ):
-        save_checkpoint(path, network.state_dict(), kind=KIND, config=json.dumps(config))
+        save_checkpoint(path, network.state_dict(), kind="inpainter", config=json.dumps(config))
         with pytest.raises(ValueError, match=f"model.safetensors: {expected}"):
-            load_mini(path)
+            load_network(path, INPAINTING)

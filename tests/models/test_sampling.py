@@ -4,10 +4,11 @@ import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 
-from dreamstereo_core.models.config import TINY
 from dreamstereo_core.models.sparse import select_tokens, token_mask
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.sampling import cross_fade, denoise, position_noise, prepare_steps, sigmas
+
+from .fakes import TINY
 
 SIZE = (16, 8, 12)
 

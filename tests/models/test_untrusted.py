@@ -1,7 +1,9 @@
 """Files of strangers: whatever their config says, one readable error, and nothing is built."""
 
 import json
+import re
 from dataclasses import asdict, replace
+from functools import partial
 
 import pytest
 import torch
@@ -10,39 +12,38 @@ from safetensors.torch import save_file
 from dreamstereo_core import load_inpainter, load_vae
 from dreamstereo_core.devices import _mps_serves, choose_device
 from dreamstereo_core.fill import load_context
-from dreamstereo_core.models.config import TINY, WAN_SPACE
-from dreamstereo_core.models.depth.mini import (
-    MiniDepthConfig,
-    MiniDepthNetwork,
-    load_mini_network,
-    save_mini_depth,
-)
+from dreamstereo_core.models.config import WAN_SPACE
+from dreamstereo_core.models.depth.mini import MINI_DEPTH, MiniDepthConfig, MiniDepthNetwork
+from dreamstereo_core.models.depth.video_depth_anything import VIDEO_DEPTH_ANYTHING
 from dreamstereo_core.models.files import checkpoint_file
 from dreamstereo_core.models.files.checkpoint_file import CheckpointError, open_checkpoint
-from dreamstereo_core.models.files.transformer import load_transformer, save_transformer
-from dreamstereo_core.models.inpainter import MiniConfig, MiniInpainter, load_mini, save_mini
+from dreamstereo_core.models.files.describe import describe_file
+from dreamstereo_core.models.files.load import load_network, save_network
+from dreamstereo_core.models.files.transformer import TRANSFORMER
+from dreamstereo_core.models.inpainter import INPAINTING, InpaintingConfig, InpaintingNetwork
 from dreamstereo_core.models.lora import load_lora
 from dreamstereo_core.models.transformer import Transformer
-from dreamstereo_core.models.vae.checkpoint import build_vae, save_vae
+from dreamstereo_core.models.vae.checkpoint import VAE, build_vae
 from dreamstereo_core.models.vae.config import Stage, TinyVAEConfig, WanVAEConfig, config_to_json
 
+from .fakes import TINY
+
 SMALL_VAE = TinyVAEConfig(
-    patch=4,
-    encoder=(Stage(8, 1, 1, 2), Stage(8, 1, 2, 2)),
-    decoder=(Stage(8, 1, 2, 2), Stage(8, 1, 1, 2)),
+    encoder=(Stage(8, 1, 2, 2), Stage(8, 1, 2, 2), Stage(8, 1, 2, 1)),
+    decoder=(Stage(8, 1, 2, 1), Stage(8, 1, 2, 2), Stage(8, 1, 2, 2)),
     stem=8,
 )
 WAN_VAE = WanVAEConfig((4, 4, 4, 4), (1,) * 4, (1,) * 4)
-MINI = MiniConfig(24, 24, 2, 1, 2)
+MINI = InpaintingConfig(24, 24, 2, 1, 2)
 DEPTH = MiniDepthConfig((8, 8, 8, 8, 8), 64)
 DEEP = "[" * 100_000
 
 LOADERS = {
-    "transformer": (load_transformer, asdict(TINY)),
-    "inpainter": (load_mini, asdict(MINI)),
+    "transformer": (partial(load_network, kind=TRANSFORMER), asdict(TINY)),
+    "inpainter": (partial(load_network, kind=INPAINTING), asdict(MINI)),
     "tiny vae": (load_vae, json.loads(config_to_json(SMALL_VAE))),
     "wan vae": (load_vae, json.loads(config_to_json(WAN_VAE))),
-    "depth": (load_mini_network, asdict(DEPTH)),
+    "depth": (partial(load_network, kind=MINI_DEPTH), asdict(DEPTH)),
 }
 
 
@@ -53,11 +54,11 @@ def files(tmp_path_factory):
     paths = {kind: folder / f"{kind}.safetensors" for kind in LOADERS}
     transformer = Transformer(TINY)
     transformer.initialize_weights()
-    save_transformer(paths["transformer"], transformer)
-    save_mini(MiniInpainter(MINI), paths["inpainter"])
-    save_vae(build_vae(SMALL_VAE), paths["tiny vae"])
-    save_vae(build_vae(WAN_VAE), paths["wan vae"])
-    save_mini_depth(MiniDepthNetwork(DEPTH), paths["depth"])
+    save_network(transformer, paths["transformer"], TRANSFORMER)
+    save_network(InpaintingNetwork(MINI), paths["inpainter"], INPAINTING)
+    save_network(build_vae(SMALL_VAE), paths["tiny vae"], VAE)
+    save_network(build_vae(WAN_VAE), paths["wan vae"], VAE)
+    save_network(MiniDepthNetwork(DEPTH), paths["depth"], MINI_DEPTH)
     return paths
 
 
@@ -82,6 +83,47 @@ def wrong_values(value):
 @pytest.mark.parametrize("kind", LOADERS)
 def test_good_files_load(files, kind):
     LOADERS[kind][0](files[kind])
+
+
+ANYWHERE = {
+    "a LoRA for a Wan transformer": "blocks.0.ffn.0.lora_A.weight",
+    "a VAE of an image model": "decoder.mid.block_1.norm1.weight",
+    "a text encoder": "encoder.block.0.layer.0.SelfAttention.q.weight",
+    "a DINOv2 without a depth head": "blocks.0.ls1.gamma",
+    "a context for a transformer": "context",
+    "an unknown model (a, ...)": "a",
+}
+
+
+def refuses(load, path, what):
+    with pytest.raises(CheckpointError, match=f"expected .*; this is {re.escape(what)}"):
+        load(path)
+
+
+@pytest.mark.parametrize("what", ANYWHERE)
+def test_a_wrong_file_is_told_for_the_same_by_every_loader(tmp_path, what):
+    path = _saved({ANYWHERE[what]: torch.zeros(1)}, tmp_path / "a.safetensors")
+    assert describe_file(open_checkpoint(path)) == what
+    for load, _ in LOADERS.values():
+        refuses(load, path, what)
+    refuses(partial(load_network, kind=VIDEO_DEPTH_ANYTHING), path, what)
+    if "LoRA" not in what:
+        refuses(partial(load_lora, model=Transformer(TINY)), path, what)
+
+
+@pytest.mark.parametrize("kind", LOADERS)
+def test_our_own_files_are_told_for_what_they_are(files, kind):
+    what = describe_file(open_checkpoint(files[kind]))
+    for other in LOADERS:
+        if what != describe_file(open_checkpoint(files[other])):
+            refuses(LOADERS[other][0], files[kind], what)
+
+
+def test_every_network_is_built_on_the_meta_device_and_comes_back_frozen(files):
+    for kind, (load, _) in LOADERS.items():
+        network = load(files[kind], device="cpu")
+        tensors = [*network.parameters(), *network.buffers()]
+        assert not network.training and not any(x.requires_grad or x.is_meta for x in tensors)
 
 
 @pytest.mark.parametrize("kind", LOADERS)
@@ -185,14 +227,14 @@ def test_a_block_number_is_no_count_of_blocks(tmp_path):
     state = dict(Transformer(replace(TINY, dim=128, num_heads=1)).state_dict())
     state |= {"blocks.999999999.modulation": torch.zeros(1)}
     with pytest.raises(CheckpointError, match="counted from 0"):
-        load_transformer(_saved(state, tmp_path / "wan.safetensors"))
+        load_network(_saved(state, tmp_path / "wan.safetensors"), TRANSFORMER)
 
 
 def test_scales_of_another_shape(tmp_path):
     state = dict(Transformer(replace(TINY, dim=128, num_heads=1)).state_dict())
     state |= {"blocks.0.ffn.0.scale_weight": torch.ones(7)}
     with pytest.raises(CheckpointError, match="a factor for"):
-        load_transformer(_saved(state, tmp_path / "wan.safetensors"))
+        load_network(_saved(state, tmp_path / "wan.safetensors"), TRANSFORMER)
 
 
 def test_pickles_that_pretend(tmp_path):
@@ -234,23 +276,20 @@ def test_an_index_of_a_stranger(tmp_path, text):
 
 
 def test_a_transformer_refuses_an_autoencoder_of_another_space(files, tmp_path):
-    transformer = Transformer(replace(TINY, latent_space=WAN_SPACE))
-    path = tmp_path / "of_wan.safetensors"
-    save_transformer(path, transformer)
-    with pytest.raises(CheckpointError, match=r"latent space 'wan2\.1'.*got one of 'mini'"):
-        load_inpainter(path, vae=files["tiny vae"], device="cpu")
-    load_inpainter(path, vae=files["wan vae"], device="cpu")
-    with pytest.raises(CheckpointError, match=r"latent space 'mini'.*got one of 'wan2\.1'"):
-        load_inpainter(files["transformer"], vae=files["wan vae"], device="cpu")
-    load_inpainter(files["transformer"], vae="mini", device="cpu")
+    path = tmp_path / "of_others.safetensors"
+    save_network(Transformer(replace(TINY, latent_space="other")), path, TRANSFORMER)
+    with pytest.raises(CheckpointError, match=r"latent space 'other'.*got one of 'wan2\.1'"):
+        load_inpainter(path, vae=files["wan vae"], device="cpu")
+    for kind in ("wan vae", "tiny vae"):
+        load_inpainter(files["transformer"], vae=files[kind], device="cpu")
 
 
-def test_files_without_a_name_of_their_space_are_what_was_made_then(files, tmp_path):
-    for kind, expected in (("wan vae", "wan2.1"), ("tiny vae", "mini"), ("transformer", "wan2.1")):
-        load, config = LOADERS[kind]
-        text = json.dumps({k: v for k, v in config.items() if k != "latent_space"})
-        path = with_config(files[kind], tmp_path / "old.safetensors", text)
-        assert load(path).config.latent_space == expected
+@pytest.mark.parametrize("kind", ["wan vae", "tiny vae", "transformer"])
+def test_files_without_a_name_of_their_space_are_of_wans(files, tmp_path, kind):
+    load, config = LOADERS[kind]
+    text = json.dumps({k: v for k, v in config.items() if k != "latent_space"})
+    path = with_config(files[kind], tmp_path / "old.safetensors", text)
+    assert load(path).config.latent_space == WAN_SPACE
 
 
 def test_a_device_that_lacks_something_is_not_chosen(monkeypatch, caplog):

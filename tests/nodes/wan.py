@@ -31,6 +31,12 @@ def make_transformer(in_dim: int = 36, **config):
     return model.eval().requires_grad_(False)
 
 
+def save(network, path: Path, kind=None) -> None:
+    """Write a DreamStereo file; a transformer's unless told."""
+    kind = kind or core("models.files.transformer").TRANSFORMER
+    core("models.files.load").save_network(network, path, kind)
+
+
 def write_checkpoint(path: Path, model, dtype: torch.dtype | None = None) -> str:
     """Write its weights under the original names; the large ones in `dtype`."""
     state = {
@@ -78,5 +84,5 @@ def write_vae(path: Path) -> str:
     for parameter in vae.parameters():
         noise = torch.randn(parameter.shape, generator=generator)
         parameter.data = noise / parameter[0].numel() ** 0.5 + (parameter.ndim == 1)
-    core("models.vae.checkpoint").save_vae(vae, path)
+    save(vae, path, core("models.vae.checkpoint").VAE)
     return str(path)

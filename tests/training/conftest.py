@@ -10,12 +10,13 @@ from torch.nn import functional as F
 import build_pairs
 from data.pair_dataset import random_holes
 from data.pair_shards import LOSSLESS, Pair, PairWriter
-from dreamstereo_core.models.config import TINY
-from dreamstereo_core.models.files.transformer import save_transformer
+from dreamstereo_core.models.files.load import save_network
+from dreamstereo_core.models.files.transformer import TRANSFORMER
 from dreamstereo_core.models.transformer import Transformer
-from dreamstereo_core.models.vae.checkpoint import build_vae, save_vae
+from dreamstereo_core.models.vae.checkpoint import VAE, build_vae
 from dreamstereo_core.models.vae.config import WanVAEConfig
 
+from ..models.fakes import TINY
 from .scene import scene
 
 
@@ -67,17 +68,16 @@ def models(tmp_path_factory):
     """A folder with vae, transformer and base (T2V), all random."""
     folder = tmp_path_factory.mktemp("models")
     torch.manual_seed(0)
-    save_vae(
-        build_vae(WanVAEConfig((8, 8, 16, 16), (1,) * 4, (1,) * 4)), folder / "vae.safetensors"
-    )
+    teacher = WanVAEConfig((8, 8, 16, 16), (1,) * 4, (1,) * 4)
+    save_network(build_vae(teacher), folder / "vae.safetensors", VAE)
     student = WanVAEConfig((8, 8, 8, 16), (1,) * 4, (1,) * 4, flat=True)
-    save_vae(build_vae(student), folder / "student.safetensors")
+    save_network(build_vae(student), folder / "student.safetensors", VAE)
     for name, config in (
-        ("transformer", replace(TINY, latent_space="wan2.1")),
-        ("base", replace(TINY, in_dim=16, learned_context=False, latent_space="wan2.1")),
+        ("transformer", TINY),
+        ("base", replace(TINY, in_dim=16, learned_context=False)),
     ):
         model = Transformer(config)
         model.initialize_weights()
         torch.nn.init.normal_(model.head.head.weight, std=0.05)
-        save_transformer(folder / f"{name}.safetensors", model)
+        save_network(model, folder / f"{name}.safetensors", TRANSFORMER)
     return folder

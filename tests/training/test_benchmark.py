@@ -14,8 +14,11 @@ from benchmarks.transformer import flops
 from benchmarks.warp import scatter_sheet, warp_scene
 from dreamstereo_core import gapw_warp
 from dreamstereo_core.masks import dilate
-from dreamstereo_core.models.config import WAN_T2V_1_3B, TransformerConfig
+from dreamstereo_core.models.config import TRANSFORMERS, WAN_T2V_1_3B, TransformerConfig
 from dreamstereo_core.models.transformer import Transformer
+from dreamstereo_core.models.vae.config import PRESETS
+
+from ..models.fakes import SMALL_VAE, TINY
 
 
 def test_the_warp_equals_the_plain_chain_of_scatters():
@@ -41,15 +44,6 @@ def test_operations_by_hand():
     ends = 2 * 10 * (16 * 4) * 8 + 2 * 10 * 8 * (16 * 4)  # patch embedding, head
     config = TransformerConfig(**SMALL, text_dim=4, text_len=5)
     assert flops(config, 10) == 3 * (linear + attention + cross) + ends == 73_280
-
-
-def test_operations_of_pooled_tokens_by_hand():
-    """10 tokens and 2 pooled ones, which the head leaves out; no cross-attention."""
-    linear = 2 * 12 * (4 * 8 * 8 + 2 * 8 * 16)
-    attention = 2 * (2 * 12 * 12 * 8)
-    ends = 2 * 12 * (16 * 4) * 8 + 2 * 10 * 8 * (16 * 4)
-    config = TransformerConfig(**SMALL, cross_attention=False)
-    assert flops(config, 10, pooled=2) == 3 * (linear + attention) + ends
 
 
 @pytest.mark.parametrize("kept, tera", [(1, 1408), (0.35, 217), (0.256, 132)])
@@ -137,18 +131,22 @@ def test_rounds_run_in_turns_and_the_first_do_not_count():
 
 def test_the_tables_of_the_learned_parts(tmp_path, monkeypatch, capsys):
     path = tmp_path / "figures.json"
-    options = "--models --vae mini --config tiny --size 60x100 --frames 5 --dtype fp32 --repeats 1"
-    cases = "--retention 0.5 1 --dilation 1 --pool 2 --blocks 1 --device cpu --json"
+    options = "--models --vae small --config tiny --size 60x100 --frames 5 --dtype fp32 --repeats 1"
+    cases = "--retention 0.5 1 --dilation 1 --tile 32 --blocks 1 --device cpu --json"
+    monkeypatch.setitem(TRANSFORMERS, "tiny", TINY)
+    monkeypatch.setitem(PRESETS, "small", SMALL_VAE)
     monkeypatch.setattr("benchmark.matmul_ceiling", lambda *_: 1e11)
     monkeypatch.setattr(sys, "argv", ["benchmark.py", *options.split(), *cases.split(), str(path)])
     main()
     report = json.loads(path.read_text())
-    dense, half, pooled, whole, _, holes, _ = report["transformer"]
+    dense, half, whole, holes = report["transformer"]
     assert (dense["tokens"], half["tokens"], whole["tokens"]) == (2 * 4 * 7, 28, 56)
-    assert half["error"] > pooled["error"] > whole["error"]
+    assert half["error"] > whole["error"]
     assert whole["error"] < 1e-4
     assert holes["dilation"] == 1 and holes["blocks"] == 1
     assert report["machine"]["threads"] == torch.get_num_threads()
-    assert report["vae"][0]["cases"]["decode"]["ms_per_frame"] > 0
+    cases = report["vae"][0]["cases"]
+    assert list(cases) == ["encode", "decode", "decode, tiles of 32"]
+    assert all(case["ms_per_frame"] > 0 for case in cases.values())
     assert dense["of_ceiling"] == round(dense["gflop_per_s"] / 100, 3)
     assert "| dense | 56 | 100.0% |" in capsys.readouterr().out

@@ -13,12 +13,12 @@ from safetensors.torch import save_file
 
 import evaluate
 from dreamstereo_core import ClassicInpainter, Inpainter, gapw_warp, load_vae, probe
-from dreamstereo_core.fill import RefinedInpainter
-from dreamstereo_core.models.config import TINY
-from dreamstereo_core.models.files.transformer import save_transformer
-from dreamstereo_core.models.inpainter import MiniConfig, MiniInpainter
+from dreamstereo_core.fill import MiniInpainter
+from dreamstereo_core.models.files.load import save_network
+from dreamstereo_core.models.files.transformer import TRANSFORMER
+from dreamstereo_core.models.inpainter import InpaintingConfig, InpaintingNetwork
 from dreamstereo_core.models.transformer import Transformer
-from dreamstereo_core.models.vae.checkpoint import build_vae, save_vae
+from dreamstereo_core.models.vae.checkpoint import VAE, build_vae
 from dreamstereo_core.video_io import VideoWriter
 from evaluation import report
 from evaluation.clips import Selection, project_back, read_stereo_pair, real_videos, stereo_clip
@@ -26,6 +26,8 @@ from evaluation.perceptual import Perceptual
 from evaluation.reconstruct import reconstruct, reconstruction_scores
 from evaluation.report import TILE, busiest_window, lost_table, plain
 from evaluation.scores import Scorer, mean_scores
+
+from ..models.fakes import SMALL_VAE, TINY
 
 DEMO = Path(__file__).parents[2] / "docs" / "demo.mp4"
 HEIGHT, WIDTH = 48, 96
@@ -197,7 +199,7 @@ def test_minis_tokens_are_those_around_its_wide_holes():
     mask = torch.zeros(2, 1, 64, 96)
     mask[0, :, 20:30, 40:46] = 1  # one token
     mask[0, :, 20:30, 80:82] = 1  # narrow
-    fill = RefinedInpainter(MiniInpainter(MiniConfig(24, 24, 2, num_layers=1)))
+    fill = MiniInpainter(InpaintingNetwork(InpaintingConfig(24, 24, 2, num_layers=1)))
     assert evaluate.has_tokens(fill)
     assert not evaluate.has_tokens(ClassicInpainter())
     kept = [
@@ -218,8 +220,8 @@ def test_what_no_still_has_is_a_dash_in_the_table_of_losses():
 
 def test_a_checkpoint_is_measured_raw_and_blended(media):
     torch.manual_seed(0)
-    save_transformer(media / "tiny.safetensors", Transformer(TINY))
-    save_vae(build_vae("mini"), media / "vae.safetensors")
+    save_network(Transformer(TINY), media / "tiny.safetensors", TRANSFORMER)
+    save_network(build_vae(SMALL_VAE), media / "vae.safetensors", VAE)
     save_file({"context": torch.zeros(1, 2, TINY.text_dim)}, media / "context.safetensors")
     options = ["--photos", media / "photos", "--composites", 1, "--perceptual-frames", 0]
     options += ["--fill", media / "tiny.safetensors", "--vae", media / "vae.safetensors"]
@@ -236,7 +238,7 @@ def test_a_checkpoint_is_measured_raw_and_blended(media):
 
 def test_an_autoencoder_is_measured_by_what_comes_back(media, capsys):
     torch.manual_seed(0)
-    save_vae(build_vae("mini"), media / "vae.safetensors")
+    save_network(build_vae(SMALL_VAE), media / "vae.safetensors", VAE)
     sources = ["--videos", media / "videos", "--photos", media / "photos", "--limit", 1]
     options = [*sources, "--reconstruct", media / "vae.safetensors"]
     assert evaluate.main(arguments(media, *options)) == 0

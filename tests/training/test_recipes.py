@@ -7,11 +7,11 @@ import torch
 
 import distill_step
 import distill_vae
-import pretrain
 import train_lora
 from data.pair_dataset import DataSettings
-from dreamstereo_core.models.files.transformer import load_transformer
-from dreamstereo_core.models.vae.checkpoint import load_vae
+from dreamstereo_core.models.files.load import load_network
+from dreamstereo_core.models.files.transformer import TRANSFORMER
+from dreamstereo_core.models.vae.checkpoint import VAE
 from engine.loop import RunSettings
 from engine.state import checkpoints, read_state
 from objectives.flow import FlowSettings
@@ -49,16 +49,14 @@ def recipe(name, pairs, models, **run):
     """Return a recipe's function and its settings."""
     data, steps = data_settings(pairs), run_settings(**run)
     vae, transformer = str(models / "vae.safetensors"), str(models / "transformer.safetensors")
-    if name == "pretrain_vae":
-        own = pretrain.VAESettings(start=str(models / "student.safetensors"), images=0.3)
-        return pretrain.train, pretrain.PretrainSettings(data, steps, vae=own)
-    if name == "pretrain_transformer":
-        flow = FlowSettings(one_step=0.5, known_weight=0.2, sparse=0.5, continued=0.3)
-        own = pretrain.TransformerSettings(vae=vae, model="tiny", flow=flow)
-        return pretrain.train, pretrain.PretrainSettings(data, steps, transformer=own)
     if name == "train_lora":
         own = train_lora.LoraSettings(
-            str(models / "base.safetensors"), vae, rank=4, alpha=4, base_precision="float32"
+            str(models / "base.safetensors"),
+            vae,
+            rank=4,
+            alpha=4,
+            base_precision="float32",
+            flow=FlowSettings(one_step=0.5, known_weight=0.2, sparse=0.5, continued=0.3),
         )
         steps = run_settings(**(run | {"ema": 0.0}))
         wide = data_settings(pairs, width=16)
@@ -80,7 +78,7 @@ def recipe(name, pairs, models, **run):
     )
 
 
-RECIPES = ("pretrain_vae", "pretrain_transformer", "train_lora", "distill_vae", "distill_step")
+RECIPES = ("train_lora", "distill_vae", "distill_step")
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -97,8 +95,8 @@ def test_a_recipe_learns_and_goes_on_where_it_stopped(name, two_clips, models, t
     assert (whole / "losses.png").stat().st_size > 1000
     assert len(list((whole / "samples").glob("*.png"))) == 2
     if name != "train_lora":
-        load = load_vae if "vae" in name else load_transformer
-        assert not any(p.requires_grad for p in load(exported).parameters())
+        network = load_network(exported, VAE if "vae" in name else TRANSFORMER)
+        assert not any(p.requires_grad for p in network.parameters())
 
     shutil.copytree(whole, again)
     checkpoints(again / "checkpoints")[-1].unlink()  # a run that was killed after its last one

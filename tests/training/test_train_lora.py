@@ -16,8 +16,9 @@ import train_lora
 from data.pair_dataset import DataSettings
 from dreamstereo_core.models.conditioning import inpainting_input
 from dreamstereo_core.models.files.checkpoint_file import CheckpointError
-from dreamstereo_core.models.files.transformer import load_transformer
-from dreamstereo_core.models.lora import attach_loras, load_lora, merge_loras
+from dreamstereo_core.models.files.load import load_network
+from dreamstereo_core.models.files.transformer import TRANSFORMER
+from dreamstereo_core.models.lora import load_lora, merge_loras
 from engine.loop import RunSettings
 from engine.lora_export import lora_tensors
 from engine.recipe import main_of
@@ -64,14 +65,13 @@ def predict(model, context):
     return model(inpainting_input(latent, missing, masked_latent), conditioning)
 
 
-@pytest.mark.parametrize("apply", [merge_loras, attach_loras])
-def test_the_exported_lora_does_to_the_base_what_training_did(apply, trained, models):
+def test_the_exported_lora_does_to_the_base_what_training_did(trained, models):
     model, folder = trained
     context = load_file(folder / "context.safetensors")["context"]
     expected = predict(model.transformer, context)
 
-    base = load_transformer(models / "base.safetensors")
-    apply(base, [(load_lora(folder / "lora.safetensors", base), 1.0)])
+    base = load_network(models / "base.safetensors", TRANSFORMER)
+    merge_loras(base, [(load_lora(folder / "lora.safetensors", base), 1.0)])
     assert base.config.in_dim == 36
     assert torch.allclose(predict(base, context), expected, atol=1e-5)
     assert not torch.allclose(predict(base, context), predict(base, context * 0), atol=1e-5)

@@ -8,11 +8,13 @@ import torch
 import embed_weights
 import train_mini
 from data.pair_dataset import DataSettings, PairDataset
+from dreamstereo_core.models.depth.mini import MINI_DEPTH, MiniDepthConfig, MiniDepthNetwork
 from dreamstereo_core.models.files.checkpoint_file import open_checkpoint
-from dreamstereo_core.models.inpainter import MiniConfig, MiniInpainter, load_mini, save_mini
+from dreamstereo_core.models.files.load import load_network, save_network
+from dreamstereo_core.models.inpainter import INPAINTING, InpaintingConfig, InpaintingNetwork
 from engine.loop import RunSettings
 
-SMALL = MiniConfig(dim=24, ffn_dim=24, num_heads=2, num_layers=1, memory=2)
+SMALL = InpaintingConfig(dim=24, ffn_dim=24, num_heads=2, num_layers=1, memory=2)
 
 
 def settings(pairs, steps=30, network=SMALL, **changes):
@@ -26,7 +28,7 @@ def settings(pairs, steps=30, network=SMALL, **changes):
 def test_it_learns_what_the_first_fill_gets_wrong(filled_pairs, tmp_path):
     plain = {"recolour": 0.0, "darken": 0.0}
     path = train_mini.train(settings(filled_pairs, 80, **plain), tmp_path / "run")
-    network = load_mini(path)
+    network = load_network(path, INPAINTING)
     dataset = PairDataset(settings(filled_pairs).data, seed=5)
     batch = torch.utils.data.default_collate([dataset[i] for i in range(6)])
     truth, fill, mask = train_mini.clips_of(batch)
@@ -40,12 +42,12 @@ def test_it_learns_what_the_first_fill_gets_wrong(filled_pairs, tmp_path):
 def test_it_goes_on_from_a_file_with_fewer_layers_and_takes_a_perceptual_loss(
     filled_pairs, tmp_path
 ):
-    fewer = MiniConfig(24, 24, 2, 1, 2)
+    fewer = InpaintingConfig(24, 24, 2, 1, 2)
     first = train_mini.train(settings(filled_pairs, 1, fewer), tmp_path / "first")
-    weights = load_mini(first).state_dict()
-    layers = MiniConfig(24, 24, 2, 2, 2)
+    weights = load_network(first, INPAINTING).state_dict()
+    layers = InpaintingConfig(24, 24, 2, 2, 2)
     more = settings(filled_pairs, 1, layers, start=str(first), perceptual=0.1)
-    again = load_mini(train_mini.train(more, tmp_path / "again")).state_dict()
+    again = load_network(train_mini.train(more, tmp_path / "again"), INPAINTING).state_dict()
     change = max(float((again[name] - weights[name]).abs().max()) for name in weights)
     assert 0 < change < 0.02
     assert len(again) > len(weights)
@@ -93,12 +95,14 @@ def test_settings_out_of_range_are_named(change, message):
 
 
 def test_networks_are_embedded_in_half_precision(models, tmp_path, capsys):
-    network = MiniInpainter(SMALL)
+    network = InpaintingNetwork(SMALL)
     network.initialize_weights()
-    save_mini(network, tmp_path / "model.safetensors")
+    save_network(network, tmp_path / "model.safetensors", INPAINTING)
+    depth = MiniDepthNetwork(MiniDepthConfig((8, 8, 8, 8, 8), 64))
+    save_network(depth, tmp_path / "depth.safetensors", MINI_DEPTH)
     for source, name in (
         (tmp_path / "model.safetensors", "mini_inpainter"),
-        (models / "vae.safetensors", "mini_vae"),
+        (tmp_path / "depth.safetensors", "mini_depth"),
     ):
         target = embed_weights.embed(source, tmp_path / "weights")
         assert target.name == f"{name}.safetensors"
@@ -108,13 +112,12 @@ def test_networks_are_embedded_in_half_precision(models, tmp_path, capsys):
         weights = [file.read(key) for key in file.shapes]
         assert {x.dtype for x in weights if x.ndim > 1} == {torch.float16}
     network.blocks[0].attn.o.weight.data[0] = 1e6
-    save_mini(network, tmp_path / "model.safetensors")
+    save_network(network, tmp_path / "model.safetensors", INPAINTING)
     with pytest.raises(
         ValueError, match=r"attn.o.weight: expected weights that half precision holds"
     ):
         embed_weights.embed(tmp_path / "model.safetensors", tmp_path / "weights")
     assert embed_weights.main([str(models / "transformer.safetensors")]) == 1
     assert (
-        "expected a DreamStereo file (depth, inpainter, vae), got transformer"
-        in capsys.readouterr().err
+        "expected a DreamStereo file (depth, inpainter), got transformer" in capsys.readouterr().err
     )

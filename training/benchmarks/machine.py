@@ -72,6 +72,8 @@ class Stopwatch:
 
     def mark(self) -> None:
         """Set a mark after the work that has been asked for so far."""
+        if self.device.type == "mps":
+            torch.mps.synchronize()
         if self.device.type == "cuda":
             event = torch.cuda.Event(enable_timing=True)
             event.record()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dreamstereo_core.models.config import PATCH, TransformerConfig
-from dreamstereo_core.models.sparse import gather_tokens, patchify, pool_dropped
+from dreamstereo_core.models.sparse import gather_tokens, patchify
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.types import TokenIndex
 
@@ -28,7 +28,6 @@ class Case:
     name: str
     kept: KeptTokens | None = None
     """None = all tokens."""
-    pool: int | None = None
 
     @property
     def tokens(self) -> TokenIndex | None:
@@ -57,7 +56,7 @@ class Plan:
         return 1, self.config.in_dim, t, h, w
 
 
-def flops(config: TransformerConfig, tokens: int, *, pooled: int = 0) -> int:
+def flops(config: TransformerConfig, tokens: int) -> int:
     """Count the operations of one forward pass, 2 for a multiply and add.
 
     Linear layers and attention; what depends on timestep and context alone is computed once and not
@@ -66,17 +65,16 @@ def flops(config: TransformerConfig, tokens: int, *, pooled: int = 0) -> int:
     Args:
         config: the model's sizes.
         tokens: K.
-        pooled: context tokens beside them, which only the head leaves out.
     """
-    dim, rows = config.dim, tokens + pooled
+    dim = config.dim
     linear = 4 * dim**2 + 2 * dim * config.ffn_dim
-    keys = rows
+    keys = tokens
     if config.cross_attention:
         linear += 2 * dim**2
         keys += config.text_len + (config.image_dim is not None)
-    block = 2 * rows * linear + 4 * rows * keys * dim
+    block = 2 * tokens * linear + 4 * tokens * keys * dim
     patch = PATCH[0] * PATCH[1] * PATCH[2]
-    ends = 2 * patch * dim * (rows * config.in_dim + tokens * config.out_dim)
+    ends = 2 * patch * dim * tokens * (config.in_dim + config.out_dim)
     return config.num_layers * block + ends
 
 
@@ -144,7 +142,7 @@ def _runner(plan: Plan) -> Callable[[Case], tuple[Tensor, list[float]]]:
     def run(case: Case) -> tuple[Tensor, list[float]]:
         tokens = None if case.tokens is None else case.tokens.to(plan.device)
         watch.mark()
-        velocity = model(latent, conditioning, tokens, pool=case.pool)
+        velocity = model(latent, conditioning, tokens)
         watch.mark()
         return velocity, watch.spans()
 
@@ -161,10 +159,7 @@ def _context(plan: Plan, generator: torch.Generator) -> Tensor | None:
 def _record(plan: Plan, case: Case, stages: Sequence[float], layers: int) -> dict[str, Any]:
     count = case.kept.count if case.kept else _tokens(plan)
     kept = case.kept.tokens.shape[1] if case.kept else count
-    pooled = 0
-    if case.kept and case.pool:
-        pooled = _squares(plan, case.kept, case.pool)
-    work = flops(plan.config, kept, pooled=pooled)
+    work = flops(plan.config, kept)
     ms = sum(stages)
     record: dict[str, Any] = {
         "case": case.name,
@@ -192,12 +187,6 @@ def _record(plan: Plan, case: Case, stages: Sequence[float], layers: int) -> dic
 def _tokens(plan: Plan) -> int:
     _, _, t, h, w = plan.latent_shape
     return t * h * w // (PATCH[1] * PATCH[2])
-
-
-def _squares(plan: Plan, kept: KeptTokens, pool: int) -> int:
-    _, _, t, h, w = plan.latent_shape
-    none = torch.empty(1, kept.count, 0)
-    return pool_dropped(none, kept.tokens, (t, h // PATCH[1], w // PATCH[2]), pool)[1].shape[1]
 
 
 def _error(velocity: Tensor, reference: Tensor, kept: KeptTokens) -> float:

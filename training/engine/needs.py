@@ -13,6 +13,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 FILES = {
     "base": "a transformer's file",
     "context": "a text encoder's output, by training/encode_prompt.py",
+    "lora": "a LoRA by training/train_lora.py",
     "pairs": "a folder by training/build_pairs.py",
     "start": "what to go on from",
     "teacher": "an autoencoder's file",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dreamstereo_core import ClassicInpainter, Inpainter
-from dreamstereo_core.fill import RefinedInpainter
+from dreamstereo_core.fill import MiniInpainter
 from dreamstereo_core.masks import wide_parts
 from dreamstereo_core.models.conditioning import missing_channels, to_latent_mask
 from dreamstereo_core.models.inpainter import touched_tokens
@@ -42,7 +42,7 @@ class ModelFill:
     def tokens_kept(self, mask: Tensor) -> float:
         """Return the share of tokens that are computed for `[T, 1, H, W]`."""
         dilation = kernel(self.dilation, mask)
-        if isinstance(self.inpainter, RefinedInpainter):
+        if isinstance(self.inpainter, MiniInpainter):
             wide = wide_parts(mask, self.inpainter.narrow)
             return float(touched_tokens(wide, dilation).float().mean())
         frames, _, height, width = mask.shape

@@ -68,9 +68,3 @@ def kl(mean: Tensor, log_variance: Tensor | None) -> Tensor:
         return 0.5 * mean.float().square().mean()
     mean, log_variance = mean.float(), log_variance.float()
     return 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).mean()
-
-
-def edge_loss(a: Tensor, b: Tensor) -> Tensor:
-    """Return the L1 distance of the slopes along x and y of `[..., H, W]`: it keeps edges sharp."""
-    d = a - b
-    return (d[..., 1:] - d[..., :-1]).abs().mean() + (d[..., 1:, :] - d[..., :-1, :]).abs().mean()

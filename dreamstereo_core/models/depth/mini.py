@@ -6,20 +6,17 @@ its last layer; its names are torchvision's, so that public ImageNet weights fit
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
-from ..files.checkpoint_file import CheckpointError, open_checkpoint, save_checkpoint
-from ..files.stored_config import build_config, check_sizes, parse_object
+from ..files.load import NetworkKind
+from ..files.stored_config import check_sizes, read_config
 
-KIND = "depth"
 STRIDE = 32
 """Sides of the input are multiples of it."""
 LARGEST_SIZE = 4096
@@ -153,7 +150,9 @@ class MiniDepthNetwork(nn.Module):
         self.head = nn.Conv2d(widths[-1], 1, 3, padding=1)
         self.fine = Fine(widths[-1], config.fine) if config.fine else None
         for name, values in (("mean", _MEAN), ("std", _STD)):
-            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+            # On the CPU even where the network is laid out on the meta device: no file has them.
+            colour = torch.tensor(values, device="cpu").view(1, 3, 1, 1)
+            self.register_buffer(name, colour, persistent=False)
 
     def forward(self, pictures: Tensor, *, sharp: Tensor | None = None) -> Tensor:
         """Map ``[N, 3, H, W]``, sides multiples of 32, to ``[N, 1, H, W]`` or half of it.
@@ -196,62 +195,12 @@ def fold_batch_norms(network: nn.Module) -> nn.Module:
     return network
 
 
-def save_mini_depth(
-    network: MiniDepthNetwork, path: str | Path, *, metadata: Mapping[str, str] | None = None
-) -> None:
-    """Write what `load_mini_network` reads: kernels in fp16, vectors in float32.
-
-    Raises:
-        ValueError: a weight is too large for half precision, or not finite.
-    """
-    weights = {}
-    for name, weight in network.state_dict().items():
-        kept = weight.detach().cpu().to(torch.float16 if weight.ndim > 1 else torch.float32)
-        if name.endswith("num_batches_tracked"):
-            continue
-        if not kept.isfinite().all():
-            raise ValueError(f"{path}: {name}: expected weights that half precision holds")
-        weights[name] = kept
-    config = json.dumps(asdict(network.config))
-    save_checkpoint(path, weights, kind=KIND, config=config, metadata=metadata)
-
-
-def load_mini_network(path: str | Path) -> MiniDepthNetwork:
-    """Read a network of `save_mini_depth`, in float32, its batch norms as they were trained.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: the file is damaged, holds something else, or its weights do not fit.
-    """
-    file = open_checkpoint(path)
-    if file.kind != KIND or file.config is None:
-        raise CheckpointError(f"{path}: expected a small depth network, got {file.kind or 'none'}")
-    try:
-        config = build_config(MiniDepthConfig, parse_object(file.config))
-    except ValueError as error:
-        raise CheckpointError(
-            f"{path}: expected the config of a depth network ({error})"
-        ) from error
-    with torch.device("meta"):
-        wanted = _stored(MiniDepthNetwork(config))
-    missing, unexpected = wanted.keys() - file.shapes.keys(), file.shapes.keys() - wanted.keys()
-    if missing or unexpected:
-        raise CheckpointError(
-            f"{path}: expected the weights of a small depth network; missing "
-            f"{sorted(missing)[:3]}, unexpected {sorted(unexpected)[:3]}"
-        )
-    for name, weight in wanted.items():
-        if file.shapes[name] != tuple(weight.shape):
-            raise CheckpointError(
-                f"{path}: {name}: expected {tuple(weight.shape)}, got {file.shapes[name]}"
-            )
-    network = MiniDepthNetwork(config)  # only now that the file is known to be as large
-    for name, weight in _stored(network).items():
-        weight.copy_(file.read_weight(name))
-    return network
-
-
-def _stored(network: MiniDepthNetwork) -> dict[str, Tensor]:
-    """Return the tensors of a network that its file has."""
-    tensors = network.state_dict().items()
-    return {name: tensor for name, tensor in tensors if not name.endswith("batches_tracked")}
+MINI_DEPTH: NetworkKind[MiniDepthNetwork] = NetworkKind(
+    title="a DreamStereo depth network",
+    mark="depth",
+    build=MiniDepthNetwork,
+    parse=partial(read_config, MiniDepthConfig),
+    unread=("num_batches_tracked",),
+    kernels=torch.float16,
+)
+"""The small depth network; its batch norms are as they were trained."""

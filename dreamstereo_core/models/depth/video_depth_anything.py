@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from torch import nn
 
+from ..files.describe import VIDEO_DEPTH
+from ..files.load import NetworkKind, Shapes
 from .dinov2 import DinoV2
 from .temporal_head import TemporalHead
 
@@ -43,3 +46,27 @@ class VideoDepthNetwork(nn.Module):
         self.config = config
         self.pretrained = DinoV2(config.dim, config.num_layers, config.num_heads, config.grid)
         self.head = TemporalHead(config.dim, config.features, config.widths)
+
+
+def detect_config(shapes: Shapes, path: Path | None = None) -> VideoDepthConfig:
+    """Return the sizes of a published file.
+
+    Raises:
+        KeyError: it has no tokens.
+        ValueError: they have another width.
+    """
+    width = shapes["pretrained.cls_token"][-1]
+    configs = {config.dim: config for config in (SMALL, BASE, LARGE)}
+    if width not in configs:
+        raise ValueError(f"expected tokens {', '.join(map(str, configs))} wide, got {width}")
+    return configs[width]
+
+
+VIDEO_DEPTH_ANYTHING: NetworkKind[VideoDepthNetwork] = NetworkKind(
+    title=VIDEO_DEPTH,
+    mark=None,
+    build=VideoDepthNetwork,
+    public=(VIDEO_DEPTH,),
+    detect=detect_config,
+)
+"""Video-Depth-Anything, as published."""

@@ -124,6 +124,17 @@ def open_checkpoint(path: str | Path) -> CheckpointFile:
     )
 
 
+def mark_of(path: str | Path) -> str | None:
+    """Return what a DreamStereo file says that it holds; None for any other, also a damaged one."""
+    path = Path(path)
+    if path.suffix not in SAFETENSORS or not path.is_file():
+        return None
+    try:
+        return open_checkpoint(path).kind
+    except CheckpointError:
+        return None  # whoever loads it says what is wrong
+
+
 def save_checkpoint(
     path: str | Path,
     tensors: Mapping[str, Tensor],

@@ -36,6 +36,15 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
     return values
 
 
+def read_config(kind: type[T], text: str) -> T:
+    """Return the dataclass that a JSON object is of.
+
+    Raises:
+        ValueError: as `parse_object` and `build_config`.
+    """
+    return build_config(kind, parse_object(text))
+
+
 def build_config(kind: type[T], values: Mapping[str, Any]) -> T:
     """Return the dataclass of these values, each of the type that its field declares.
 

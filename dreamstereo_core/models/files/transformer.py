@@ -1,193 +1,103 @@
-"""Transformers from files: a user's own Wan files in every layout that is about, and ours."""
+"""What a transformer's files are like: a user's own Wan files in every layout, and ours.
+
+Names may be the original ones, bare or behind `diffusion_model.` or `model.diffusion_model.`, or
+diffusers'. 8-bit weights are multiplied by their scales and computed in a wider type.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..attention import Attention, sdpa
-from ..config import TransformerConfig
+from ..config import PATCH, TransformerConfig
 from ..transformer import Transformer
-from .checkpoint_file import CheckpointError, CheckpointFile, open_checkpoint, save_checkpoint
-from .identify import describe_file, describe_variant, detect_config
+from .checkpoint_file import CheckpointError, CheckpointFile
+from .describe import WAN_TRANSFORMER
+from .load import Names, NetworkKind, Shapes
 from .names import original_names
 
-KIND = "transformer"
+HEAD_DIM = 128
+"""Of all Wan models; shapes alone do not tell it."""
 SCALES = (".scale_weight", ".weight_scale")
 """Factors of an 8-bit weight: ComfyUI's older and newer name."""
 QUANTIZATION = (*SCALES, ".scale_input", ".input_scale", ".comfy_quant", "scaled_fp8")
 """Tensors of 8-bit files that are no parameters."""
 FLOAT32 = ("time_embedding.", "time_projection.")
 """Parameters that stay in float32 like the modulations: they run once, and errors would stay."""
-LISTED = 6
-"""Names that an error lists before it counts the rest."""
 
 
-def load_transformer(
-    path: str | Path,
-    *,
-    config: TransformerConfig | None = None,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
-    operations: Any = nn,
-    attention: Attention = sdpa,
-) -> Transformer:
-    """Load a transformer from safetensors (one file, shards or their folder) or a `.pth`.
-
-    Names may be the original ones, bare or behind `diffusion_model.` or `model.diffusion_model.`,
-    or diffusers'. 8-bit weights are multiplied by their scales and computed in `dtype`. The model
-    comes back frozen and in evaluation mode.
-
-    Args:
-        path: the file, the index of its shards, or the folder.
-        config: the sizes; None = the file's own, or what its shapes tell.
-        device: where to put it.
-        dtype: of the weights and the computation; None = the file's, bfloat16 for 8 bits.
-        operations: as for `Transformer`.
-        attention: as for `Transformer`.
+def detect_config(shapes: Shapes, path: Path | None = None) -> TransformerConfig:
+    """Read a config off the shapes of a Wan transformer under its original names.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        CheckpointError: the file is corrupt, or of another model; names, shapes or values are not
-            what they should be.
+        KeyError: one of the tensors that tell a size is missing.
+        ValueError: the sizes are not a Wan model's.
     """
-    file = open_checkpoint(path)
-    names = _transformer_names(file)
-    config = config or _config(file, names)
-    file.require_blocks(config.num_layers)
-    with torch.device("meta"):
-        model = Transformer(config, operations=operations, attention=attention)
-    expected = {name: tuple(x.shape) for name, x in model.state_dict().items()}
-    _check_names(file, expected, names)
-    dtype = dtype or _file_dtype(file, names)
-    state = {
-        name: _read(file, names, name, torch.float32 if _stays_float32(name) else dtype).to(device)
-        for name in expected
-    }
-    model.load_state_dict(state, strict=True, assign=True)
-    return model.eval().requires_grad_(False)
+    dim, in_dim = shapes["patch_embedding.weight"][:2]
+    if dim % HEAD_DIM:
+        raise ValueError(f"a width of {dim} is no multiple of Wan's head width, {HEAD_DIM}")
+    numbers = {m[1] for name in shapes if (m := re.match(r"blocks\.(\d+)\.", name))}
+    if numbers != set(map(str, range(len(numbers)))):
+        raise ValueError(f"blocks: expected {len(numbers)} of them counted from 0, got others")
+    cross_attention = "text_embedding.0.weight" in shapes
+    image = shapes.get("img_emb.proj.0.weight")
+    context = shapes.get("context")
+    sizes = {}
+    if cross_attention:
+        sizes["text_dim"] = shapes["text_embedding.0.weight"][1]
+    if context is not None:
+        sizes["text_len"] = context[1]
+    return TransformerConfig(
+        in_dim=in_dim,
+        dim=dim,
+        ffn_dim=shapes["blocks.0.ffn.0.weight"][0],
+        num_heads=dim // HEAD_DIM,
+        num_layers=len(numbers),
+        out_dim=shapes["head.head.weight"][0] // (PATCH[1] * PATCH[2]),
+        freq_dim=shapes["time_embedding.0.weight"][1],
+        cross_attention=cross_attention,
+        image_dim=image[0] if image else None,
+        learned_context=context is not None,
+        **sizes,
+    )
 
 
-def save_transformer(
-    path: str | Path,
-    model: Transformer,
-    *,
-    dtype: torch.dtype | None = None,
-    metadata: Mapping[str, str] | None = None,
-) -> None:
-    """Write a transformer with its config as one safetensors file, under the original names.
-
-    Args:
-        path: `*.safetensors`; an existing file is replaced at once.
-        model: what to write.
-        dtype: to store in; None = as it is.
-        metadata: more texts to keep in the file.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    tensors = {name: x.detach().to("cpu", dtype) for name, x in model.state_dict().items()}
-    save_checkpoint(path, tensors, kind=KIND, config=model.config.to_json(), metadata=metadata)
-
-
-def _transformer_names(file: CheckpointFile) -> dict[str, str]:
-    if file.kind not in (None, KIND):
-        raise CheckpointError(
-            f"{file.path}: expected a Wan transformer; this is a DreamStereo {file.kind}"
-        )
-    names = original_names(file.shapes)
-    if not names:
-        raise CheckpointError(
-            f"{file.path}: expected a Wan transformer; this is {describe_file(file.shapes)}"
-        )
-    return names
-
-
-def _config(file: CheckpointFile, names: Mapping[str, str]) -> TransformerConfig:
-    try:
-        if file.config is not None:
-            return TransformerConfig.from_json(file.config)
-        shapes = {name: file.shapes[stored] for name, stored in names.items()}
-        other = describe_variant(shapes)
-        if other is not None:
-            raise CheckpointError(
-                f"{file.path}: expected a Wan2.1 1.3B T2V, Fun-InP or DreamStereo transformer; "
-                f"this is {other}"
-            )
-        return detect_config(shapes)
-    except CheckpointError:
-        raise
-    except KeyError as error:
-        raise CheckpointError(f"{file.path}: expected a Wan transformer with {error}") from error
-    except (ValueError, IndexError) as error:
-        raise CheckpointError(
-            f"{file.path}: expected the sizes of a Wan transformer ({error})"
-        ) from error
-
-
-def _check_names(
-    file: CheckpointFile, expected: Mapping[str, tuple[int, ...]], names: Mapping[str, str]
-) -> None:
-    missing = [name for name in expected if name not in names]
-    unexpected = [n for n in names if n not in expected and not n.endswith(QUANTIZATION)]
-    shapes = {n: file.shapes[names[n]] for n in expected if n in names}
-    wrong = [
-        f"{name} {list(shape)} instead of {list(expected[name])}"
-        for name, shape in shapes.items()
-        if shape != expected[name]
-    ]
-    problems = [
-        f"{what}: {list_some(items)}"
-        for what, items in (
-            ("missing", missing),
-            ("unexpected", unexpected),
-            ("of another shape", wrong),
-        )
-        if items
-    ]
-    if problems:
-        raise CheckpointError(f"{file.path}: tensors do not fit the model; {'; '.join(problems)}")
-
-
-def list_some(items: Iterable[str]) -> str:
-    """Join the first names, and count the rest."""
-    items = list(items)
-    rest = len(items) - LISTED
-    return ", ".join(items[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _file_dtype(file: CheckpointFile, names: Mapping[str, str]) -> torch.dtype:
-    # A large weight, since some files keep the small ones in another precision.
-    dtype = file.read(names["blocks.0.ffn.0.weight"]).dtype
-    return dtype if dtype.itemsize > 1 else torch.bfloat16
-
-
-def _stays_float32(name: str) -> bool:
-    return name.startswith(FLOAT32) or name.endswith("modulation")
-
-
-def _read(file: CheckpointFile, names: Mapping[str, str], name: str, dtype: torch.dtype) -> Tensor:
-    tensor = file.read(names[name])
-    if not tensor.is_floating_point():
-        raise CheckpointError(
-            f"{file.path}: {name}: expected floating point numbers, got {tensor.dtype}"
-        )
+def _read(file: CheckpointFile, names: Names, name: str, dtype: torch.dtype | None) -> Tensor:
+    if name.startswith(FLOAT32) or name.endswith("modulation"):
+        dtype = torch.float32
     module = name.removesuffix(".weight")
     scales = [module + suffix for suffix in SCALES if name != module and module + suffix in names]
-    if scales:
-        scale = file.read(names[scales[0]]).float()
-        rows = tensor.shape[: scale.ndim]
-        if any(size not in (1, row) for size, row in zip(scale.shape, rows, strict=False)) or (
-            scale.ndim > tensor.ndim
-        ):
-            raise CheckpointError(
-                f"{file.path}: {scales[0]}: expected a factor for {list(tensor.shape)} or for each "
-                f"of its rows, got {list(scale.shape)}"
-            )
-        # One factor for the weight, or one for each of its rows.
-        tensor = tensor.float() * scale.reshape(*scale.shape, *[1] * (tensor.ndim - scale.ndim))
+    if not scales:
+        return file.read_weight(names[name], dtype)
+    tensor, scale = file.read_weight(names[name]), file.read(names[scales[0]]).float()
+    rows = tensor.shape[: scale.ndim]
+    if any(size not in (1, row) for size, row in zip(scale.shape, rows, strict=False)) or (
+        scale.ndim > tensor.ndim
+    ):
+        raise CheckpointError(
+            f"{file.path}: {scales[0]}: expected a factor for {list(tensor.shape)} or for each "
+            f"of its rows, got {list(scale.shape)}"
+        )
+    # One factor for the weight, or one for each of its rows.
+    tensor = tensor.float() * scale.reshape(*scale.shape, *[1] * (tensor.ndim - scale.ndim))
     return file.require_finite(name, tensor.to(dtype))
+
+
+TRANSFORMER = NetworkKind(
+    title="a Wan transformer of 1.3B (T2V, Fun-InP or DreamStereo)",
+    mark="transformer",
+    build=Transformer,
+    parse=TransformerConfig.from_json,
+    public=(WAN_TRANSFORMER,),
+    detect=detect_config,
+    names=original_names,
+    unread=QUANTIZATION,
+    blocks=lambda config: config.num_layers,
+    # A large weight, since some files keep the small ones in another precision.
+    dtype_of=lambda names: names["blocks.0.ffn.0.weight"],
+    read=_read,
+)
+"""A Wan-class video transformer."""

@@ -22,8 +22,6 @@ from .tiles import (
     Region,
     Step,
     grid,
-    masked_regions,
-    relative_cost,
     run_regions,
     run_steps,
 )
@@ -177,7 +175,6 @@ class VideoVAE(nn.Module):
         frames: int | None = None,
         size: tuple[int, int] | None = None,
         tile: int | None = None,
-        mask: Tensor | None = None,
     ) -> Tensor:
         """Return the video ``[B, 3, T, H, W]`` in [0, 1] of normalised latents.
 
@@ -186,24 +183,14 @@ class VideoVAE(nn.Module):
             frames: keep this many; the default keeps 4 T' - 3.
             size: (H, W) to keep; the default keeps (8 h, 8 w).
             tile: work on tiles of this many pixels, to need less memory. The result is the same.
-            mask: ``[..., H, W]``: decode only the tiles (64 px unless `tile` says) that touch it in
-                any frame. There the result is that of the full decode; pixels of no tile are 0.
-                Where the tiles with their margins are more work than the whole, that is decoded.
 
         Raises:
             ValueError: an argument has another shape, or the latents are not finite.
         """
-        cache, regions = None, None
         _check_latent(latent, len(self.config.mean))
-        if mask is not None:
-            regions = self._wanted(latent, mask, tile or 64)
-            if not bool(mask.any()):
-                h, w = size or (latent.shape[3] * STRIDE, latent.shape[4] * STRIDE)
-                count = frames or GROUP * (latent.shape[2] - 1) + 1
-                return torch.zeros(len(latent), 3, count, h, w, device=self.device)
-        video = []
+        video, cache = [], None
         for chunk in latent.split(1, 2):
-            x, cache = self.decode_chunk(chunk, cache, size=size, tile=tile, regions=regions)
+            x, cache = self.decode_chunk(chunk, cache, size=size, tile=tile)
             video.append(x)
         return torch.cat(video, 2)[:, :, :frames]
 
@@ -212,21 +199,6 @@ class VideoVAE(nn.Module):
         """Where the weights are."""
         return next(self.parameters()).device
 
-    def _wanted(self, latent: Tensor, mask: Tensor, tile: int) -> tuple[Region, ...]:
-        height, width = (n * STRIDE for n in latent.shape[3:])
-        h, w = mask.shape[-2:]
-        if mask.ndim < 2 or not (height - STRIDE < h <= height and width - STRIDE < w <= width):
-            raise ValueError(
-                f"mask: expected the video's size, about [..., {height}, {width}], "
-                f"got {list(mask.shape)}"
-            )
-        regions = masked_regions(mask, _check_tile(tile))
-        steps = self.decoder_steps()
-        steps = steps[_first_growing(steps) :]
-        if relative_cost(steps, height // STRIDE, width // STRIDE, regions) < 1:
-            return regions
-        return ()
-
     def decode_chunk(
         self,
         latent: Tensor,
@@ -234,7 +206,6 @@ class VideoVAE(nn.Module):
         *,
         size: tuple[int, int] | None = None,
         tile: int | None = None,
-        regions: Sequence[Region] | None = None,
     ) -> tuple[Tensor, DecoderCache]:
         """Decode the next latents of a video; the frames do not depend on how it is cut.
 
@@ -243,17 +214,15 @@ class VideoVAE(nn.Module):
             cache: what the chunk before returned; None at the start.
             size: as in `decode`.
             tile: as in `decode`.
-            regions: decode these regions of the pixels only, the same in every chunk.
 
         Returns:
             ``[B, 3, T, H, W]`` in [0, 1]; the first latent of a video gives one frame.
         """
         _check_latent(latent, len(self.config.mean))
         height, width = (n * STRIDE for n in latent.shape[3:])
-        if not regions:
-            regions = () if tile is None else grid(height, width, _check_tile(tile))
+        regions = () if tile is None else grid(height, width, _check_tile(tile))
         shape = (len(latent), *latent.shape[3:])
-        if cache is not None and (cache.shape != shape or cache.regions != tuple(regions)):
+        if cache is not None and (cache.shape != shape or cache.regions != regions):
             raise ValueError(
                 f"latent: expected the batch, height, width {list(cache.shape)} and the tiles of "
                 f"the chunk before, got {list(shape)}"
@@ -275,7 +244,7 @@ class VideoVAE(nn.Module):
         trimmed = video.shape[2] - (GROUP * latent.shape[2] - (GROUP - 1 if cache is None else 0))
         height, width = size or (height, width)
         video = video[:, :, trimmed:, :height, :width].float().clamp(0, 1)
-        return video, DecoderCache(shape, tuple(regions), memory)
+        return video, DecoderCache(shape, regions, memory)
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         mean, std = (

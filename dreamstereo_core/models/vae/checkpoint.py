@@ -1,13 +1,9 @@
-"""Autoencoders from files: Wan's, diffusers', taehv's, lightx2v's and our own, told by their keys.
-
-A file of ours carries its configuration in its metadata. Networks are opened
-on the meta device, so that no weight is drawn only to be replaced, and loaded strictly.
-"""
+"""What an autoencoder's files are like: Wan's, diffusers', taehv's, lightx2v's and our own."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +11,9 @@ import torch
 from torch import nn
 
 from ...devices import choose_device
-from ..files.checkpoint_file import (
-    WEIGHTS,
-    CheckpointError,
-    CheckpointFile,
-    open_checkpoint,
-    save_checkpoint,
-)
+from ..config import LATENT_CHANNELS
+from ..files.describe import TINY_VAE, WAN_VAE
+from ..files.load import NetworkKind, Shapes, load_network, same_names
 from .base import VideoVAE, channels_innermost
 from .config import (
     LIGHTTAE,
@@ -35,26 +27,13 @@ from .config import (
 from .tiny import TinyVAE
 from .wan import WanVAE
 
-KIND = "vae"
 FILES: Mapping[str, tuple[str, ...]] = {
-    "mini": ("mini_vae.safetensors",),
     "wan": ("wan_2.1_vae.safetensors", "Wan2.1_VAE.safetensors", "Wan2.1_VAE.pth"),
     "distilled": ("dreamstereo_vae_distilled.safetensors",),
 }
 """The files of the named autoencoders, in the order in which they are looked for."""
 
 _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
-
-# What a file is if it is no video autoencoder that fits: the first pattern found in its keys.
-_OTHERS = (
-    (r"lora_(A|B|up|down)\b", "a LoRA"),
-    (r"blocks\.0\.(self_attn\.q|attn1\.to_q)\.", "a Wan transformer"),
-    (r"(double_blocks|transformer_blocks|input_blocks)\.\d", "another diffusion model"),
-    (r"upsamples\.0\.upsamples\.0\.|^(en|de)coder\.(down|up)_blocks\.0\.resnets", "a Wan 2.2 VAE"),
-    (r"(^|\.)(shared\.weight|block\.0\.layer\.0|blocks\.0\.attn\.q\.)", "a text encoder"),
-    (r"decoder\.mid(_block)?\.(block_1|resnets\.0\.norm1\.weight)", "a VAE of an image model"),
-    (r"^decoder\.\d+\.conv\.", "a tiny VAE of another model"),
-)
 
 _FROM_DIFFUSERS = (
     (r"^quant_conv\.", "conv1."),
@@ -85,10 +64,10 @@ def load_vae(
     """Load a video autoencoder, ready to encode and decode.
 
     Args:
-        spec: "mini", "wan", "distilled", or a file: .safetensors or .pth, with Wan's names or
-            diffusers', or of taew2_1, lighttaew2_1 (told from taew2_1 by its name) or
-            lightvaew2_1; or a diffusers folder.
-        folders: where to look for the named ones, before the package's own weights.
+        spec: "wan", "distilled", or a file: .safetensors or .pth, with Wan's names or diffusers',
+            or of taew2_1, lighttaew2_1 (told from taew2_1 by its name) or lightvaew2_1; or a
+            diffusers folder.
+        folders: where to look for the named ones.
         device: "auto" takes CUDA, then MPS, then the CPU.
         dtype: float32, float16 or bfloat16; the default is the file's on a GPU, else float32.
         operations: a namespace with Conv2d and Conv3d.
@@ -104,17 +83,7 @@ def load_vae(
         raise ValueError(f"dtype: expected float32, float16 or bfloat16, got {dtype}")
     if dtype is None and device.type == "cpu":
         dtype = torch.float32
-    file = open_checkpoint(path)
-    if file.kind not in (None, KIND):
-        raise CheckpointError(f"{path}: expected a VAE; this is a DreamStereo {file.kind}")
-    names = _original_names(file.shapes)
-    config = _config(file, names)
-    file.require_blocks(config.num_blocks)
-    with torch.device("meta"):
-        vae = build_vae(config, operations)
-    _fill(vae, file, names, dtype)
-    channels_innermost(vae)
-    return vae.to(device).eval().requires_grad_(False)
+    return load_network(path, VAE, device=device, dtype=dtype, operations=operations)
 
 
 def build_vae(config: VAEConfig | str, operations: Any = nn) -> VideoVAE:
@@ -127,22 +96,6 @@ def build_vae(config: VAEConfig | str, operations: Any = nn) -> VideoVAE:
     return kind(config, operations)  # pyright: ignore[reportArgumentType]
 
 
-def save_vae(
-    vae: VideoVAE,
-    path: str | Path,
-    *,
-    dtype: torch.dtype | None = None,
-    metadata: Mapping[str, str] | None = None,
-) -> None:
-    """Write a safetensors file that `load_vae` reads, with the configuration inside."""
-    weights = {
-        name: weight.detach().to("cpu", dtype, memory_format=torch.contiguous_format)
-        for name, weight in vae.state_dict().items()
-    }
-    config = config_to_json(vae.config)
-    save_checkpoint(path, weights, kind=KIND, config=config, metadata=metadata)
-
-
 def _find(spec: str, folders: Sequence[str | Path]) -> Path:
     if spec not in FILES:
         path = Path(spec)
@@ -153,21 +106,22 @@ def _find(spec: str, folders: Sequence[str | Path]) -> Path:
             known = ", ".join(FILES)
             raise FileNotFoundError(f"vae: expected {known} or a file, got {spec!r}")
         return path
-    places = [*map(Path, folders), WEIGHTS]
+    places = [Path(folder) for folder in folders]
     for place in places:
         for name in FILES[spec]:
             if (place / name).is_file():
                 return place / name
     raise FileNotFoundError(
         f"vae: no weights for {spec!r}: put {FILES[spec][0]} into "
-        f"{' or '.join(map(str, places))}, or give its path"
+        f"{' or '.join(map(str, places)) or 'any folder'}, or give its path"
     )
 
 
-def _original_names(names: Collection[str]) -> dict[str, str]:
+def _original_names(names: Iterable[str]) -> dict[str, str]:
     """Map Wan's own names to the names in a file that has them, or diffusers' ones."""
+    names = list(names)
     if "post_quant_conv.weight" not in names or "decoder.conv_in.weight" not in names:
-        return {name: name for name in names}
+        return same_names(names)
     return {_original_name(name): name for name in names}
 
 
@@ -182,68 +136,36 @@ def _original_name(name: str) -> str:
     return name
 
 
-def _config(file: CheckpointFile, names: Mapping[str, str]) -> VAEConfig:
-    """Return the configuration of a file of ours, or of a public one.
-
-    Raises:
-        CheckpointError: it is none that can be, or the file is of another model.
-    """
-    try:
-        if file.config is not None:
-            return config_from_json(file.config)
-        return _recognise({name: file.shapes[stored] for name, stored in names.items()}, file.path)
-    except ValueError as error:
-        raise CheckpointError(f"{file.path}: {error}") from error
-
-
-def _recognise(shapes: Mapping[str, tuple[int, ...]], path: Path) -> VAEConfig:
+def _detect(shapes: Shapes, path: Path) -> VAEConfig:
     """Return the configuration of a public file."""
-    firsts = [shapes.get(f"encoder.downsamples.{i}.residual.2.weight") for i in (0, 3, 6, 9)]
-    if all(firsts) and shapes.get("conv2.weight", ())[:1] == (16,):
-        return WanVAEConfig(widths=tuple(shape[0] for shape in firsts if shape))
-    taew = shapes.get("decoder.22.bias") == (3,) and shapes.get("decoder.1.weight", ())[1:2] == (
-        16,
-    )
-    if taew and "encoder.0.weight" in shapes:
-        if path.stem.startswith("taehv"):
-            raise ValueError("expected a VAE for Wan 2.1, this is HunyuanVideo's")
-        return LIGHTTAE if "lighttae" in path.stem else TAEW
-    keys = "\n".join(shapes)
-    what = next((what for pattern, what in _OTHERS if re.search(pattern, keys, re.M)), None)
-    if what is None:
-        what = f"something else, with keys such as {', '.join(list(shapes)[:3]) or '(none)'}"
-    raise ValueError(f"expected a VAE for Wan 2.1, this is {what}")
+    if "decoder.1.weight" in shapes:
+        return _detect_tiny(shapes, path)
+    latents = shapes["conv2.weight"][0]
+    if latents != LATENT_CHANNELS:
+        raise ValueError(f"latents of {LATENT_CHANNELS} channels, not {latents}")
+    firsts = (shapes[f"encoder.downsamples.{i}.residual.2.weight"] for i in (0, 3, 6, 9))
+    return WanVAEConfig(widths=tuple(shape[0] for shape in firsts))
 
 
-def _fill(
-    vae: VideoVAE, file: CheckpointFile, names: Mapping[str, str], dtype: torch.dtype | None
-) -> None:
-    """Put the file's weights into the network, in `dtype`; None = that of its first tensor."""
-    expected = {name: tuple(weight.shape) for name, weight in vae.state_dict().items()}
-    missing, unexpected = expected.keys() - names.keys(), names.keys() - expected.keys()
-    if missing or unexpected:
-        raise CheckpointError(
-            f"{file.path}: the keys do not fit; missing: {_some(missing)}; unexpected: "
-            f"{_some(unexpected)}"
-        )
-    weights = {}
-    for name, stored in names.items():
-        if file.shapes[stored] != expected[name]:
-            raise CheckpointError(
-                f"{file.path}: {name}: expected shape {list(expected[name])}, "
-                f"got {list(file.shapes[stored])}"
-            )
-        weight = file.read(stored)
-        if weight.dtype not in (*_DTYPES, torch.float64):
-            raise CheckpointError(
-                f"{file.path}: {name}: expected fp32, fp16 or bf16, got {weight.dtype}"
-            )
-        dtype = dtype or weight.dtype
-        weights[name] = file.require_finite(name, weight.to(dtype))
-    vae.load_state_dict(weights, assign=True)
+def _detect_tiny(shapes: Shapes, path: Path) -> VAEConfig:
+    if shapes["decoder.22.bias"] != (3,) or shapes["decoder.1.weight"][1] != LATENT_CHANNELS:
+        raise ValueError("this is a tiny VAE of another model")
+    if path.stem.startswith("taehv"):
+        raise ValueError("this is HunyuanVideo's")
+    return LIGHTTAE if "lighttae" in path.stem else TAEW
 
 
-def _some(names: Any) -> str:
-    listed = sorted(names)
-    more = f" and {len(listed) - 5} more" if len(listed) > 5 else ""
-    return (", ".join(listed[:5]) or "none") + more
+VAE: NetworkKind[VideoVAE] = NetworkKind(
+    title=WAN_VAE,
+    mark="vae",
+    build=build_vae,
+    parse=config_from_json,
+    config_text=config_to_json,
+    public=(WAN_VAE, TINY_VAE),
+    detect=_detect,
+    names=_original_names,
+    blocks=lambda config: config.num_blocks,
+    dtype_of=lambda names: next(iter(names.values())),
+    finish=channels_innermost,
+)
+"""A video autoencoder with Wan 2.1's shape of latents."""

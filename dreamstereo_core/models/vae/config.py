@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TypeAlias
 
-from ..config import LATENT_CHANNELS, MINI_SPACE, WAN_SPACE
+from ..config import LATENT_CHANNELS, WAN_SPACE
 from ..files.stored_config import build_config, check_sizes, check_statistics, parse_object
 
 # Per channel, of Wan 2.1's latents: z = (mu - mean) / std.
@@ -73,26 +73,22 @@ class Stage:
 
 @dataclass(frozen=True)
 class TinyVAEConfig:
-    """An autoencoder of 2-D convolutions with a one-frame memory (after madebyollin/taehv)."""
+    """An autoencoder of 2-D convolutions with a one-frame memory, as madebyollin/taehv's."""
 
-    patch: int = 1
-    """Pixels of a patch x patch square become channels."""
     encoder: tuple[Stage, ...] = (Stage(64, 3, 2, 2), Stage(64, 3, 2, 2), Stage(64, 3, 2, 1))
     decoder: tuple[Stage, ...] = (Stage(256, 3, 2, 1), Stage(128, 3, 2, 2), Stage(64, 3, 2, 2))
     stem: int = 64
     """Channels of the encoder's first layer and of the decoder's last."""
-    causal: bool = False
-    """The first latent is the first frame alone, as in Wan; else the first four frames."""
     mean: tuple[float, ...] = (0.0,) * 16
     std: tuple[float, ...] = (1.0,) * 16
-    latent_space: str = MINI_SPACE
+    latent_space: str = WAN_SPACE
     """As of `WanVAEConfig`."""
 
     def __post_init__(self) -> None:
-        check_sizes({"patch": self.patch, "stem": self.stem})
+        check_sizes({"stem": self.stem})
         for name in ("encoder", "decoder"):
             stages: tuple[Stage, ...] = getattr(self, name)
-            space = self.patch * math.prod(stage.space for stage in stages)
+            space = math.prod(stage.space for stage in stages)
             time = math.prod(stage.time for stage in stages)
             if (space, time) != STRIDES:
                 raise ValueError(
@@ -110,26 +106,16 @@ class TinyVAEConfig:
 VAEConfig: TypeAlias = WanVAEConfig | TinyVAEConfig
 
 WAN = WanVAEConfig()
-LIGHTVAE = WanVAEConfig(widths=(24, 48, 96, 96))
-"""lightx2v's lightvaew2_1: Wan at a quarter of its width."""
 DISTILLED = WanVAEConfig(
     widths=(48, 96, 256, 448), encoder_blocks=(2, 2, 1, 2), decoder_blocks=(2, 2, 2, 3), flat=True
 )
 """76.3 M parameters, 5.2 times fewer operations than `WAN`: narrow and shallow where pixels are
 many, wide where they are few."""
-TAEW = TinyVAEConfig(latent_space=WAN_SPACE)
+TAEW = TinyVAEConfig()
 """madebyollin's taew2_1: its latents are normalised already."""
-LIGHTTAE = TinyVAEConfig(mean=WAN_MEAN, std=WAN_STD, latent_space=WAN_SPACE)
+LIGHTTAE = TinyVAEConfig(mean=WAN_MEAN, std=WAN_STD)
 """lightx2v's lighttaew2_1: taew2_1's layout on Wan's raw latents."""
-MINI = TinyVAEConfig(
-    patch=4,
-    encoder=(Stage(48, 1, 1, 2), Stage(128, 2, 2, 2)),
-    decoder=(Stage(128, 3, 2, 2), Stage(48, 2, 1, 2)),
-    stem=48,
-    causal=True,
-)
-
-PRESETS: Mapping[str, VAEConfig] = {"wan": WAN, "distilled": DISTILLED, "mini": MINI}
+PRESETS: Mapping[str, VAEConfig] = {"wan": WAN, "distilled": DISTILLED}
 
 _KINDS: Mapping[str, type[VAEConfig]] = {"wan": WanVAEConfig, "tiny": TinyVAEConfig}
 

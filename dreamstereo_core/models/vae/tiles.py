@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 Memory = Any
@@ -112,23 +111,6 @@ def run_regions(
     return canvas, tuple(after)
 
 
-def relative_cost(
-    steps: Sequence[Step], height: int, width: int, regions: Sequence[Region]
-) -> float:
-    """Return about how much work the regions are, their margins included; the whole is 1.
-
-    Each step counts the same, as a network that halves its channels where it doubles its size has
-    about equal work at each scale.
-    """
-    total = 0.0
-    for region in regions:
-        h, w = height, width
-        for step, crop in zip(steps, plan(steps, height, width, region), strict=False):
-            total += (crop.bottom - crop.top) * (crop.right - crop.left) / (h * w)
-            h, w = step.size(h), step.size(w)
-    return total / len(steps)
-
-
 def grid(height: int, width: int, tile: int) -> tuple[Region, ...]:
     """Cut a picture into tiles of at most `tile` x `tile` pixels that do not overlap."""
     return tuple(
@@ -136,27 +118,3 @@ def grid(height: int, width: int, tile: int) -> tuple[Region, ...]:
         for top in range(0, height, tile)
         for left in range(0, width, tile)
     )
-
-
-def masked_regions(mask: Tensor, tile: int) -> tuple[Region, ...]:
-    """Cover a mask with regions: in each row of tiles, runs of tiles that it touches.
-
-    Args:
-        mask: ``[..., H, W]``, nonzero where pixels are wanted.
-        tile: the rows' height and the runs' unit, in pixels.
-    """
-    wanted = mask.reshape(-1, *mask.shape[-2:]).ne(0).any(0)  # [H, W]
-    height, width = wanted.shape
-    regions = []
-    for top in range(0, height, tile):
-        bottom = min(top + tile, height)
-        row = wanted[top:bottom].any(0)  # [W]
-        touched = torch.stack([part.any() for part in row.split(tile)]).tolist()
-        start = None
-        for i, hit in enumerate([*touched, False]):
-            if hit and start is None:
-                start = i
-            elif not hit and start is not None:
-                regions.append(Region(top, bottom, start * tile, min(i * tile, width)))
-                start = None
-    return tuple(regions)

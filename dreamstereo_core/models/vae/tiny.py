@@ -1,8 +1,7 @@
 """Tiny autoencoders: 2-D convolutions, each block of which also sees the frame before.
 
 The layout and the parameter names are those of madebyollin/taehv (MIT), so that taew2_1 and
-lighttaew2_1 load; `mini` is the same kind on patches of 4x4 pixels. Inside, a video is
-``[B, T, C, H, W]``.
+lighttaew2_1 load. Inside, a video is ``[B, T, C, H, W]``.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .base import GROUP, VideoVAE, channels_innermost
-from .config import MINI, TinyVAEConfig
+from .config import TAEW, TinyVAEConfig
 from .tiles import Memory, Step
 
 
@@ -104,33 +103,23 @@ class Soften(nn.Module):
 
 
 class TinyVAE(VideoVAE):
-    """taew2_1's kind of autoencoder, and `mini`."""
+    """taew2_1's kind of autoencoder: a latent is four frames, the first one too."""
 
-    def __init__(self, config: TinyVAEConfig = MINI, operations: Any = nn) -> None:
+    first_group = GROUP
+
+    def __init__(self, config: TinyVAEConfig = TAEW, operations: Any = nn) -> None:
         super().__init__(config)
-        self.tiny = config
-        self.first_group = 1 if config.causal else GROUP
         self.encoder = nn.Sequential(*_encoder(config, operations))
         self.decoder = nn.Sequential(*_decoder(config, operations))
         channels_innermost(self)
 
     def encoder_steps(self) -> list[Step]:
         """Return the encoder's layers."""
-        patch = self.tiny.patch
-        unshuffle = _pictures(lambda x: F.pixel_unshuffle(x, patch), down=patch)
-        return [Step(self._align), unshuffle, *map(_step, self.encoder)]
+        return [_step(layer) for layer in self.encoder]
 
     def decoder_steps(self) -> list[Step]:
         """Return the decoder's layers."""
-        patch = self.tiny.patch
-        shuffle = _pictures(lambda x: F.pixel_shuffle(x, patch), up=patch)
-        return [*map(_step, self.decoder), shuffle]
-
-    def _align(self, x: Tensor, past: Memory) -> tuple[Tensor, Memory]:
-        """Fill up the first group, of one frame, with copies of it."""
-        if self.tiny.causal and past is None:
-            x = torch.cat((x[:, :1].expand(-1, GROUP - 1, -1, -1, -1), x), 1)
-        return x, True
+        return [_step(layer) for layer in self.decoder]
 
     def to_network(self, video: Tensor) -> Tensor:
         """Frames before channels."""
@@ -160,7 +149,7 @@ def _step(layer: Any) -> Step:
 def _encoder(config: TinyVAEConfig, ops: Any) -> list[nn.Module]:
     width = config.stem
     layers: list[nn.Module] = [
-        ops.Conv2d(3 * config.patch**2, width, 3, padding=1),
+        ops.Conv2d(3, width, 3, padding=1),
         nn.ReLU(inplace=True),
     ]
     for stage in config.encoder:
@@ -188,5 +177,5 @@ def _decoder(config: TinyVAEConfig, ops: Any) -> list[nn.Module]:
             TimeGrow(stage.width, stage.time, stage.space, ops),
             ops.Conv2d(stage.width, out, 3, padding=1, bias=False),
         ]
-    last = ops.Conv2d(config.stem, 3 * config.patch**2, 3, padding=1)
+    last = ops.Conv2d(config.stem, 3, 3, padding=1)
     return [*layers, nn.ReLU(inplace=True), last]

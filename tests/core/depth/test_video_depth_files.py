@@ -14,6 +14,7 @@ from dreamstereo_core.depth import (
     load_video_depth,
     video_depth_checkpoint,
 )
+from dreamstereo_core.models.depth import video_depth_anything
 from dreamstereo_core.models.depth.video_depth_anything import BASE, LARGE, SMALL, VideoDepthNetwork
 
 from .video_depth import TINY, H, film, predict, published_shapes, tiny_weights
@@ -44,7 +45,7 @@ def test_positions_in_time_are_the_published_ones():
 
 @pytest.fixture
 def tiny_is_published(monkeypatch):
-    monkeypatch.setattr(video_depth_checkpoint, "_CONFIGS", {TINY.dim: TINY})
+    monkeypatch.setattr(video_depth_anything, "SMALL", TINY)
 
 
 @pytest.mark.usefixtures("tiny_is_published")
@@ -82,7 +83,7 @@ class TestFiles:
             ({"head.projects.0.bias": None}, r"missing: head\.projects\.0\.bias"),
             ({"head.extra": (1,)}, r"unexpected: head\.extra"),
             ({"pretrained.norm.bias": (31,)}, r"norm\.bias \[31\] instead of \[32\]"),
-            ({"pretrained.cls_token": (1, 1, 48)}, "expected tokens 32 wide, got 48"),
+            ({"pretrained.cls_token": (1, 1, 48)}, "expected tokens 32, 768, 1024 wide, got 48"),
         ],
     )
     def test_what_does_not_fit_is_listed(self, tmp_path, change, message):
@@ -108,7 +109,7 @@ class TestFiles:
             (["backbone.embeddings.cls_token", "neck.convs.0.weight"], "transformers"),
             (["pretrained.cls_token", "head.projects.0.weight"], "without its attention over time"),
             (["cls_token", "blocks.0.ls1.gamma"], "a DINOv2 without a depth head"),
-            (["unet.weight"], r"something else, with keys such as unet\.weight"),
+            (["unet.weight"], r"an unknown model \(unet\.weight, \.\.\.\)"),
         ],
     )
     def test_another_models_file_is_named(self, tmp_path, keys, what):

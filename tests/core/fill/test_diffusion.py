@@ -9,21 +9,21 @@ from torch import nn
 from dreamstereo_core import DiffusionInpainter
 from dreamstereo_core.fill.colour import lock_colours
 from dreamstereo_core.models.conditioning import missing_channels, to_latent_mask
-from dreamstereo_core.models.config import TINY
 from dreamstereo_core.models.sparse import select_tokens
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae.checkpoint import build_vae
+from dreamstereo_core.models.vae.config import TAEW
 from dreamstereo_core.sampling import denoise, position_noise, prepare_steps, sigmas
 
-from ...models.fakes import BlockVAE, Oracle, clip
+from ...models.fakes import SMALL_VAE, TINY, BlockVAE, Oracle, clip
 
 
-def make(window=21, overlap=4, vae="mini", **fields):
+def make(window=21, overlap=4, vae=SMALL_VAE, **fields):
     torch.manual_seed(0)
     transformer = Transformer(TINY).eval()
     with torch.no_grad():
         transformer.context.normal_()
-    vae = build_vae(vae).eval() if isinstance(vae, str) else vae
+    vae = vae if isinstance(vae, torch.nn.Module) else build_vae(vae).eval()
     return DiffusionInpainter(transformer, vae, window=window, overlap=overlap, **fields)
 
 
@@ -55,13 +55,9 @@ def test_a_clip_of_one_window_is_the_plain_chain_of_steps(num_steps, dilation):
     assert torch.allclose(filled, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("vae", ["mini", "taew"])
+@pytest.mark.parametrize("vae", [SMALL_VAE, TAEW], ids=["wan", "taew"])
 @pytest.mark.parametrize("frames", [1, 2, 5, 6, 12, 24])
 def test_any_length_and_size(frames, vae):
-    if vae == "taew":  # its first latent is no frame alone
-        from dreamstereo_core.models.vae.config import TAEW
-
-        vae = build_vae(TAEW).eval()
     inpainter = make(window=3, overlap=1, vae=vae)
     video, mask = clip(frames, 61, 83)
     filled = inpainter.inpaint(video, mask)
@@ -265,7 +261,7 @@ def test_a_context_of_zeros_stands_in_where_the_model_has_none():
     torch.manual_seed(0)
     model = Transformer(replace(TINY, learned_context=False)).eval()
     video, mask = clip(5)
-    vae = build_vae("mini").eval()
+    vae = build_vae(SMALL_VAE).eval()
     without = DiffusionInpainter(model, vae).inpaint(video, mask)
     zeros = DiffusionInpainter(model, vae, torch.zeros(1, 8, 24)).inpaint(video, mask)
     other = DiffusionInpainter(model, vae, torch.ones(1, 8, 24)).inpaint(video, mask)
@@ -276,7 +272,7 @@ def test_a_context_of_zeros_stands_in_where_the_model_has_none():
 def test_bad_arguments_are_named():
     base = Transformer(replace(TINY, in_dim=16))
     with pytest.raises(ValueError, match=r"transformer: expected an inpainting model .* with 16"):
-        DiffusionInpainter(base, build_vae("mini"))
+        DiffusionInpainter(base, build_vae(SMALL_VAE))
     with pytest.raises(ValueError, match="overlap: expected 0 to 2 latent frames"):
         make(window=3, overlap=3)
     video, mask = clip(5)

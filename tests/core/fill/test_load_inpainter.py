@@ -10,14 +10,15 @@ from safetensors.torch import save_file
 
 from dreamstereo_core import ConvertOptions, StereoPipeline, load_depth, load_inpainter
 from dreamstereo_core.cli import main
-from dreamstereo_core.fill import RefinedInpainter, load_context
-from dreamstereo_core.models.config import TINY
-from dreamstereo_core.models.files.transformer import save_transformer
-from dreamstereo_core.models.inpainter import load_mini, save_mini
+from dreamstereo_core.fill import MiniInpainter, load_context
+from dreamstereo_core.models.files.load import load_network, save_network
+from dreamstereo_core.models.files.transformer import TRANSFORMER
+from dreamstereo_core.models.inpainter import INPAINTING
 from dreamstereo_core.models.transformer import Transformer
-from dreamstereo_core.models.vae.checkpoint import build_vae, save_vae
+from dreamstereo_core.models.vae.checkpoint import VAE, build_vae
 from dreamstereo_core.video_io import read_frames
 
+from ...models.fakes import SMALL_VAE, TINY
 from ...models.test_inpainter import drawn
 
 
@@ -30,8 +31,8 @@ def models(tmp_path):
     transformer = Transformer(TINY)
     with torch.no_grad():
         transformer.context.normal_()
-    save_transformer(tmp_path / "diffusion_models" / "tiny.safetensors", transformer)
-    save_vae(build_vae("mini"), tmp_path / "vae" / "wan_2.1_vae.safetensors")
+    save_network(transformer, tmp_path / "diffusion_models" / "tiny.safetensors", TRANSFORMER)
+    save_network(build_vae(SMALL_VAE), tmp_path / "vae" / "wan_2.1_vae.safetensors", VAE)
     save_file({"context": torch.randn(1, 5, 24)}, tmp_path / "context.safetensors")
     return tmp_path
 
@@ -95,7 +96,7 @@ def test_loras_are_merged_with_their_strength(models):
 def test_a_base_becomes_an_inpainter_by_the_lora_that_widens_it(models):
     base = Transformer(replace(TINY, in_dim=16, learned_context=False))
     path = models / "diffusion_models" / "base.safetensors"
-    save_transformer(path, base)
+    save_network(base, path, TRANSFORMER)
     with pytest.raises(ValueError, match=r"base.safetensors: expected an inpainting transformer"):
         load_inpainter(path)
     lora = models / "loras" / "wide.safetensors"
@@ -121,12 +122,12 @@ def test_wrong_files_are_named(models):
 
 def test_a_trained_mini_is_told_by_its_file(tmp_path):
     path = tmp_path / "mine.safetensors"
-    save_mini(drawn(), path)
+    save_network(drawn(), path, INPAINTING)
     video, mask = clip()
     inpainter = load_inpainter(path, device="cpu")
-    assert isinstance(inpainter, RefinedInpainter)
+    assert isinstance(inpainter, MiniInpainter)
     filled = inpainter.inpaint(video, mask)
-    assert torch.equal(filled, RefinedInpainter(load_mini(path)).inpaint(video, mask))
+    assert torch.equal(filled, MiniInpainter(load_network(path, INPAINTING)).inpaint(video, mask))
     assert not torch.allclose(filled, load_inpainter("classic").inpaint(video, mask), atol=1e-3)
 
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from dreamstereo_core import ClassicInpainter
-from dreamstereo_core.fill import RefinedInpainter
+from dreamstereo_core.fill import MiniInpainter
 from dreamstereo_core.models.inpainter import Memory
 
 from ...models.test_inpainter import drawn
@@ -29,7 +29,7 @@ def test_an_inpainter_refines_what_another_fills_and_nothing_else(count):
     first = ClassicInpainter().inpaint(video, mask)
     wide = mask.clone()
     wide[:, :, 40:44, 100:102] = 0
-    result = RefinedInpainter(network).inpaint(video, mask, dilation=3)
+    result = MiniInpainter(network).inpaint(video, mask, dilation=3)
     refined = network(first[None], wide[None], dilation=3)[0].clamp(0, 1)
     assert torch.allclose(result[:1], refined[:1], atol=1e-5)
     outside = (wide == 0).expand_as(result)
@@ -61,7 +61,7 @@ class Truth(ClassicInpainter):
 
 def test_what_is_added_does_not_flicker_where_the_fill_only_moves():
     video, mask = moving()
-    added = RefinedInpainter(Flickering(), Truth(video * 0.8)).inpaint(video, mask) - 0.8 * video
+    added = MiniInpainter(Flickering(), Truth(video * 0.8)).inpaint(video, mask) - 0.8 * video
     inside = added[:, 0, 30:66, 64:76].mean((1, 2))
     steps = (inside[1:] - inside[:-1]).abs()
     assert steps[3:].max() < 0.5 * 0.1  # a tenth by itself
@@ -71,7 +71,7 @@ def test_what_is_added_does_not_flicker_where_the_fill_only_moves():
 def test_what_is_added_to_another_picture_is_not_mixed_in():
     video, mask = moving(2)
     video[1] = 1 - video[1].flip(-2)
-    first = RefinedInpainter(Flickering(), Truth(video * 0.8)).inpaint(video, mask) - 0.8 * video
+    first = MiniInpainter(Flickering(), Truth(video * 0.8)).inpaint(video, mask) - 0.8 * video
     inside = first[:, 0, 30:66, 64:76].mean((1, 2))
     assert abs(float(inside[0]) - 0.05) < 1e-3
     assert abs(float(inside[1]) - 0.15) < 0.02
@@ -92,7 +92,7 @@ def test_the_network_is_told_of_every_frame_of_a_shot_and_of_no_other():
     video, mask = moving(4)
     mask[2] = 0
     network = Remembering()
-    inpainter = RefinedInpainter(network)
+    inpainter = MiniInpainter(network)
     for dilation in (3, 7):
         inpainter.inpaint(video, mask, dilation=dilation)
     assert [d for _, d, _ in network.seen] == [3] * 4 + [7] * 4
@@ -106,5 +106,5 @@ def test_the_network_is_told_of_every_frame_of_a_shot_and_of_no_other():
 
 def test_without_holes_there_is_nothing_to_refine():
     video, mask = moving(2)
-    result = RefinedInpainter(drawn()).inpaint(video, torch.zeros_like(mask))
+    result = MiniInpainter(drawn()).inpaint(video, torch.zeros_like(mask))
     assert torch.equal(result, video)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from dreamstereo_core import ClassicInpainter, build_pair, load_inpainter, load_vae, read_frames
-from dreamstereo_core.fill import RefinedInpainter
+from dreamstereo_core import ClassicInpainter, build_pair, load_inpainter, read_frames
+from dreamstereo_core.fill import MiniInpainter
 from dreamstereo_core.models.files.checkpoint_file import WEIGHTS, open_checkpoint
 
 DEMO = Path(__file__).parents[3] / "docs" / "demo.mp4"
@@ -23,7 +23,7 @@ def frames():
 def test_they_are_in_the_package_in_half_precision_with_their_config():
     files = sorted(WEIGHTS.glob("*.safetensors"))
     assert sum(path.stat().st_size for path in files) <= 40e6
-    assert {"mini_inpainter", "mini_vae"} <= {path.stem for path in files}
+    assert {"mini_inpainter", "mini_depth"} == {path.stem for path in files}
     for path in files:
         file = open_checkpoint(path)
         assert file.kind and file.config
@@ -40,7 +40,7 @@ def test_mini_is_the_default_and_fills_better_than_the_first_fill(frames):
     pair = build_pair(frames, disparity)
     mask = pair.occlusion_mask
     inpainter = load_inpainter(device="cpu")
-    assert isinstance(inpainter, RefinedInpainter)
+    assert isinstance(inpainter, MiniInpainter)
     assert inpainter.name == "mini"
     first, filled = (
         fill.inpaint(pair.masked, mask, disparity=pair.disparity)
@@ -51,15 +51,3 @@ def test_mini_is_the_default_and_fills_better_than_the_first_fill(frames):
         return float(((video - pair.target).square() * mask).sum())
 
     assert error(filled) < 0.97 * error(first)
-
-
-def test_the_autoencoder_gives_back_what_it_took(frames):
-    clip = frames.transpose(0, 1)[None]
-    vae = load_vae("mini", device="cpu")
-    latent = vae.encode(clip)
-    assert latent.shape == (1, 16, 3, 24, 40)
-    assert 0.5 < latent.std() < 1.5
-    small = F.interpolate(frames, scale_factor=1 / 8, mode="area")
-    blurred = F.interpolate(small, frames.shape[-2:], mode="bicubic").transpose(0, 1)[None]
-    error, blur = ((x - clip).square().mean() for x in (vae.decode(latent), blurred))
-    assert 10 * torch.log10(blur / error) > 2  # dB better than as many pixels as latents have
