@@ -38,6 +38,15 @@ def blend(
     Raises:
         TypeError: an argument is no floating point tensor.
         ValueError: a shape is wrong or `feather` is negative.
+
+    Example:
+        >>> import torch
+        >>> inpainted, warped = torch.rand(8, 3, 48, 64), torch.rand(8, 3, 48, 64)
+        >>> hole = torch.zeros(8, 1, 48, 64)
+        >>> hole[..., 20:25] = 1
+        >>> blended = blend(inpainted, warped, hole)
+        >>> blended.shape, torch.equal(blended[..., :20], warped[..., :20])
+        (torch.Size([8, 3, 48, 64]), True)
     """
     check_frames("warped", warped, channels=3)
     check_frames("inpainted", inpainted, channels=3, like=warped)

@@ -115,6 +115,13 @@ def convert_file(
             Nothing is left under the target's name.
         DepthError: a supplied depth does not fit the film.
         ValueError: an option is wrong.
+
+    Example:
+        >>> from dreamstereo_core import load_depth, load_inpainter, probe
+        >>> depth, inpainter = load_depth("cues"), load_inpainter("classic")
+        >>> (path,) = convert_file("film.mp4", None, depth=depth, inpainter=inpainter)
+        >>> path.name, probe(path).width, probe(path).height
+        ('film_LRF_Full_SBS.mp4', 128, 48)
     """
     encode = encode or EncodeOptions()
     targets = conversion_targets(source, target, encode.layout)

@@ -40,6 +40,15 @@ def inverse_depth_to_disparity(
     Raises:
         TypeError: `inverse_depth` is no floating point tensor.
         ValueError: a shape or a range is wrong.
+
+    Example:
+        >>> import torch
+        >>> inverse_depth = torch.tensor([0.0, 0.5, 1.0, 0.5]).expand(1, 1, 2, 4)
+        >>> disparity = inverse_depth_to_disparity(inverse_depth, max_disparity=50)
+        >>> disparity.shape
+        torch.Size([1, 1, 2, 4])
+        >>> disparity[0, 0, 0]  # half of 4 pixels of width from the farthest to the nearest
+        tensor([-1.,  0.,  1.,  0.])
     """
     check_frames("inverse_depth", inverse_depth, channels=1)
     check_range("max_disparity", max_disparity, 0, 100)
@@ -79,6 +88,13 @@ def resize_disparity(disparity: Disparity, height: int, width: int) -> Disparity
     Raises:
         TypeError: `disparity` is no floating point tensor.
         ValueError: a shape or a size is wrong.
+
+    Example:
+        >>> import torch
+        >>> small = torch.full((1, 1, 45, 80), 2.0)  # 2 of 80 pixels
+        >>> large = resize_disparity(small, 720, 1280)
+        >>> large.shape, float(large[0, 0, 0, 0])  # 32 of 1280
+        (torch.Size([1, 1, 720, 1280]), 32.0)
     """
     check_frames("disparity", disparity, channels=1)
     if height < 1 or width < 1:

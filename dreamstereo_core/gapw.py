@@ -60,6 +60,17 @@ def gapw_warp(
         TypeError: an argument is no floating point tensor.
         ValueError: a shape, `toward`, the threshold or the interpolation is wrong, or the disparity
             is not finite.
+
+    Example:
+        >>> import torch
+        >>> left = torch.rand(8, 3, 48, 64)
+        >>> disparity = torch.zeros(8, 1, 48, 64)
+        >>> disparity[..., 16:32] = 5  # a near thing, 5 pixels in front of the screen
+        >>> right = gapw_warp(left, disparity, toward="right")
+        >>> right.video.shape, right.occlusion_mask.shape
+        (torch.Size([8, 3, 48, 64]), torch.Size([8, 1, 48, 64]))
+        >>> float(right.occlusion_mask[0, 0, 0].sum())  # the hole beside it is as wide
+        5.0
     """
     check_frames("video", video, channels=3)
     check_frames("disparity", disparity, channels=1, like=video)

@@ -59,6 +59,16 @@ def pack_stereo(left: Video, right: Video, layout: str) -> Video:
     Raises:
         TypeError: a view is no floating point tensor.
         ValueError: a shape is wrong or the layout is unknown.
+
+    Example:
+        >>> import torch
+        >>> left, right = torch.rand(8, 3, 48, 64), torch.rand(8, 3, 48, 64)
+        >>> for layout in ("full_sbs", "half_sbs", "full_tb", "anaglyph"):
+        ...     print(layout, list(pack_stereo(left, right, layout).shape))
+        full_sbs [8, 3, 48, 128]
+        half_sbs [8, 3, 48, 64]
+        full_tb [8, 3, 96, 64]
+        anaglyph [8, 3, 48, 64]
     """
     check_frames("left", left, channels=3)
     check_frames("right", right, channels=3, like=left)

@@ -24,6 +24,16 @@ def build_pair(
     Raises:
         TypeError: an argument is no floating point tensor.
         ValueError: a shape or the threshold is wrong, or the disparity is not finite.
+
+    Example:
+        >>> import torch
+        >>> video, disparity = torch.rand(8, 3, 48, 64), torch.zeros(8, 1, 48, 64)
+        >>> disparity[..., 16:32] = 5
+        >>> pair = build_pair(video, disparity)
+        >>> pair.masked.shape, pair.occlusion_mask.shape
+        (torch.Size([8, 3, 48, 64]), torch.Size([8, 1, 48, 64]))
+        >>> torch.equal(pair.target, video)
+        True
     """
     left = gapw_warp(video, disparity, toward="left", stretch_threshold=stretch_threshold)
     back = gapw_warp(

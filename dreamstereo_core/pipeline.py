@@ -108,6 +108,15 @@ class StereoPipeline:
 
     Shots are found on the way; nothing leaks across a cut. Memory holds the depth's look-ahead, the
     inpainter's window and one chunk, whatever the length of the video.
+
+    Example:
+        >>> import torch
+        >>> from dreamstereo_core import load_depth, load_inpainter
+        >>> pipeline = StereoPipeline(load_depth("cues"), load_inpainter("classic"))
+        >>> frames = [torch.rand(3, 48, 64)] * 3  # a still picture, three frames long
+        >>> for chunk in pipeline.convert(frames):
+        ...     print(list(chunk.left.shape), list(chunk.right.shape), chunk.start)
+        [3, 3, 48, 64] [3, 3, 48, 64] 0
     """
 
     depth: DepthEstimator

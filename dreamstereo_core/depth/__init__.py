@@ -89,6 +89,12 @@ def load_depth(
         DepthError: the model or file is not there, or cannot be used.
         VideoError: the depth file cannot be read.
         ValueError: `invert` or `metric` was given for something else than a depth file, or both.
+
+    Example:
+        >>> import torch
+        >>> depth = load_depth("embedded")
+        >>> depth.estimate(torch.rand(2, 3, 48, 64)).shape
+        torch.Size([2, 1, 48, 64])
     """
     path = Path(spec)
     named = str(spec) in NAMES

@@ -39,6 +39,13 @@ def read_frames(
     Raises:
         VideoError: the source is missing, unreadable or ends before `start`.
         ValueError: the range is empty.
+
+    Example:
+        >>> for frame in read_frames("film.mp4"):
+        ...     print(list(frame.pixels.shape), float(frame.time))
+        [3, 48, 64] 0.0
+        [3, 48, 64] 0.04
+        [3, 48, 64] 0.08
     """
     if start < 0 or (stop is not None and stop <= start):
         raise ValueError(f"frames: expected 0 <= start < stop, got start {start}, stop {stop}")
