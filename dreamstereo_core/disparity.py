@@ -30,15 +30,15 @@ def inverse_depth_to_disparity(
         max_disparity: from the farthest to the nearest point, in percent of the width.
         convergence: the inverse depth that lies on the screen, in [0, 1].
         max_front: the most that anything comes in front of the screen, in percent of the width;
-            None: no limit. Where the nearest possible point, inverse depth 1, is within it, nothing
-            changes; else what is farther than half of the limit is bent, order kept.
-        max_behind: the same behind the screen.
+            None sets no limit. If the nearest possible point (inverse depth 1) is within the limit,
+            nothing changes. Else distances beyond half of the limit are compressed, in order.
+        max_behind: the same limit behind the screen.
 
     Returns:
         `[T, 1, H, W]` in pixels, > 0 in front of the screen.
 
     Raises:
-        TypeError: `inverse_depth` is no floating point tensor.
+        TypeError: `inverse_depth` is not a floating point tensor.
         ValueError: a shape or a range is wrong.
 
     Example:
@@ -68,9 +68,9 @@ def inverse_depth_to_disparity(
 def soft_limit(distance: Tensor, limit: float, extreme: float) -> Tensor:
     """Bend `distance` (>= 0) so that `extreme`, its largest possible value, comes down to `limit`.
 
-    Up to half of the limit nothing changes; from there a hyperbola, ever flatter and never flat,
-    keeps the order. Where `extreme` is within the limit, nothing changes at all. A limit of 0
-    flattens.
+    Nothing changes up to half of the limit. From there on the curve is a hyperbola, which rises
+    ever more slowly but always rises, so that the order is kept. If `extreme` is within the limit,
+    nothing changes at all. A limit of 0 makes everything 0.
     """
     if extreme <= limit:
         return distance
@@ -83,10 +83,10 @@ def soft_limit(distance: Tensor, limit: float, extreme: float) -> Tensor:
 
 
 def resize_disparity(disparity: Disparity, height: int, width: int) -> Disparity:
-    """Resize `[T, 1, H, W]` to `[T, 1, height, width]` and its pixels with it.
+    """Resize `[T, 1, H, W]` to `[T, 1, height, width]` and scale its values with its width.
 
     Raises:
-        TypeError: `disparity` is no floating point tensor.
+        TypeError: `disparity` is not a floating point tensor.
         ValueError: a shape or a size is wrong.
 
     Example:
@@ -106,7 +106,7 @@ def resize_disparity(disparity: Disparity, height: int, width: int) -> Disparity
 
 
 def _pixels(name: str, percent: float | None, frames: InverseDepth) -> float:
-    """Return a percentage of the width in pixels; None is without end."""
+    """Return a percentage of the width in pixels; None is infinite."""
     if percent is None:
         return math.inf
     check_range(name, percent, 0, 100)
