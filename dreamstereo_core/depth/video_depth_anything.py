@@ -130,10 +130,8 @@ class VideoDepthAnything(DepthEstimator):
         ready = [torch.empty(0, 1, *state.size)]
         for part in video.split(4 if self.device.type == "cpu" else 16):
             tokens = self._encode(part, state.size)
-            waiting = (
-                *state.waiting,
-                *(frame.clone() for frame in tokens),
-            )  # no views
+            # Clones, since views would keep the whole batch.
+            waiting = (*state.waiting, *(frame.clone() for frame in tokens))
             state = replace(state, seen=state.seen + len(part), waiting=waiting)
             while len(state.waiting) >= state.wanted:
                 depth, state = self._next_window(state)
