@@ -85,7 +85,7 @@ def check_convergence(value: Convergence) -> None:
     """Require one of `CONVERGENCES` or a number in [0, 1].
 
     Raises:
-        ValueError: saying so.
+        ValueError: it is neither.
     """
     if not isinstance(value, str):
         check_range("convergence", value, 0, 1)
