@@ -12,8 +12,8 @@ PATCH = 14
 """Side of a token in pixels."""
 
 _EPS = 1e-6
-# The published interpolation of positions aims a tenth of a token beyond the grid and samples at that
-# scale. The weights were trained with it.
+# The published interpolation of positions aims a tenth of a token beyond the grid and samples at
+# that scale. The weights were trained with it.
 _BEYOND = 0.1
 
 
@@ -32,9 +32,7 @@ class DinoV2(nn.Module):
         self.grid = grid
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + grid * grid, dim))
-        self.mask_token = nn.Parameter(
-            torch.zeros(1, dim)
-        )  # used in training only, but part of the file
+        self.mask_token = nn.Parameter(torch.zeros(1, dim))  # for training, but in the file
         self.patch_embed = _PatchEmbed(dim)
         self.blocks = nn.ModuleList(_Block(dim, num_heads) for _ in range(num_layers))
         self.norm = nn.LayerNorm(dim, eps=_EPS)

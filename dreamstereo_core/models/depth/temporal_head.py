@@ -214,9 +214,7 @@ class _Positions(nn.Module):
         frequencies = torch.exp(torch.arange(0, dim, 2) * (-math.log(10000.0) / dim))
         angles = torch.outer(torch.arange(WINDOW), frequencies)
         waves = torch.stack((angles.sin(), angles.cos()), dim=2).flatten(1)
-        self.register_buffer(
-            "pe", waves[None]
-        )  # part of the file, since it was published as a weight
+        self.register_buffer("pe", waves[None])  # published as a weight, so in the file
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.pe[:, : x.shape[1]].to(x.dtype)
