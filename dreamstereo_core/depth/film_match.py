@@ -54,7 +54,7 @@ class FilmMatch:
         if plane is None or not self.hold:
             return
         if not self.warned:
-            _log.warning("%s: ends before the film; its last depth is held", name)
+            _log.warning("%s: ends before the film; its last depth is repeated", name)
         for _ in range(self.hold):
             yield plane
 
@@ -116,7 +116,7 @@ def match_film(
         if short > lacking:
             raise _too_short(source, have, wanted)
         if short > 0:
-            _log.warning("%s: has %d frames for %d; the last one is held", source, have, wanted)
+            _log.warning("%s: has %d frames for %d; the last one is repeated", source, have, wanted)
         return FilmMatch(hold=lacking, frames=have, warned=short > 0)
     ratio = depth.frame_rate / film.frame_rate
     lasts = have / depth.frame_rate + (lacking + 1 / ratio) / film.frame_rate

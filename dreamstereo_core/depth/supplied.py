@@ -73,7 +73,7 @@ class SuppliedDepth(DepthEstimator):
         self, source: str | Path, *, invert: bool = False, metric: bool = False, start: int = 0
     ) -> None:
         if invert and metric:
-            raise ValueError("invert: expected metric depth without it, distances are inverted")
+            raise ValueError("invert: expected either invert or metric, got both")
         self.name = str(source)
         self._source = source
         self._invert = invert

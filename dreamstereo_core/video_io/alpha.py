@@ -33,7 +33,7 @@ def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
     try:
         decoder = cast(VideoCodecContext, CodecContext.create(_VPX[stream.codec_context.name], "r"))
     except UnknownCodecError:
-        _log.warning("this build of PyAV has no libvpx; what is transparent shows what lies there")
+        _log.warning("this build of PyAV has no libvpx, so the video's transparency is ignored")
         return None
     decoder.extradata = stream.codec_context.extradata
     return decoder

@@ -112,7 +112,7 @@ class AacTrack:
         except FFmpegError as error:
             if not self._damaged and not isinstance(error, EndOfFile):
                 self._damaged = True
-                _log.warning("%s: what is damaged in it becomes silence", self._name)
+                _log.warning("%s: damaged parts of it become silence", self._name)
             return
         for frame in frames:
             form = (frame.format.name, frame.layout.name, frame.sample_rate)

@@ -44,8 +44,8 @@ class ImageSink:
         """
         if self._data is not None:
             raise VideoError(
-                f"{self._target}: an image holds one frame, more came; numbered images have a name "
-                "like frame_%05d.png"
+                f"{self._target}: an image holds one frame, but more came; numbered images have "
+                "a name like frame_%05d.png"
             )
         self._data = _encode(pixels, self._target.suffix, self._deep)
 

@@ -79,7 +79,7 @@ def refuse_sources(target: Path, sources: Iterable[Source]) -> None:
     for source in sources:
         if any(_identity(file) in targets for file in _files(source)):
             raise VideoError(
-                f"{target}: exists already and is what is read ({source_name(source)}); "
+                f"{target}: exists already and is the file that is read ({source_name(source)}); "
                 "choose another name"
             )
 
@@ -263,7 +263,7 @@ def _move(path: Path, place: Path, target: Path, overwrite: bool) -> None:
             path.unlink()
     except FileExistsError as error:
         raise VideoError(
-            f"{target}: exists already, it came up during the run; nothing was replaced"
+            f"{target}: exists already; it appeared during the run, and nothing was replaced"
         ) from error
 
 

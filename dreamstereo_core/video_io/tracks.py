@@ -128,7 +128,7 @@ class SourceTracks:
                 told += 1
                 kind = self._input.streams[index].type
                 _log.warning(
-                    "%s: %s stream %d: its time stamps break; they are mended",
+                    "%s: %s stream %d: its time stamps break and are mended",
                     *(self._target, kind, index),
                 )
         for track in self._tracks.values():
@@ -177,7 +177,7 @@ class SourceTracks:
                 return CopiedTrack(stream, self._output)
             if container == "matroska" and stream.channels <= len(AAC_LAYOUTS):
                 _log.warning(
-                    "%s: %s: %s has no name there, it becomes AAC",
+                    "%s: %s: Matroska has no name for %s, so it becomes AAC",
                     *(self._target, kind, codec),
                 )
                 return AacTrack(stream, self._output)
