@@ -1,4 +1,4 @@
-"""Inverse depth: estimators, one scale per shot, edges at full resolution."""
+"""Inverse depth: estimators, one scale for each shot, edges at full resolution."""
 
 from __future__ import annotations
 
@@ -72,18 +72,18 @@ def load_depth(
     """Return the estimator that `spec` names.
 
     Args:
-        spec: "auto" (Depth-Anything-V2-Small where it is in the local cache or may be downloaded,
-            else the embedded one), "embedded" ("mini" where its weights are there, else "cues"),
-            "mini" (the small network), "cues" (without weights), "video-depth-anything" or a weight
-            file of it or of "mini" (.pth or .safetensors), a transformers model (hub id or local
-            folder), or a depth file: video, image, folder of images or printf pattern.
+        spec: "auto" (Depth-Anything-V2-Small if it is in the local cache or may be downloaded, else
+            "embedded"), "embedded" ("mini" if its weights are there, else "cues"), "mini" (the
+            small network), "cues" (without weights), "video-depth-anything", a weight file of it or
+            of "mini" (.pth or .safetensors), a transformers model (hub id or local folder), or a
+            depth file: video, image, folder of images or printf pattern.
         device: of a model; "auto" takes CUDA, then MPS, then the CPU.
         dtype: of a model; None is float16 on CUDA, else float32.
         allow_download: fetch a hub model that is not in the local cache.
         invert: a depth file has 0 = near.
         metric: a depth file has distances, large = far; EXR in metres.
-        start: a depth file's frame that belongs to the video's first one; models need none.
-        steady: keep the depth of a per-frame model steady along a shot, see `SteadyDepth`.
+        start: the frame of a depth file that belongs to the video's first frame.
+        steady: whether to keep the depth of a per-frame model steady, see `SteadyDepth`.
 
     Raises:
         DepthError: the model or file is not there, or cannot be used.
