@@ -72,11 +72,11 @@ def load_depth(
     """Return the estimator that `spec` names.
 
     Args:
-        spec: "auto" (Depth-Anything-V2-Small if it is in the local cache or may be downloaded, else
-            "embedded"), "embedded" ("mini" if its weights are there, else "cues"), "mini" (the
-            small network), "cues" (without weights), "video-depth-anything", a weight file of it or
-            of "mini" (.pth or .safetensors), a transformers model (hub id or local folder), or a
-            depth file: video, image, folder of images or printf pattern.
+        spec: "auto" (Depth-Anything-V2-Small where it is in the local cache or may be downloaded,
+            else the embedded one), "embedded" ("mini" where its weights are there, else "cues"),
+            "mini" (the small network), "cues" (without weights), "video-depth-anything" or a weight
+            file of it or of "mini" (.pth or .safetensors), a transformers model (hub id or local
+            folder), or a depth file: video, image, folder of images or printf pattern.
         device: of a model; "auto" takes CUDA, then MPS, then the CPU.
         dtype: of a model; None is float16 on CUDA, else float32.
         allow_download: fetch a hub model that is not in the local cache.
