@@ -9,7 +9,7 @@ from .checks import check_frames
 from .masks import depth_inside, dilate
 from .types import OcclusionMask, Video
 
-DEFAULT_FEATHER = 4  # px
+DEFAULT_FEATHER = 4
 
 
 def blend(

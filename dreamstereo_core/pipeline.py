@@ -148,7 +148,7 @@ class StereoPipeline:
             return
         size = self._chunk_frames(first.pixels)
         film = _same_size(chain([first], iterator))
-        # The depth is computed in one thread, warp and fill in another.
+        # Depth on one core, warp and fill on another.
         with closing(in_background(self._deepen(film, size, frame_rate), size)) as deep:
             start = 0
             for shot in by_shot(deep):
@@ -190,7 +190,7 @@ class StereoPipeline:
             yield self._blend(frame, filled)
 
     def _warp(self, frame: Frame, window: FloatingWindow | None) -> _Warped:
-        """Enlarge a frame's depth and warp the frame to the other eye, with holes."""
+        """Enlarge a frame's depth and make the other eye of it, with holes."""
         options, picture = self.options, frame.picture
         inverse_depth = upsample_inverse_depth(frame.inverse_depth, picture)
         inverse_depth = dilate(inverse_depth, self._dilation(frame.inverse_depth, picture))

@@ -120,7 +120,7 @@ def with_depth(
 ) -> Iterator[Frame]:
     """Give each frame its inverse depth, in [0, 1] on one scale per shot, and that scale.
 
-    The scale of an estimator that normalises is 0 to 1.
+    An estimator that normalises has the scale from 0 to 1.
 
     Raises:
         RuntimeError: the estimator gave too few depths for a shot, or too many.

@@ -72,7 +72,7 @@ def mini_path() -> Path | None:
 
 
 def is_mini_depth(path: str | Path) -> bool:
-    """Return whether a file's own description calls it a small depth network."""
+    """Return whether a file says of itself that it is a small depth network."""
     path = Path(path)
     if path.suffix not in SAFETENSORS or not path.is_file():
         return False

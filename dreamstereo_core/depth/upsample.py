@@ -1,4 +1,4 @@
-"""Enlarge low-resolution inverse depth to the frame's size, with steps for edges."""
+"""Low-resolution inverse depth to the frame's own resolution, its edges steps."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from ..checks import check_frames
 from ..masks import dilate, erode
 from ..types import InverseDepth, Video
 
-_REACH = 1.2  # px of the small depth, on either side, within which an edge's ramp is looked for
-_NEAR = 0.2  # share of a ramp's height above which a pixel belongs to the near side
-_STEEPNESS = 4.0  # a ramp becomes this many times the enlargement steeper
-_STEP = (0.04, 0.08)  # range of the surroundings at which an edge begins, and at which it is full
+_REACH = 1.2  # px of the small depth, on either side, over which an edge's ramp is looked for
+_NEAR = 0.2  # share of a ramp from which on it belongs to the near side
+_STEEPNESS = 4.0  # how much shorter a ramp becomes, times the enlargement
+_STEP = (0.04, 0.08)  # range of the surroundings: where an edge begins, and where it is whole
 
 
 def upsample_inverse_depth(inverse_depth: Tensor, video: Video) -> InverseDepth:
     """Resize inverse depth ``[T, 1, h, w]`` to the video's ``[T, 3, H, W]``, edges sharp.
 
-    Enlarged bilinearly, a depth edge is a ramp, which a warp would stretch into a smear. The ramp
-    becomes a step, a little outside of its middle, so that the border's mixed pixels move with the
-    near thing. Slopes and small steps stay as they are, and no value leaves the range of its
-    surroundings. Depth of the video's size comes back as it is; larger depth is averaged down.
+    Enlarged bilinearly, a depth edge is a ramp, which a warp would stretch into a smear. It becomes
+    a step, a little outside of the middle, so that the border's mixed pixels move with the near
+    thing. Slopes and small steps stay as they are; no value leaves the range of its surroundings.
+    Depth of the video's size comes back as it is; larger depth is averaged down.
 
     Raises:
-        TypeError: an argument is not a floating point tensor.
+        TypeError: an argument is no floating point tensor.
         ValueError: the shapes do not go together.
     """
     check_frames("video", video, channels=3)
@@ -41,7 +41,7 @@ def upsample_inverse_depth(inverse_depth: Tensor, video: Video) -> InverseDepth:
     if low_size == size:
         return inverse_depth
     scale = size[1] / low_size[1]
-    frames = inverse_depth.split(1)  # one at a time, to save memory
+    frames = inverse_depth.split(1)  # one at a time: memory
     return torch.cat([_ramps_to_steps(_enlarge(depth, size), scale) for depth in frames])
 
 
@@ -50,11 +50,11 @@ def _enlarge(depth: Tensor, size: torch.Size) -> Tensor:
 
 
 def _ramps_to_steps(depth: Tensor, scale: float) -> Tensor:
-    """Steepen the edges of a depth ``[1, 1, H, W]`` that was enlarged `scale` times."""
-    reach = max(1, round(_REACH * scale))  # px
-    far, near = erode(depth, reach), dilate(depth, reach)  # [1, 1, H, W] each
-    extent = near - far  # [1, 1, H, W], the surroundings' range
-    share = (depth - far).div_(extent.clamp(min=1e-6))  # [1, 1, H, W], 0 at far, 1 at near
-    share.sub_(_NEAR).mul_(_STEEPNESS * scale).add_(0.5).clamp_(0, 1)  # the ramp, steeper
-    is_edge = ((extent - _STEP[0]) / (_STEP[1] - _STEP[0])).clamp_(0, 1)  # [1, 1, H, W]
+    """Steepen the edges of a depth that was enlarged `scale` times."""
+    reach = max(1, round(_REACH * scale))
+    far, near = erode(depth, reach), dilate(depth, reach)
+    extent = near - far
+    share = (depth - far).div_(extent.clamp(min=1e-6))
+    share.sub_(_NEAR).mul_(_STEEPNESS * scale).add_(0.5).clamp_(0, 1)
+    is_edge = ((extent - _STEP[0]) / (_STEP[1] - _STEP[0])).clamp_(0, 1)
     return torch.lerp(depth, torch.lerp(far, near, share), is_edge)
