@@ -21,10 +21,10 @@ def blend(
 ) -> Video:
     """Put the inpainted pixels into the holes and keep every known pixel as it is, to the bit.
 
-    The seam is feathered inside the hole only: what the inpainter got wrong on the known pixels
-    around the hole is taken off the hole's pixels too, less and less over `feather` pixels. So a
-    colour shift has no edge, and no foreground is mixed into the hole, as a cross-fade with the
-    warped video would do.
+    The seam is feathered inside the hole only: the inpainter's error on the known pixels around
+    the hole is subtracted from the hole's pixels too, fading out over `feather` pixels. So a colour
+    shift leaves no edge. A cross-fade with the warped video would mix foreground into the hole;
+    this does not.
 
     Args:
         inpainted: `[T, 3, H, W]`, the inpainter's whole frames.
@@ -36,8 +36,17 @@ def blend(
         `[T, 3, H, W]`.
 
     Raises:
-        TypeError: an argument is no floating point tensor.
+        TypeError: an argument is not a floating point tensor.
         ValueError: a shape is wrong or `feather` is negative.
+
+    Example:
+        >>> import torch
+        >>> inpainted, warped = torch.rand(8, 3, 48, 64), torch.rand(8, 3, 48, 64)
+        >>> hole = torch.zeros(8, 1, 48, 64)
+        >>> hole[..., 20:25] = 1
+        >>> blended = blend(inpainted, warped, hole)
+        >>> blended.shape, torch.equal(blended[..., :20], warped[..., :20])
+        (torch.Size([8, 3, 48, 64]), True)
     """
     check_frames("warped", warped, channels=3)
     check_frames("inpainted", inpainted, channels=3, like=warped)
@@ -55,7 +64,7 @@ def _seam_correction(
     inpainted: Video, warped: Video, hole: OcclusionMask, feather: int
 ) -> torch.Tensor:
     """Carry the error on the known ring into the hole, fading out over `feather` pixels."""
-    ring = dilate(hole, feather) - hole
+    ring = dilate(hole, feather) - hole  # [T, 1, H, W], 1 on known pixels beside a hole
     error = (warped - inpainted) * ring
     if not error.any():
         return error

@@ -1,4 +1,4 @@
-"""Guards at the door: each error names the argument, what was expected and what came."""
+"""Check arguments; each error names the argument, what was expected and what came."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor
 
 
 def check_frames(name: str, tensor: Tensor, *, channels: int, like: Tensor | None = None) -> None:
-    """Require a floating point ``[T, channels, H, W]`` tensor, of `like`'s T, H and W where given.
+    """Require a floating point ``[T, channels, H, W]`` tensor, with the T, H and W of `like`.
 
     Raises:
-        TypeError: `tensor` is no floating point tensor.
+        TypeError: `tensor` is not a floating point tensor.
         ValueError: its shape is another one, or it is empty.
     """
     if not isinstance(tensor, Tensor):
@@ -34,10 +34,10 @@ def check_finite(name: str, tensor: Tensor) -> None:
     """Require that no value is NaN or infinite.
 
     Raises:
-        ValueError: naming how many values are not finite.
+        ValueError: some are; the message says how many.
     """
-    # One pass: a sum is finite unless a term is not (or it overflows, which the slow count
-    # settles).
+    # One pass is enough: a sum is finite unless a term is not finite. It may also overflow, so then
+    # the values are counted.
     if not torch.isfinite(tensor.sum()):
         bad = int((~torch.isfinite(tensor)).sum())
         if bad:
@@ -48,7 +48,7 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     """Require one of `choices`.
 
     Raises:
-        ValueError: listing the choices.
+        ValueError: it is another value; the message lists the choices.
     """
     if value not in choices:
         raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
@@ -58,7 +58,7 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     """Require low <= value <= high.
 
     Raises:
-        ValueError: naming the range.
+        ValueError: it is not; the message names the range.
     """
     if not low <= value <= high:
         raise ValueError(f"{name}: expected a value in [{low:g}, {high:g}], got {value:g}")
@@ -68,7 +68,7 @@ def check_frame_rate(value: float) -> None:
     """Require a finite number above 0.
 
     Raises:
-        ValueError: saying so.
+        ValueError: it is another value.
     """
     if not 0 < value < math.inf:
         raise ValueError(f"frame_rate: expected more than 0 frames per second, got {value:g}")

@@ -15,17 +15,18 @@ from .types import InverseDepth, ShotScale
 
 Convergence: TypeAlias = float | Literal["auto", "subject", "median"]
 CONVERGENCES = ("auto", "subject", "median")
-"""What finds the convergence: "subject" what is large and near in the middle of the frame, "median"
-the middle depth; "auto" is "subject", which leaves less in front of the screen at the borders."""
+"""How the convergence is found. "subject" takes what is large and near in the middle of the frame,
+"median" the middle depth. "auto" is "subject", since it leaves less in front of the screen at the
+frame's borders."""
 
-_SLEW = 0.15  # 1/s, of the depth's range
+_SLEW = 0.15  # of the depth's range in a second
 
 
 class EasedConvergence:
-    """Say frame by frame which inverse depth lies on the screen.
+    """Return frame by frame which inverse depth lies on the screen.
 
-    A number stays as it is. What is found in the pictures is there at once in a shot's first frame,
-    and then follows slowly: by at most 0.15 of the depth's range a second.
+    A number stays as it is. A convergence that is found in the pictures holds at once in a shot's
+    first frame, and then changes slowly, by at most 0.15 of the depth's range in a second.
 
     Args:
         convergence: in [0, 1], or one of `CONVERGENCES`.
@@ -43,7 +44,7 @@ class EasedConvergence:
         self._value = 0.5
 
     def step(self, scale: ShotScale, new_shot: bool = False) -> float:
-        """Return the convergence, in [0, 1], of the next frame, whose scale this is."""
+        """Return the convergence, in [0, 1], of the next frame, given that frame's scale."""
         if not isinstance(self._convergence, str):
             return self._convergence
         raw = scale.median if self._convergence == "median" else scale.subject
@@ -84,7 +85,7 @@ def check_convergence(value: Convergence) -> None:
     """Require one of `CONVERGENCES` or a number in [0, 1].
 
     Raises:
-        ValueError: saying so.
+        ValueError: it is neither.
     """
     if not isinstance(value, str):
         check_range("convergence", value, 0, 1)

@@ -40,7 +40,7 @@ from .video_io.target import check_targets
 
 PREVIEW_WIDTH = 512
 SEQUENCE_NAME = "frame_%05d.png"
-"""Of images that come from images and go to a folder."""
+"""Names of images that are made from images and written to a folder."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,15 +52,15 @@ class Progress:
     done: int
     """Frames written."""
     total: int | None
-    """Frames to write, where known; an estimate where the container does not count."""
+    """Frames to write, if known; an estimate if the container does not say."""
     seconds: float
-    """Since the start."""
+    """Seconds since the start."""
     picture: Tensor
     """`[3, h, w]`: the newest frame as it was written."""
 
     @property
     def seconds_left(self) -> float | None:
-        """The time that the rest will take at the speed so far; None where unknown."""
+        """The seconds that the rest will take at the speed so far, or None if unknown."""
         if self.total is None or not self.done:
             return None
         return max(0, self.total - self.done) * self.seconds / self.done
@@ -93,9 +93,9 @@ def convert_file(
 
     Args:
         source: path, folder of images, printf pattern or binary stream.
-        target: the file to write, or numbered images (frame_%05d.png). A folder takes a film under
-            a name that players understand, images as `SEQUENCE_NAME`, and separate images under
-            names like the film's; None puts the file, or their folder, beside the source.
+        target: the file to write, or numbered images (frame_%05d.png). In a folder, a film gets a
+            name that players understand, images get `SEQUENCE_NAME`, and separate images get names
+            like a film's. None puts the file, or the folder of separate images, beside the source.
         depth: from `load_depth`.
         inpainter: from `load_inpainter`.
         options: how deep, which eye.
@@ -115,6 +115,13 @@ def convert_file(
             Nothing is left under the target's name.
         DepthError: a supplied depth does not fit the film.
         ValueError: an option is wrong.
+
+    Example:
+        >>> from dreamstereo_core import load_depth, load_inpainter, probe
+        >>> depth, inpainter = load_depth("cues"), load_inpainter("classic")
+        >>> (path,) = convert_file("film.mp4", None, depth=depth, inpainter=inpainter)
+        >>> path.name, probe(path).width, probe(path).height
+        ('film_LRF_Full_SBS.mp4', 128, 48)
     """
     encode = encode or EncodeOptions()
     targets = conversion_targets(source, target, encode.layout)
@@ -199,7 +206,7 @@ def _convert_pictures(
     frames: tuple[int, int | None],
     on_progress: Callable[[Progress], None] | None,
 ) -> tuple[Path, ...]:
-    """Convert each picture by itself; one that cannot be read does not keep the others waiting."""
+    """Convert each picture by itself; the others go on if one cannot be read."""
     begin = time.monotonic()
     chosen = pictures[slice(*frames)]
     _log.warning("%d pictures of different sizes or kinds: each one by itself", len(chosen))
@@ -239,7 +246,7 @@ def _picture_targets(
     for picture in pictures:
         try:
             suffix = suggest_suffix(picture)
-        except VideoError:  # said when it is converted
+        except VideoError:  # the error is reported when it is converted
             suffix = ".png"
         for stem in (picture.stem, picture.name):
             place = target / f"{stem}{suffix}"
@@ -252,7 +259,7 @@ def _picture_targets(
 
 @contextmanager
 def _a_core_for_the_codecs() -> Iterator[None]:
-    """Keep torch off one core: its idle threads spin, against the decoder's and the encoder's."""
+    """Keep torch off one core, since its spinning threads would slow decoder and encoder."""
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, min(threads, (os.cpu_count() or 2) - 1)))
     try:
@@ -288,7 +295,7 @@ def makes_folder(source: Source, target: Path | None) -> bool:
 
 
 def is_folder(target: Path) -> bool:
-    """Tell whether a target is a folder, there already or to be made."""
+    """Tell whether a target is a folder, existing or to be made."""
     return os.path.isdir(target) or not target.suffix
 
 

@@ -1,4 +1,4 @@
-"""The one choice of a device."""
+"""Choose the device to compute on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 
 def choose_device(device: str | torch.device) -> torch.device:
-    """Return the device; "auto" takes CUDA, then MPS where it can do all we need, then the CPU."""
+    """Return the device; "auto" takes CUDA, else MPS if it can do all we need, else the CPU."""
     if device != "auto":
         return torch.device(device)
     if torch.cuda.is_available():
@@ -22,7 +22,7 @@ def choose_device(device: str | torch.device) -> torch.device:
 
 @cache
 def _mps_serves() -> bool:
-    """Try what older versions of torch or macOS lack there."""
+    """Try the operations that older versions of torch or macOS lack on MPS."""
     try:
         x = torch.ones(1, 3, 8, 8, device="mps")
         F.interpolate(x, (4, 4), mode="bilinear", antialias=True)

@@ -30,16 +30,25 @@ def inverse_depth_to_disparity(
         max_disparity: from the farthest to the nearest point, in percent of the width.
         convergence: the inverse depth that lies on the screen, in [0, 1].
         max_front: the most that anything comes in front of the screen, in percent of the width;
-            None: no limit. Where the nearest possible point, inverse depth 1, is within it, nothing
-            changes; else what is farther than half of the limit is bent, order kept.
-        max_behind: the same behind the screen.
+            None sets no limit. If the nearest possible point (inverse depth 1) is within the limit,
+            nothing changes. Else distances beyond half of the limit are compressed, in order.
+        max_behind: the same limit behind the screen.
 
     Returns:
         `[T, 1, H, W]` in pixels, > 0 in front of the screen.
 
     Raises:
-        TypeError: `inverse_depth` is no floating point tensor.
+        TypeError: `inverse_depth` is not a floating point tensor.
         ValueError: a shape or a range is wrong.
+
+    Example:
+        >>> import torch
+        >>> inverse_depth = torch.tensor([0.0, 0.5, 1.0, 0.5]).expand(1, 1, 2, 4)
+        >>> disparity = inverse_depth_to_disparity(inverse_depth, max_disparity=50)
+        >>> disparity.shape
+        torch.Size([1, 1, 2, 4])
+        >>> disparity[0, 0, 0]  # half of 4 pixels of width from the farthest to the nearest
+        tensor([-1.,  0.,  1.,  0.])
     """
     check_frames("inverse_depth", inverse_depth, channels=1)
     check_range("max_disparity", max_disparity, 0, 100)
@@ -59,9 +68,9 @@ def inverse_depth_to_disparity(
 def soft_limit(distance: Tensor, limit: float, extreme: float) -> Tensor:
     """Bend `distance` (>= 0) so that `extreme`, its largest possible value, comes down to `limit`.
 
-    Up to half of the limit nothing changes; from there a hyperbola, ever flatter and never flat,
-    keeps the order. Where `extreme` is within the limit, nothing changes at all. A limit of 0
-    flattens.
+    Nothing changes up to half of the limit. From there on the curve is a hyperbola, which rises
+    ever more slowly but always rises, so that the order is kept. If `extreme` is within the limit,
+    nothing changes at all. A limit of 0 makes everything 0.
     """
     if extreme <= limit:
         return distance
@@ -74,11 +83,18 @@ def soft_limit(distance: Tensor, limit: float, extreme: float) -> Tensor:
 
 
 def resize_disparity(disparity: Disparity, height: int, width: int) -> Disparity:
-    """Resize `[T, 1, H, W]` to `[T, 1, height, width]` and its pixels with it.
+    """Resize `[T, 1, H, W]` to `[T, 1, height, width]` and scale its values with its width.
 
     Raises:
-        TypeError: `disparity` is no floating point tensor.
+        TypeError: `disparity` is not a floating point tensor.
         ValueError: a shape or a size is wrong.
+
+    Example:
+        >>> import torch
+        >>> small = torch.full((1, 1, 45, 80), 2.0)  # 2 of 80 pixels
+        >>> large = resize_disparity(small, 720, 1280)
+        >>> large.shape, float(large[0, 0, 0, 0])  # 32 of 1280
+        (torch.Size([1, 1, 720, 1280]), 32.0)
     """
     check_frames("disparity", disparity, channels=1)
     if height < 1 or width < 1:
@@ -90,7 +106,7 @@ def resize_disparity(disparity: Disparity, height: int, width: int) -> Disparity
 
 
 def _pixels(name: str, percent: float | None, frames: InverseDepth) -> float:
-    """Return a percentage of the width in pixels; None is without end."""
+    """Return a percentage of the width in pixels; None is infinite."""
     if percent is None:
         return math.inf
     check_range(name, percent, 0, 100)

@@ -1,4 +1,4 @@
-"""The errors of this package: one family, so that one `except` catches what files may do."""
+"""The errors of this package, one family, so that one `except` catches them all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What smooths or shrinks a picture: box, median, guided filter."""
+"""Filters that smooth or shrink a picture: box mean, median, guided filter, area mean."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def box_mean(image: Tensor, size: int) -> Tensor:
 
 
 def _box_rows(image: Tensor, size: int, dim: int) -> Tensor:
-    """Average along one dimension by two reads of a running sum: the size costs nothing."""
+    """Average along one dimension by two reads of a running sum, as fast for any size."""
     length, half = image.shape[dim], size // 2
     zero = torch.zeros_like(image.narrow(dim, 0, 1))
     total = torch.cat((zero, image.cumsum(dim)), dim)

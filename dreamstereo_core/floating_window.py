@@ -1,4 +1,4 @@
-"""The floating window: black strips that hide what only one eye sees of near, cut-off things."""
+"""The floating window: black strips at the sides, where only one eye sees a near thing."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .checks import check_frame_rate
 from .easing import ease
 from .types import Disparity, Eye, Video
 
-_SLEW = 0.01  # 1/s, of the width
+_SLEW = 0.01  # of the width in a second
 _ROWS = 0.95  # quantile of a border's rows: a few wrong ones do not move the window
 
 
 class FloatingWindow:
-    """Mask what only one eye sees of near things that the frame's borders cut off.
+    """Hide the parts of near things at the frame's sides that only one eye sees.
 
     At the left border it is the **left eye** that sees more of a thing in front of the screen:
     x_left = x_right + d with d > 0, so what lies in its first d columns is outside of the right

@@ -1,7 +1,7 @@
-"""Ctrl-C, `docker stop` and a closed terminal all end the command the same way.
+"""End the command in the same way on Ctrl-C, `docker stop` and a closed terminal.
 
-Importing this arms the command for the seconds in which torch is imported; nothing happens in other
-programs.
+Importing this module makes the command react during the seconds in which torch is imported. In
+other programs it changes nothing.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _requested: list[int] = []
 
 
 def raise_if_interrupted() -> None:
-    """Raise again what some callback may have swallowed.
+    """Raise an interrupt again that a callback may have swallowed.
 
     Raises:
-        KeyboardInterrupt: a signal came.
+        KeyboardInterrupt: there was a signal.
     """
     if _requested:
         raise KeyboardInterrupt
@@ -37,7 +37,7 @@ def raise_if_interrupted() -> None:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Have the first signal raise KeyboardInterrupt; while that is tidied up after, only Ctrl-C."""
+    """Raise KeyboardInterrupt at the first signal; during the cleanup after it, only at Ctrl-C."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         again = bool(_requested)
@@ -51,7 +51,7 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            # The command has done its work; what comes now changes no file.
+            # The command has done its work, so a signal would change no file any more.
             signal.signal(number, signal.SIG_IGN if is_command() else handler)
         _requested.clear()
 
@@ -64,13 +64,13 @@ def is_command() -> bool:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    """End at once: an exception might be swallowed by what is being imported."""
+    """End at once, since a module that is being imported might swallow an exception."""
     os.write(2, f"dreamstereo: {LINE}\n".encode())
     os._exit(INTERRUPTED)
 
 
 def _install(handler: Callable[[int, FrameType | None], None]) -> dict:
-    """Handle the signals that are not ignored (nohup); return what handled them before."""
+    """Handle the signals that are not ignored (as by nohup); return their old handlers."""
     if current_thread() is not main_thread():
         return {}
     wanted = [s for s in _SIGNALS if signal.getsignal(s) not in (signal.SIG_IGN, None)]

@@ -1,4 +1,4 @@
-"""Morphology on `[T, 1, H, W]` masks and depths; what lies beyond the frame does not count."""
+"""Morphology on `[T, 1, H, W]` masks and depths; pixels beyond the frame do not count."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def dilate(mask: OcclusionMask, radius: int) -> OcclusionMask:
     """Grow `[T, 1, H, W]` by `radius` pixels in x and y (a square)."""
     for axis in (-1, -2):  # a square is separable
         reach = 0
-        while reach < radius:  # maxima of three, ever farther apart: some log(radius) of them
+        while reach < radius:  # maxima of three, three times farther apart each: log(radius) steps
             step = min(2 * reach + 1, radius - reach)
             mask = _largest_of_three(mask, step, axis)
             reach += step
@@ -21,7 +21,7 @@ def dilate(mask: OcclusionMask, radius: int) -> OcclusionMask:
 
 
 def _largest_of_three(mask: Tensor, step: int, axis: int) -> Tensor:
-    """Return the maximum of each value and those `step` before and behind it, or at the border."""
+    """Return the largest of each value and its neighbours `step` away, or at the border."""
     result = mask.clone()
     kept = mask.shape[axis] - step
     if kept > 0:
@@ -40,7 +40,7 @@ def erode(mask: OcclusionMask, radius: int) -> OcclusionMask:
 
 
 def wide_parts(mask: OcclusionMask, width: int) -> OcclusionMask:
-    """Return what belongs to runs of at least `width` pixels along a row, 1, else 0."""
+    """Return 1 for mask pixels in runs of at least `width` pixels along a row, else 0."""
     mask = (mask > 0).float()
     if width < 2 or width > mask.shape[-1]:
         return mask if width < 2 else mask * 0

@@ -1,15 +1,15 @@
 """Dense optical flow in plain torch: small, batched, sub-pixel, exactly zero where nothing moves.
 
-Coarse-to-fine Lucas-Kanade in its dense form (Bouguet, "Pyramidal implementation of the Lucas
-Kanade feature tracker", 2000), on locally normalised frames, so that a change of brightness or
-contrast moves nothing, and with
-- residuals re-weighted (iteratively re-weighted least squares): a window astride a motion boundary
-  follows one side;
-- a pull towards the neighbourhood's mean, weighted by texture, where the window has none (after the
-  combined local-global method of Bruhn, Weickert and Schnoerr, IJCV 2005);
-- propagation: a pixel takes the flow of a pixel some way off where that explains its own window
-  better (the idea of PatchMatch, Barnes et al., SIGGRAPH 2009). It sharpens motion boundaries and
-  rescues small fast objects.
+This is Lucas-Kanade, dense and from coarse to fine (Bouguet, "Pyramidal implementation of the Lucas
+Kanade feature tracker", 2000). Frames are normalised locally first, so that a change of brightness
+or contrast moves nothing. Three things are added:
+- Residuals are re-weighted (iteratively re-weighted least squares), so that a window astride a
+  motion boundary follows one side.
+- Where a window has no texture, its flow is pulled towards the neighbourhood's mean, weighted by
+  texture (after the combined local-global method of Bruhn, Weickert and Schnoerr, IJCV 2005).
+- A pixel takes the flow of a pixel some way off where that explains its own window better (the idea
+  of PatchMatch, Barnes et al., SIGGRAPH 2009). This sharpens motion boundaries and rescues small
+  fast objects.
 
 Convention, everywhere in this file: ``a(x) ~ b(x + flow(x))``. Flow lives on `a`'s grid, channel 0
 is x (to the right), channel 1 is y (down), in pixels of *the flow's own grid*. So ``warp(b, flow)``
@@ -26,24 +26,24 @@ from torch.nn import functional as F
 
 from .filters import LUMA, box_mean
 
-_COARSEST = 12  # px, the shorter side of the smallest level (at least, where the input allows)
+_COARSEST = 12  # px, least shorter side of the smallest level, where the input is that large
 _NORMALISE = 9  # px, window of the local mean and contrast
-_NOISE = 0.015  # contrast, as part of full scale, that still counts as noise
+_NOISE = 0.015  # contrast, as a share of full scale, that still counts as noise
 _WINDOW = 7  # px, on each level's own grid
-_ITERATIONS = (4, 2)  # on the coarse levels and on the finest
+_ITERATIONS = (4, 2)  # on each coarse level, and on the finest
 _ROBUST = 0.3  # residual (normalised contrast) at which a pixel starts to lose weight
 _PRIOR = 0.001  # pull towards the neighbourhood, in squared gradients (normalised contrast)
 _PRIOR_WINDOW = 11  # px
-_TEXTURE = 0.01  # smaller eigenvalue of the structure tensor: below it a window has little say
-_STEP = 6  # px, how far propagation looks
+_TEXTURE = 0.01  # smaller eigenvalue of the structure tensor; below it a window counts little
+_STEP = 6  # px, distance from which a flow is taken over
 _MATCH_WINDOW = 5  # px, for comparing two candidates
 
 
 def optical_flow(a: Tensor, b: Tensor, *, width: int = 256) -> Tensor:
     """Estimate the flow from `a` to `b`, ``[N, 3 or 1, H, W]``, as ``[N, 2, h, w]`` in its pixels.
 
-    The grid is at most `width` pixels wide and never larger than the input; see the module for the
-    convention. Equal frames give exactly zero.
+    The flow's grid is at most `width` pixels wide and never larger than the input. The module's
+    docstring states the convention. Equal frames give exactly zero.
 
     Raises:
         ValueError: the shapes differ or are not those of frames, or `width` is less than 8.
@@ -70,7 +70,8 @@ def optical_flow(a: Tensor, b: Tensor, *, width: int = 256) -> Tensor:
 def bidirectional_flow(a: Tensor, b: Tensor, *, width: int = 256) -> tuple[Tensor, Tensor]:
     """Return the flow a -> b on `a`'s grid and the flow b -> a on `b`'s grid, in one batch.
 
-    ``consistency(forward, backward)`` says where the first can be trusted; swapped, the second.
+    ``consistency(forward, backward)`` says where the forward flow can be trusted, and
+    ``consistency(backward, forward)`` where the backward flow can.
     """
     forward, backward = optical_flow(torch.cat((a, b)), torch.cat((b, a)), width=width).chunk(2)
     return forward, backward
@@ -79,8 +80,8 @@ def bidirectional_flow(a: Tensor, b: Tensor, *, width: int = 256) -> tuple[Tenso
 def consistency(forward: Tensor, backward: Tensor) -> Tensor:
     """Return how well `backward` leads back to where `forward` started, ``[N, 1, h, w]`` in [0, 1].
 
-    1 is an exact round trip, 1/2 an error of half a pixel and a tenth of the motion (their root sum
-    of squares), 0 a flow that leaves the frame.
+    1 is an exact round trip, and 0 a flow that leaves the frame. It is 1/2 where the error is the
+    root of the sum of squares of half a pixel and a tenth of the motion.
     """
     error = (forward + warp(backward, forward)).square().sum(1, keepdim=True)
     tolerance = 0.25 + 0.01 * forward.square().sum(1, keepdim=True)
@@ -115,7 +116,7 @@ def resize_flow(flow: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
 
 
 def _work_image(frames: Tensor, width: int) -> Tensor:
-    """Return grey frames, at most `width` wide, aspect kept."""
+    """Return grey frames ``[N, 1, h, w]``, at most `width` pixels wide, of the same aspect."""
     h, w = frames.shape[2:]
     if w > width:
         frames = F.interpolate(frames, (max(1, round(h * width / w)), width), mode="area")
@@ -126,7 +127,7 @@ def _work_image(frames: Tensor, width: int) -> Tensor:
 
 
 def _normalise_contrast(grey: Tensor) -> Tensor:
-    """Subtract the local mean and divide by the local contrast; noise stays small."""
+    """Subtract the local mean and divide by the local contrast, so that noise stays small."""
     mean = box_mean(grey, _NORMALISE)
     deviation = (box_mean(grey.square(), _NORMALISE) - mean.square()).clamp(min=0).sqrt()
     return (grey - mean) / (deviation + _NOISE)
@@ -139,7 +140,7 @@ def _refine(source: Tensor, target: Tensor, flow: Tensor, iterations: int) -> Te
     for _ in range(iterations):
         residual = warp(target, flow) - source
         weight = _ROBUST / (residual.square() + _ROBUST**2).sqrt()
-        # Each neighbour's own flow is put back, so the window votes on a flow, not on a change.
+        # Each neighbour's own flow is added back, so that the window averages flows, not changes.
         along = weight * (gx * flow[:, :1] + gy * flow[:, 1:] - residual)
         sums = box_mean(torch.cat((weight * products, gx * along, gy * along), dim=1), _WINDOW)
         xx, xy, yy, bx, by = sums.split(1, dim=1)

@@ -1,4 +1,4 @@
-"""Options by name: what a form or a command line gives, as the dataclasses that the core takes."""
+"""Make the core's option dataclasses from the named values of a form or a command line."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Options = TypeVar("Options")
 
 
 def pick_options(kind: type[Options], given: Mapping[str, Any]) -> Options:
-    """Make `kind`, a dataclass, of the entries of `given` that bear its fields' names.
+    """Make `kind`, a dataclass, from those entries of `given` that have its fields' names.
 
-    What is not given keeps the dataclass' default; what bears no field's name is left out.
+    Fields that are not given keep their defaults; entries with other names are ignored.
 
     Raises:
         ValueError: an option is out of its range, as `kind` says.

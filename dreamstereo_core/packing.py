@@ -10,10 +10,10 @@ from .checks import check_choice, check_frames
 from .filters import LUMA
 from .types import Video
 
-# Rows give R, G, B of the result; columns 0-2 weigh the left view's RGB, 3-5 the right one's.
-# "anaglyph": the red-cyan least-squares matrices of Dubois (ICASSP 2001) as FFmpeg's stereo3d
-# filter has them, on
-# display-encoded values. "optimized": Wimmer. The others are the classical channel mixes.
+# Rows give R, G and B of the result; columns 0-2 weigh the left view's RGB, columns 3-5 the right
+# view's. "anaglyph" has the red-cyan least-squares matrices of Dubois (ICASSP 2001), as FFmpeg's
+# stereo3d filter applies them to display-encoded values. "anaglyph_optimized" is by Wimmer. The
+# others are the classical mixes of channels.
 _NONE = (0.0, 0.0, 0.0)
 _ANAGLYPHS: dict[str, tuple[tuple[float, ...], ...]] = {
     "anaglyph": (
@@ -49,16 +49,26 @@ def pack_stereo(left: Video, right: Video, layout: str) -> Video:
     Args:
         left: `[T, 3, H, W]`.
         right: `[T, 3, H, W]`.
-        layout: one of `LAYOUTS`. The half layouts squeeze each view to half its width (height),
+        layout: one of `LAYOUTS`. The half layouts squeeze each view to half its width or height,
             rounded up.
 
     Returns:
-        `[T, 3, H, 2W]` for "full_sbs", `[T, 3, 2H, W]` for "full_tb", `[T, 3, H, W]` for the others
-        (even W or H).
+        `[T, 3, H, 2W]` for "full_sbs", `[T, 3, 2H, W]` for "full_tb", else `[T, 3, H, W]` (a half
+        layout of an odd size has one column or row more).
 
     Raises:
-        TypeError: a view is no floating point tensor.
+        TypeError: a view is not a floating point tensor.
         ValueError: a shape is wrong or the layout is unknown.
+
+    Example:
+        >>> import torch
+        >>> left, right = torch.rand(8, 3, 48, 64), torch.rand(8, 3, 48, 64)
+        >>> for layout in ("full_sbs", "half_sbs", "full_tb", "anaglyph"):
+        ...     print(layout, list(pack_stereo(left, right, layout).shape))
+        full_sbs [8, 3, 48, 128]
+        half_sbs [8, 3, 48, 64]
+        full_tb [8, 3, 96, 64]
+        anaglyph [8, 3, 48, 64]
     """
     check_frames("left", left, channels=3)
     check_frames("right", right, channels=3, like=left)

@@ -18,18 +18,28 @@ def build_pair(
         stretch_threshold: delta of Eq. 7.
 
     Returns:
-        The original video, the same with its holes set to 0, and the holes (V1, V1 * (1 - M1), M1);
-        with them the second projection's disparity and the first one's view.
+        The original video V1, the video with its holes set to 0, V1 * (1 - M1), and the holes M1;
+        also the second projection's disparity and the first projection's view.
 
     Raises:
-        TypeError: an argument is no floating point tensor.
+        TypeError: an argument is not a floating point tensor.
         ValueError: a shape or the threshold is wrong, or the disparity is not finite.
+
+    Example:
+        >>> import torch
+        >>> video, disparity = torch.rand(8, 3, 48, 64), torch.zeros(8, 1, 48, 64)
+        >>> disparity[..., 16:32] = 5
+        >>> pair = build_pair(video, disparity)
+        >>> pair.masked.shape, pair.occlusion_mask.shape
+        (torch.Size([8, 3, 48, 64]), torch.Size([8, 1, 48, 64]))
+        >>> torch.equal(pair.target, video)
+        True
     """
     left = gapw_warp(video, disparity, toward="left", stretch_threshold=stretch_threshold)
     back = gapw_warp(
         left.video, left.disparity, toward="right", stretch_threshold=stretch_threshold
     )
-    mask = (back.occlusion_mask > 0).float()  # what is known in part is no truth to learn from
+    mask = (back.occlusion_mask > 0).float()  # pixels known in part are no truth to learn from
     return InpaintingPair(
         target=video,
         masked=video * (1 - mask),

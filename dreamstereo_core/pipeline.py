@@ -1,4 +1,4 @@
-"""From frames to stereo, one shot after the other, in bounded memory."""
+"""Convert frames to stereo, one shot after the other, in bounded memory."""
 
 from __future__ import annotations
 
@@ -44,42 +44,42 @@ class ConvertOptions:
     """
 
     max_disparity: float = 3.0
-    """From the farthest to the nearest point, in percent of the width."""
+    """Shift between the farthest and the nearest point, in percent of the width."""
     convergence: Convergence = "auto"
-    """The inverse depth on the screen, 0 = far to 1 = near, or what finds it in each shot:
-    "subject", "median", or "auto" for the better one, "subject"."""
+    """The inverse depth on the screen, from 0 = far to 1 = near, or how to find it in each shot:
+    "subject", "median", or "auto" for the better one, which is "subject"."""
     max_front: float | None = MAX_FRONT
-    """The most that anything comes in front of the screen, in percent of the width; None: no
-    limit. Only a shot that would go beyond it is changed, depth order kept."""
+    """The most that anything comes in front of the screen, in percent of the width; None sets no
+    limit. Only a shot that would go beyond it is changed, and its order in depth is kept."""
     max_behind: float | None = MAX_BEHIND
     """The most that anything goes behind the screen, as `max_front`."""
     floating_window: bool = False
-    """Hide what only one eye sees of near things that the frame cuts off, see `FloatingWindow`.
-    The source's eye then is the source's own pixels except for a strip."""
+    """Hide the parts of near things at the frame's sides that only one eye sees, see
+    `FloatingWindow`. The source's eye is then the source except for a strip."""
     eye: Eye = "right"
     """The eye that is made; the source is the other one."""
     foreground_dilation: int | None = None
-    """Pixels by which near things grow in the depth, so that their blended borders move with them;
+    """Pixels by which near things grow in the depth, so that their blended borders move with them.
     None: 1 for every 640 pixels of width where the depth has the picture's size, else 0 (a small
     depth's near things grow as it is enlarged)."""
     feather: int = DEFAULT_FEATHER
     """Width of the seam's ramp inside a hole, in pixels."""
     stretch_threshold: float = 3.0
-    """Stretch from which the warp counts as a hole (delta in Eq. 7); the paper's masks want 1.5."""
+    """Stretch above which the warp is a hole (delta in Eq. 7); the paper's masks need 1.5."""
     num_steps: int = FillOptions.num_steps
     """Denoising steps of a diffusion inpainter."""
     dilation: int = FillOptions.dilation
     """Size k, odd, of the kernel that dilates a diffusion inpainter's kept tokens."""
     seed: int = FillOptions.seed
-    """Of a diffusion inpainter's noise."""
+    """Seed of a diffusion inpainter's noise."""
     shots: str = "auto"
-    """What finds the cuts, one of `scenes.DETECTORS`."""
+    """The detector of cuts, one of `shots.DETECTORS`."""
     bars: bool = True
-    """Whether letterbox and pillarbox bars are looked for. They get no depth, and percentages are
-    of the picture's width within them."""
+    """Whether to look for letterbox and pillarbox bars. Bars get no depth, and percentages are of
+    the width of the picture within them."""
     chunk_frames: int | None = None
-    """Frames worked on at once; None chooses by the frame's size. It changes memory and speed, not
-    the picture."""
+    """How many frames to work on at once; None chooses by the frame's size. It changes memory and
+    speed, not the picture."""
 
     def __post_init__(self) -> None:
         check_range("max_disparity", self.max_disparity, 0, 100)
@@ -98,7 +98,7 @@ class ConvertOptions:
 
     @property
     def fill(self) -> FillOptions:
-        """What the inpainter gets of these options."""
+        """The options that are meant for the inpainter."""
         return FillOptions(self.num_steps, self.dilation, self.seed)
 
 
@@ -108,6 +108,15 @@ class StereoPipeline:
 
     Shots are found on the way; nothing leaks across a cut. Memory holds the depth's look-ahead, the
     inpainter's window and one chunk, whatever the length of the video.
+
+    Example:
+        >>> import torch
+        >>> from dreamstereo_core import load_depth, load_inpainter
+        >>> pipeline = StereoPipeline(load_depth("cues"), load_inpainter("classic"))
+        >>> frames = [torch.rand(3, 48, 64)] * 3  # a still picture, three frames long
+        >>> for chunk in pipeline.convert(frames):
+        ...     print(list(chunk.left.shape), list(chunk.right.shape), chunk.start)
+        [3, 3, 48, 64] [3, 3, 48, 64] 0
     """
 
     depth: DepthEstimator
@@ -121,10 +130,10 @@ class StereoPipeline:
 
         Args:
             frames: of one size, RGB in [0, 1].
-            frame_rate: frames per second; it paces what is eased over time.
+            frame_rate: frames per second; the speed of slow changes depends on it.
 
         Raises:
-            TypeError: a frame is no floating point tensor.
+            TypeError: a frame is not a floating point tensor.
             ValueError: a frame's shape differs from the first one's, or a depth is not finite.
         """
         duration = 1 / Fraction(frame_rate)
@@ -132,7 +141,7 @@ class StereoPipeline:
         return self.stream(timed, frame_rate=frame_rate)
 
     def stream(self, frames: Iterable[Frame], *, frame_rate: float = 24.0) -> Iterator[StereoVideo]:
-        """Convert as `convert` does, frames that know their times; yield chunks within a shot."""
+        """Convert frames that have their times, as `convert` does; no chunk crosses a cut."""
         iterator = iter(frames)
         first = next(iterator, None)
         if first is None:
@@ -147,7 +156,7 @@ class StereoPipeline:
                 while chunk := list(islice(made, size)):
                     stereo = _join(chunk, start)
                     start += len(chunk)
-                    chunk.clear()  # what is named here would stay while the next chunk is made
+                    chunk.clear()  # else they would stay in memory while the next chunk is made
                     yield stereo
                     del stereo
 
@@ -158,7 +167,7 @@ class StereoPipeline:
     def _deepen(
         self, frames: Iterable[Frame], size: int, frame_rate: float
     ) -> Generator[Frame, None, None]:
-        """Find each frame's shot, bars, inverse depth, and what lies on the screen."""
+        """Find each frame's shot, bars, inverse depth and convergence."""
         detector = load_shot_detector(self.options.shots)
         convergence = EasedConvergence(self.options.convergence, frame_rate)
         found = find_shots(frames, detector, BarDetector() if self.options.bars else None)
@@ -227,7 +236,7 @@ class _Warped(NamedTuple):
     frame: Frame
     masked: MaskedFrame
     strips: tuple[float, float] | None
-    """Of the floating window, in pixels."""
+    """Widths of the floating window's strips, in pixels."""
 
 
 class _Made(NamedTuple):

@@ -1,4 +1,4 @@
-"""Work ahead in a thread of its own: while one part computes, the part before it does too."""
+"""Work ahead in a thread, so that two parts of the pipeline compute at the same time."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import torch
 
 T = TypeVar("T")
 
-_PATIENCE = 0.1  # s between two looks at whether the items are still wanted
+_PATIENCE = 0.1  # s after which the thread checks again whether the items are still wanted
 _END = object()
 
 
 def in_background(items: Generator[T, None, None], ahead: int) -> Generator[T, None, None]:
     """Yield the items in order, while a thread makes up to `ahead` more of them.
 
-    What the thread raises is raised here, after the items before it. When the consumer stops, the
-    thread ends with the item that it is at, and `items` is closed in it.
+    An error in the thread is raised here, after the items before it. When the consumer stops, the
+    thread finishes its current item, closes `items`, and ends.
 
     Args:
-        items: are made in that thread alone, under the caller's gradient and inference modes.
-        ahead: items that wait, at least 1.
+        items: made in that thread alone, under the caller's gradient and inference modes.
+        ahead: how many items may wait, at least 1.
     """
     ready: Queue[tuple[Any, BaseException | None]] = Queue(ahead)
     stopped = Event()
@@ -45,7 +45,7 @@ def in_background(items: Generator[T, None, None], ahead: int) -> Generator[T, N
                     if not hand_over(item):
                         return
             hand_over(_END)
-        except BaseException as error:  # it is the consumer's to handle, whatever it is
+        except BaseException as error:  # whatever it is, the consumer handles it
             hand_over(None, error)
         finally:
             items.close()

@@ -1,4 +1,4 @@
-"""Sampling by flow matching: the schedule, the noise, Euler's steps, windows over time.
+"""Sampling by flow matching: the schedule, the noise, Euler steps, windows over time.
 
 z_t = (1 - sigma) z_0 + sigma eps and v = eps - z_0 (paper, Sec. 3.3), so that one step from pure
 noise is z_0 = eps - v.
@@ -45,8 +45,8 @@ def sigmas(num_steps: int, shift: float = 1.0) -> tuple[float, ...]:
 def position_noise(start: int, count: int, shape: tuple[int, int, int], *, seed: int = 0) -> Latent:
     """Return the noise of latent frames `start` to `start + count` of a video.
 
-    What a latent gets depends on the seed, its frame's number and its place, not on what else is
-    drawn: however a video is cut into windows, it meets the same noise.
+    The noise of a latent depends only on the seed, its frame's number and its place. So a video
+    gets the same noise however it is cut into windows.
 
     Args:
         start: number of the first latent frame.
@@ -75,7 +75,7 @@ def prepare_steps(
     context: Tensor | EncodedContext | None,
     device: torch.device | str = "cpu",
 ) -> list[Conditioning]:
-    """Compute, on `device`, what the transformer needs at each noise level but the last."""
+    """Compute on `device` what the transformer needs at each noise level except the last."""
     if not isinstance(context, EncodedContext):
         context = transformer.encode_context(None if context is None else context.to(device))
     levels = torch.tensor(schedule[:-1], device=device).split(1)
@@ -92,7 +92,7 @@ def denoise(
     conditionings: Sequence[Conditioning],
     tokens: TokenIndex | None = None,
 ) -> Latent:
-    """Inpaint latents by Euler's method; tokens that are not kept come out as they went in.
+    """Inpaint latents by Euler's method; tokens that are not kept stay unchanged.
 
     Args:
         transformer: an inpainting one.
@@ -119,7 +119,7 @@ def denoise(
 
 
 def cross_fade(before: Latent, after: Latent) -> Latent:
-    """Pass over from one window to the next on the latent frames `[B, C, T', H', W']` of both."""
+    """Fade from one window to the next over the latent frames `[B, C, T', H', W']` of both."""
     count = before.shape[2]
     weight = torch.arange(1, count + 1, device=after.device) / (count + 1)
     return torch.lerp(before.to(after), after, weight.view(-1, 1, 1))

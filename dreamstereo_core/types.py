@@ -1,6 +1,6 @@
 """The data that travels between the stages: layouts, ranges, units and signs, stated once.
 
-Pixel stages work frame by frame, so time is the batch: ``[T, C, H, W]``. Model space is ``[B, C, T,
+Pixel stages work frame by frame, so time is the batch: ``[T, C, H, W]``. Models work on ``[B, C, T,
 H, W]``.
 """
 
@@ -42,7 +42,7 @@ TokenIndex: TypeAlias = Tensor
 pixels."""
 
 Eye: TypeAlias = Literal["right", "left"]
-"""The synthetic eye: the source video is the other one."""
+"""The eye that is made; the source video is the other one."""
 EYES: tuple[Eye, ...] = ("right", "left")
 
 
@@ -59,7 +59,7 @@ class Bars:
         return any((self.top, self.bottom, self.left, self.right))
 
     def crop(self, frames: Tensor) -> Tensor:
-        """Return the picture inside of ``[..., H, W]``, a view."""
+        """Return what the bars of ``[..., H, W]`` enclose, as a view."""
         height, width = frames.shape[-2:]
         return frames[..., self.top : height - self.bottom, self.left : width - self.right]
 
@@ -77,7 +77,7 @@ class Bars:
         return self.left, self.right, self.top, self.bottom
 
     def pad(self, picture: Tensor, value: float) -> Tensor:
-        """Return ``[..., H, W]`` with `picture` inside and bars of one value around it."""
+        """Return ``[..., H, W]``: `picture` with bars of one value around it."""
         return F.pad(picture, self.sides, value=value)
 
     def scaled(self, frames: Tensor, to: Tensor) -> Bars:
@@ -87,7 +87,7 @@ class Bars:
         return Bars(*map(round, sides))
 
     def crop_scaled(self, depth: Tensor, frames: Tensor) -> Tensor:
-        """Return what of a depth ``[..., h, w]`` of whole `frames` ``[..., H, W]`` lies inside."""
+        """Return the part inside the bars of a depth ``[..., h, w]`` of whole `frames`."""
         return self.scaled(frames, depth).crop(depth)
 
 
@@ -96,15 +96,16 @@ NO_BARS = Bars()
 
 @dataclass(frozen=True)
 class ShotScale:
-    """What an estimator's inverse depth is measured by: its shot so far, and a look-ahead."""
+    """The scale of an estimator's inverse depth, from its shot so far and a look-ahead."""
 
     low: float = 0.0
     """The estimator's value that becomes 0."""
     high: float = 1.0
     """The value that becomes 1."""
     median: float = 0.5
+    """The estimator's middle value."""
     subject: float = 0.5
-    """Of what is large and near in the middle of the frame."""
+    """Its value for what is large and near in the middle of the frame."""
 
 
 UNIT_SCALE = ShotScale()
@@ -112,15 +113,15 @@ UNIT_SCALE = ShotScale()
 
 @dataclass(frozen=True)
 class WarpResult:
-    """What `gapw_warp` returns, all in the target view."""
+    """The result of `gapw_warp`, all in the target view."""
 
     video: Video
     disparity: Disparity
     occlusion_mask: OcclusionMask
     coord_map: CoordMap
     stretch: Tensor
-    """``[T, 1, H, W]`` |dx'/dx| in target pixels per source pixel; inf where the source does not
-    reach."""
+    """``[T, 1, H, W]`` |dx'/dx| in target pixels per source pixel; infinite where the source does
+    not reach."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class InpaintingPair:
 
 @dataclass(frozen=True)
 class StereoVideo:
-    """One converted chunk: both eyes, and what made the synthetic one."""
+    """One converted chunk: both eyes, and the depth and holes of the made one."""
 
     left: Video
     right: Video
@@ -149,4 +150,4 @@ class StereoVideo:
     start: int
     """Index of the chunk's first frame in the whole video."""
     times: tuple[Fraction, ...] = ()
-    """When its frames are shown, in seconds of the source's own clock."""
+    """When each of its frames is shown, in seconds of the source's own clock."""

@@ -1,4 +1,4 @@
-"""The version, which `pyproject.toml` states."""
+"""Find the version, which `pyproject.toml` states."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ _LINE = re.compile(r'^(name|version) = "([^"]+)"', re.MULTILINE)
 def read_version(project: Path = _PROJECT) -> str:
     """Return the version of the code that runs.
 
-    A checkout, or a pack in ComfyUI's folder, has its `pyproject.toml` beside it and may not be
-    installed, or may lie beside another version that is; an installed package has its metadata.
+    A checkout, or a pack in ComfyUI's folder, has its `pyproject.toml` beside it. It may not be
+    installed, or another version may be. An installed package has its metadata.
     """
     if project.is_file():
         stated = dict(_LINE.findall(project.read_text("utf-8")))
@@ -24,5 +24,5 @@ def read_version(project: Path = _PROJECT) -> str:
             return stated["version"]
     try:
         return version(NAME)
-    except PackageNotFoundError:  # neither: a copy of the folder alone
+    except PackageNotFoundError:  # a copy of the folder alone has neither
         return UNKNOWN

@@ -59,7 +59,7 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Convert what is named; 1 if any of it could not be."""
+    """Convert what is named; return 1 if any of it could not be converted."""
     encode, decode = options_of(EncodeOptions, options), options_of(DecodeOptions, options)
     plan = make_plan(
         options.names,
@@ -83,7 +83,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(job: Job, options: argparse.Namespace, decode: DecodeOptions) -> None:
-    """Refuse what cannot be done before a model is loaded."""
+    """Refuse impossible jobs before a model is loaded."""
     if separate_pictures(job.source) is None:
         probe(job.source, decode)
     targets = conversion_targets(job.source, job.target, options.layout)
@@ -92,7 +92,7 @@ def _check(job: Job, options: argparse.Namespace, decode: DecodeOptions) -> None
 
 
 def _convert_all(plan: Plan, options: argparse.Namespace, how: dict) -> int:
-    """Convert one after the other; of several, a failure does not stop the others."""
+    """Convert one job after the other; of several, a failure does not stop the others."""
     failed = done = 0
     for job in plan.jobs:
         try:
@@ -117,7 +117,7 @@ def _end(plan: Plan, failed: int) -> int:
 
 
 def _convert_one(job: Job, options: argparse.Namespace, how: dict) -> tuple[Path, ...]:
-    # disable=None: no bar where stderr is no terminal.
+    # disable=None shows no bar if stderr is no terminal.
     with tqdm(unit="frame", disable=True if options.quiet else None) as bar:
 
         def show_progress(progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""What a command line asks for: which inputs, and where each one's result goes."""
+"""Find the inputs that a command line names, and the place of each one's result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VIDEO_SUFFIXES = (
     *(".3gp", ".asf", ".avi", ".divx", ".f4v", ".flv", ".gif", ".m2ts", ".m2v", ".mpeg", ".mpg"),
     *(".mts", ".mxf", ".ogm", ".ogv", ".rm", ".rmvb", ".ts", ".vob", ".wmv", ".wtv"),
 )
-"""Of the files in a folder that count as films."""
+"""Suffixes of the files in a folder that count as films."""
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,20 @@ class Job:
 
     source: Path
     target: Path | None
-    """None: beside the source."""
+    """None puts the result beside the source."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done."""
+    """The conversions to do, and what was left out."""
 
     jobs: list[Job]
     skipped: dict[Path, str]
-    """Source -> why it need not be converted."""
+    """Source -> the reason why it need not be converted."""
     refused: list[str]
-    """Why others cannot be."""
+    """The reasons why other sources cannot be converted."""
     batch: bool
-    """Whether several were asked for: then one that fails does not stop the others."""
+    """Whether several were asked for; then a failure of one does not stop the others."""
 
 
 def split_names(names: Sequence[str], output: str | None) -> tuple[list[Path], Path | None]:
@@ -99,9 +99,9 @@ def make_plan(
 
 
 def _expand(path: Path, recursive: bool) -> Iterator[tuple[Path, Path]]:
-    """Yield the inputs that a name stands for, each with the folder that it was found in.
+    """Yield the inputs that a name stands for, each with the folder in which it was found.
 
-    A folder of films stands for them, one of images for itself; other names stand for themselves.
+    A folder of films stands for its films; a folder of images, or any other name, for itself.
     """
     if not os.path.isdir(path):
         yield path, path
@@ -120,7 +120,7 @@ def _expand(path: Path, recursive: bool) -> Iterator[tuple[Path, Path]]:
 
 
 def _place(source: Path, root: Path, out: Path) -> Path:
-    """Return the folder for a result: as deep in `out` as the source lies in `root`."""
+    """Return the folder for a result, at the same place in `out` as the source has in `root`."""
     inside = source if os.path.isdir(source) else source.parent
     if source == root:
         return out / source.name if os.path.isdir(source) else out

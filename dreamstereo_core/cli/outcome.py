@@ -1,4 +1,4 @@
-"""How the command ends: its exit codes, and the one line that says why."""
+"""The command's exit codes, and the one line that says what went wrong."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..errors import DreamStereoError
 
 DONE, FAILED, WRONG_USE = 0, 1, 2
 ERRORS = (DreamStereoError, ValueError, ImportError, OSError, MemoryError)
-"""What a conversion may raise: one line to people, no traceback."""
+"""Errors of a conversion that are shown as one line, without a traceback."""
 
 
 class WrongUse(Exception):
@@ -16,7 +16,7 @@ class WrongUse(Exception):
 
 
 def fail(error: object, code: int = FAILED) -> int:
-    """Say why in one line, and return the exit code."""
+    """Print one line that says why, and return the exit code."""
     line = " ".join((str(error) or type(error).__name__).split())
     print(f"dreamstereo: {line}", file=sys.stderr)
     return code

@@ -1,4 +1,4 @@
-"""Inverse depth: estimators, one scale per shot, edges at full resolution."""
+"""Inverse depth: estimators, one scale for each shot, edges at full resolution."""
 
 from __future__ import annotations
 
@@ -82,13 +82,19 @@ def load_depth(
         allow_download: fetch a hub model that is not in the local cache.
         invert: a depth file has 0 = near.
         metric: a depth file has distances, large = far; EXR in metres.
-        start: a depth file's frame that belongs to the video's first one; models need none.
-        steady: keep the depth of a per-frame model steady along a shot, see `SteadyDepth`.
+        start: the frame of a depth file that belongs to the video's first frame.
+        steady: whether to keep the depth of a per-frame model steady, see `SteadyDepth`.
 
     Raises:
         DepthError: the model or file is not there, or cannot be used.
         VideoError: the depth file cannot be read.
         ValueError: `invert` or `metric` was given for something else than a depth file, or both.
+
+    Example:
+        >>> import torch
+        >>> depth = load_depth("embedded")
+        >>> depth.estimate(torch.rand(2, 3, 48, 64)).shape
+        torch.Size([2, 1, 48, 64])
     """
     path = Path(spec)
     named = str(spec) in NAMES

@@ -7,24 +7,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_ROUNDS = 5  # of re-weighting
+_ROUNDS = 5  # rounds of re-weighting
 _OUTLIER = 2.4  # standard deviations at which a point counts half
-_LEAST_CORRELATION = 0.8  # a scale is not believed to be larger than with that one
+_LEAST_CORRELATION = 0.8  # a lower correlation enlarges the scale no further
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """``aligned = (values - center) * scale + target``, and how good that is."""
+    """The fit ``aligned = (values - center) * scale + target``, and how good it is."""
 
     scale: float
     center: float
-    """Mean of the values that agree."""
+    """Mean of the values, by the fit's weights."""
     target: float
-    """Mean of the wanted ones there."""
+    """Mean of the wanted values, by the same weights."""
     spread: float
-    """Standard deviation of the values there."""
+    """Standard deviation of the values, by the same weights."""
     wanted_spread: float
-    """The same of the wanted ones."""
+    """Standard deviation of the wanted values, by the same weights."""
     correlation: float
     residual: float
     """Robust standard deviation of ``aligned - wanted``."""
@@ -33,16 +33,16 @@ class Alignment:
 def align(values: Tensor, wanted: Tensor, weight: Tensor, noise_ratio: Tensor) -> Alignment:
     """Fit `values` ``[N]`` to `wanted` ``[N]`` with iteratively re-weighted least squares.
 
-    Both are noisy, so this is Deming's regression: common least squares would take the values'
-    noise for a smaller scale, a little in each frame. Points off the line lose weight as in
+    Both are noisy, so this is Deming's regression: common least squares would read the values'
+    noise as a smaller scale, a little more in each frame. Points off the line lose weight as in
     Cauchy's M-estimator.
 
     Args:
         values: finite.
         wanted: finite.
-        weight: of each point, at least 0; if all are 0, all count the same.
-        noise_ratio: at least 1, per point: variance of the values' noise over that of the wanted
-            ones', both relative to their spreads.
+        weight: `[N]`, of each point, at least 0; if all are 0, all count the same.
+        noise_ratio: `[N]`, at least 1: the variance of the values' noise over that of the wanted
+            values' noise, both relative to their spreads.
     """
     weight = weight + 1e-6
     robust = weight * _inliers(values, wanted)
@@ -67,10 +67,10 @@ def align(values: Tensor, wanted: Tensor, weight: Tensor, noise_ratio: Tensor) -
 
 
 def _inliers(values: Tensor, wanted: Tensor) -> Tensor:
-    """Return 1 for points near the line by medians, else 0.
+    """Return ``[N]``, 1 for points near a line through the medians, else 0.
 
-    Least squares alone would run to those that are far out. Where more than half of the points are
-    one value, there is no such line, and all are 1.
+    Least squares alone would follow the points that are far out. Where more than half of the points
+    have one value, there is no such line, and the result is 1 for all.
     """
     x, y = values - values.median(), wanted - wanted.median()
     x_spread, y_spread = x.abs().median(), y.abs().median()

@@ -1,4 +1,4 @@
-"""Telling a depth in grey from one in false colours."""
+"""Tell a grey depth from one in false colours."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 from .estimator import DepthError
 
 _SATURATION = 0.12
-"""Between the largest and the smallest channel; coding alone tears grey by less."""
+"""Difference of the largest and the smallest channel; compression makes less of it in grey."""
 _AREA = 0.005
-"""Part of the picture that has to be colourful."""
+"""Share of the picture that must be colourful."""
 
 
 def is_colored(picture: Tensor) -> bool:

@@ -1,13 +1,13 @@
-"""A depth estimator without weights: cues that a painter uses, motion, and smoothing.
+"""A depth estimator without weights: cues that painters use, motion, and smoothing.
 
-It is a heuristic, not a measurement: it gives a stable and plausible relief offline, at once. What
-it knows is
-- the ground plane: lower in the picture is nearer, from a soft horizon down;
-- figure and ground: what the picture's upper borders cannot reach without crossing an edge stands
-  in front (the geodesic saliency of Wei et al., ECCV 2012);
-- motion: what moves against the camera's own motion (an affine fit) is near, and stays so;
-- focus: what is sharper than the rest is a little nearer.
-The sum is smoothed up to the picture's edges, then along the optical flow over time.
+It is a heuristic, not a measurement. It gives a stable and plausible relief at once, offline, from
+four cues:
+- The ground plane: lower in the picture is nearer, from a soft horizon down.
+- Figure and ground: areas that cannot be reached from the picture's upper borders without crossing
+  an edge stand in front (the geodesic saliency of Wei et al., ECCV 2012).
+- Motion: what moves against the camera's own motion (an affine fit) is near, and stays near.
+- Focus: what is sharper than the rest is a little nearer.
+Their sum is smoothed up to the picture's edges, then over time along the optical flow.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from ..optical_flow import optical_flow, warp
 from ..types import Video
 from .estimator import DepthEstimator
 
-_SIZE = 256  # px, the longer side at work
-_HORIZON = 0.3  # of the height
+_SIZE = 256  # px, the longer side at which it works
+_HORIZON = 0.3  # of the height, from the top
 _WEIGHTS = {"ground": 0.5, "figure": 0.35, "motion": 0.4, "focus": 0.12}
-_MOTION_KEPT = 0.98  # per frame: a walker who stops sinks back within seconds
-_MOTION_NOISE = 0.25  # px of motion against the camera's that are the flow's own noise
-_MOTION_HALF = 0.5  # px above that that count half
-_RADIUS, _EPSILON = 10, 6e-3  # of the smoothing up to edges: px, and variance of the picture
-_MEDIAN = 5  # px: specks smaller than that would tear holes into surfaces
+_MOTION_KEPT = 0.98  # of the cue, each frame: a walker who stops sinks back within seconds
+_MOTION_NOISE = 0.25  # px of motion against the camera's that may be the flow's own noise
+_MOTION_HALF = 0.5  # px beyond the noise at which motion counts half
+_RADIUS, _EPSILON = 10, 6e-3  # px, and variance of the picture: the smoothing up to edges
+_MEDIAN = 5  # px; smaller specks would tear holes into surfaces
 _NEW = 0.12  # share of a new frame in the temporal mean
 _SURPRISE = 0.06  # mean colour difference along the flow at which the past counts half
 
@@ -101,9 +101,9 @@ def _pictorial(frames: Video) -> Tensor:
 
 
 def _figure(frames: Video) -> Tensor:
-    """Return how far each pixel is from the upper borders, counted in edges crossed, in [0, 1]."""
+    """Return each pixel's distance from the upper borders, in crossed edges, in [0, 1]."""
     small = shrink(frames, _SIZE // 2)
-    # Lengths between neighbours: their difference in colour, noise taken off.
+    # The length between two neighbours is their difference in colour, minus the noise.
     right = (small[..., 1:] - small[..., :-1]).norm(dim=1, keepdim=True)
     down = (small[..., 1:, :] - small[..., :-1, :]).norm(dim=1, keepdim=True)
     across, along = (
@@ -134,7 +134,7 @@ def _motion_against_camera(flow: Tensor) -> Tensor:
     basis = torch.stack((torch.ones_like(x), x, y)).flatten(1)  # [3, pixels]
     points = basis[:, ::11].contiguous()
     samples = flow.flatten(2)[:, :, ::11].contiguous()
-    # The camera's motion is looked for at the border: the subject is rather in the middle.
+    # The camera's motion is measured at the border, since the subject is more often in the middle.
     border = torch.maximum(points[1].abs(), -points[2]).clamp(min=0.05).square()
     weight, fit = border.expand(n, 1, -1), flow.new_zeros(n, 2, 3)
     ridge = 1e-4 * torch.eye(3, device=flow.device)

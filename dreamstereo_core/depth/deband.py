@@ -1,4 +1,4 @@
-"""Slopes in place of the terraces of a depth in few levels."""
+"""Turn the terraces of a depth with few levels into slopes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ..filters import box_mean
 
-_WINDOW = 1 / 64  # of the width: plateaus up to this wide become a slope
-_EDGE = 3.0  # levels, above which the spread of the surroundings is an edge
+_WINDOW = 1 / 64  # of the width; plateaus up to this wide become slopes
+_EDGE = 3.0  # levels; where the surroundings spread over more, there is an edge
 
 
 def deband(inverse_depth: Tensor, step: float) -> Tensor:

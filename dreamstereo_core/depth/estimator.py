@@ -29,26 +29,26 @@ class DepthEstimator(Protocol):
     """Gives each frame an inverse depth."""
 
     name: str
-    """For people: which model or file."""
+    """The model or file, as people know it."""
     normalized: bool
-    """True: `predict` returns an InverseDepth already, and no shot scale is applied."""
+    """Whether `predict` returns an InverseDepth already, so that no shot scale is applied."""
 
     @property
     def whole_frames(self) -> bool:
-        """Whether `predict` takes whole frames; else only what letterbox bars enclose."""
+        """Whether `predict` takes whole frames rather than what letterbox bars enclose."""
         return self.normalized
 
     @property
     def files(self) -> tuple[Source, ...]:
-        """The files that are read while it predicts; models have none."""
+        """The files that are read during prediction; models have none."""
         return ()
 
     def from_frame(self, index: int) -> DepthEstimator:
-        """Return the estimator for a film that begins at its frame `index`; models need none."""
+        """Return the estimator for a film that begins at its frame `index`; models return self."""
         return self
 
     def for_film(self, film: VideoInfo, stop: int | None = None) -> DepthEstimator:
-        """Return the estimator for this film up to its frame `stop`; models need none.
+        """Return the estimator for this film up to its frame `stop`; models return self.
 
         Raises:
             DepthError: a supplied depth does not fit the film.
@@ -60,22 +60,22 @@ class DepthEstimator(Protocol):
     ) -> tuple[Tensor, Any]:
         """Return raw inverse depth ``[n, 1, h, w]`` and the state for the next chunk.
 
-        Raw: any positive scale, larger = nearer, any resolution. Chunks arrive in order and none
-        crosses a cut; `new_shot` says that this one's first frame starts a shot. The result is the
-        same however a film is cut into chunks. An estimator that looks ahead returns fewer depths
-        than frames, at first none: each frame's comes in order, in a later call or from `flush`.
+        Raw inverse depth has any positive scale and any resolution; larger is nearer. Chunks arrive
+        in order, and none crosses a cut; `new_shot` says that this chunk starts a shot. The result
+        is the same however a film is cut into chunks. An estimator that looks ahead returns fewer
+        depths than frames, at first none. The others come in order, from later calls or `flush`.
         """
         ...
 
     def flush(self, state: Any) -> Tensor:
-        """End a shot: return raw inverse depth ``[n, 1, h, w]`` of the frames still without one."""
+        """End a shot; return raw inverse depth ``[n, 1, h, w]`` of the frames still without one."""
         return torch.empty(0, 1, 1, 1)
 
     def stream(self, frames: Iterable[Frame], chunk_frames: int = _CHUNK) -> Iterator[Tensor]:
         """Yield each frame's raw inverse depth ``[1, 1, h, w]`` within its bars, perhaps late.
 
         Args:
-            frames: of a film, in order.
+            frames: the frames of a film, in order.
             chunk_frames: frames that `predict` gets at once; it does not change the depth.
 
         Raises:
@@ -104,10 +104,10 @@ class DepthEstimator(Protocol):
     def estimate(self, video: Video) -> InverseDepth:
         """Return the inverse depth ``[T, 1, H, W]`` of a whole clip: one scale per shot.
 
-        Letterbox and pillarbox bars are not looked at; they get the depth of the picture's edge.
+        Letterbox and pillarbox bars are left out and get the depth of the picture's edge.
 
         Raises:
-            TypeError: `video` is no floating point tensor.
+            TypeError: `video` is not a floating point tensor.
             ValueError: `video` has another shape, or the raw depth is not finite.
         """
         check_frames("video", video, channels=3)
@@ -142,7 +142,7 @@ def with_depth(
 
 
 class WrappedDepth(DepthEstimator):
-    """Around another estimator, whose properties it has; what it changes, it overrides."""
+    """A wrapper of another estimator, with its properties; subclasses override what they change."""
 
     def __init__(self, estimator: DepthEstimator) -> None:
         self.estimator = estimator
@@ -150,22 +150,22 @@ class WrappedDepth(DepthEstimator):
 
     @property
     def whole_frames(self) -> bool:
-        """As of the wrapped estimator."""
+        """Return the wrapped estimator's."""
         return self.estimator.whole_frames
 
     def from_frame(self, index: int) -> DepthEstimator:
-        """Return the same around the wrapped estimator from that frame on."""
+        """Return the same wrapper around the estimator from that frame on."""
         wrapper = copy(self)
         wrapper.estimator = self.estimator.from_frame(index)
         return wrapper
 
     @property
     def files(self) -> tuple[Source, ...]:
-        """As of the wrapped estimator."""
+        """Return the wrapped estimator's."""
         return self.estimator.files
 
     def for_film(self, film: VideoInfo, stop: int | None = None) -> DepthEstimator:
-        """Return the same around the wrapped estimator for this film."""
+        """Return the same wrapper around the estimator for this film."""
         wrapper = copy(self)
         wrapper.estimator = self.estimator.for_film(film, stop)
         return wrapper
@@ -173,16 +173,16 @@ class WrappedDepth(DepthEstimator):
     def predict(
         self, video: Video, state: Any = None, *, new_shot: bool = False
     ) -> tuple[Tensor, Any]:
-        """Predict as the wrapped estimator does, whose state this is."""
+        """Predict as the wrapped estimator does, with its state."""
         return self.estimator.predict(video, state, new_shot=new_shot)
 
     def flush(self, state: Any) -> Tensor:
-        """End a shot as the wrapped estimator does, whose state this is."""
+        """End a shot as the wrapped estimator does, with its state."""
         return self.estimator.flush(state)
 
 
 def _whole_frame(frame: Frame) -> InverseDepth:
-    """Return a frame's inverse depth at its size; bars have that of the picture's edge."""
+    """Return a frame's inverse depth at its size; bars get that of the picture's edge."""
     inside = upsample_inverse_depth(frame.inverse_depth, frame.picture)
     return F.pad(inside, frame.bars.sides, mode="replicate") if frame.bars else inside
 

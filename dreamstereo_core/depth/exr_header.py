@@ -1,8 +1,9 @@
-"""Which channel of an EXR is the depth, and a header that makes FFmpeg read that one.
+"""Find the depth channel of an EXR, and rewrite the header so that FFmpeg reads that channel.
 
-FFmpeg knows R, G, B, A and Y only, but decodes each compression and skips what it does not know.
-So the depth channel is called Y and every other one something else, by names as long as before:
-nothing in the file moves. (The layout of the header: openexr.com, "OpenEXR File Layout".)
+FFmpeg knows the channels R, G, B, A and Y only, but decodes nearly every compression and skips the
+channels that it does not know. So the depth channel is renamed to Y and every other one to
+something else. The new names are as long as the old ones, so that nothing in the file moves. (The
+layout of the header: openexr.com, "OpenEXR File Layout".)
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ _log = logging.getLogger(__name__)
 
 _MAGIC = b"\x76\x2f\x31\x01"
 _DEEP, _MULTIPART = 0x800, 0x1000
-_DWAA = 8  # and DWAB, 9: how a channel is compressed depends on its name
+_DWAA = 8  # DWAB is 9; both compress a channel by its name, so it must not be renamed
 _MOST_ATTRIBUTES, _MOST_PARTS = 10_000, 1000
 _PREFERRED = ("z", "depth", "v", "y")
 _VECTORS = {"z": "x", "y": "x", "v": "u"}
-"""A channel that belongs to a position, a normal or a motion where the layer has the other one."""
+"""Channel -> its companion; together in a layer they are a position, a normal or a motion."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class DepthChannel:
     others: tuple[tuple[int, int], ...]
     """Where the names of all channels begin, and their lengths."""
     plain: bool
-    """Whether FFmpeg decodes it: in the first part, and no compression that goes by the names."""
+    """Whether FFmpeg decodes it: it is in the first part, and no compression depends on names."""
 
     def alone(self, data: bytes) -> tuple[bytes, dict[str, str]]:
         """Return the file's bytes, channels renamed, and the options for FFmpeg's decoder."""
@@ -40,7 +41,7 @@ class DepthChannel:
         for at, length in self.others:
             renamed[at : at + length] = b"q" * length
         length = len(self.name.encode("latin-1"))
-        layer = "d" * max(1, length - 2)  # FFmpeg takes the point between it and Y, or none
+        layer = "d" * max(1, length - 2)  # FFmpeg accepts the name with a dot before Y, or without
         new = "Y" if length == 1 else "dY" if length == 2 else f"{layer}.Y"
         renamed[self.at : self.at + length] = new.encode()
         return bytes(renamed), {} if length == 1 else {"layer": layer}
@@ -62,10 +63,10 @@ class _Channel:
 
 
 def find_depth(data: bytes, name: str) -> DepthChannel | None:
-    """Return the channel whose last part is Z, depth, V or Y, None: there is none.
+    """Return the channel whose name ends in Z, depth, V or Y; None if there is none.
 
     Raises:
-        ValueError: no EXR, a damaged header, or deep data.
+        ValueError: the file is no EXR, has a damaged header, or holds deep data.
     """
     channels, plain = _channels(data)
     layers: dict[tuple[int, str], set[str]] = {}
@@ -88,7 +89,7 @@ def find_depth(data: bytes, name: str) -> DepthChannel | None:
 
 
 def _channels(data: bytes) -> tuple[list[_Channel], bool]:
-    """Return all channels of all parts, and whether no compression goes by their names."""
+    """Return the channels of all parts, and whether no compression depends on their names."""
     if data[:4] != _MAGIC:
         raise ValueError("is no EXR")
     flags = int.from_bytes(data[4:8], "little")

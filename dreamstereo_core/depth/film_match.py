@@ -1,4 +1,4 @@
-"""Which depth of a file belongs to which frame of a film."""
+"""Decide which depth of a file belongs to which frame of a film."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..video_io.source import image_paths
 from .estimator import DepthError
 
 _log = logging.getLogger(__name__)
-_SAME_RATE = Fraction(1, 500)  # 23.976 and 24 are one rate, 24 and 25 are not
+_SAME_RATE = Fraction(1, 500)  # 23.976 and 24 count as one rate, 24 and 25 do not
 
 TimedPlane = tuple[Fraction | None, Tensor]
 """A depth ``[1, h, w]`` and its time in seconds, where the file has times."""
@@ -24,27 +24,27 @@ TimedPlane = tuple[Fraction | None, Tensor]
 
 @dataclass(frozen=True)
 class FilmMatch:
-    """How depth is dealt out to a film's frames; as it is made: by number, nothing held."""
+    """How depths are given to a film's frames; by default by number, and none is held."""
 
     rate: Fraction | None = None
     """The film's frames per second, where depth is matched by time; None: by number."""
     hold: int = 0
-    """Frames of the film for which the last depth may stand."""
+    """Frames at the film's end that may repeat the last depth."""
     frames: int | None = None
-    """Of the depth file, where `hold` is not 0."""
+    """Frames of the depth file; known where `hold` is not 0."""
     warned: bool = False
-    """Whether it has been said that the last depth is held."""
+    """Whether the user has been told already that the last depth is held."""
     times: Iterator[Fraction] | None = None
-    """Of the film's frames; None: at `rate`."""
+    """Times of the film's frames in seconds; None: they follow `rate`."""
 
     def first(self, start: int) -> int:
-        """Return the depth file's frame to begin with for a film that begins at `start`."""
+        """Return the depth file's first frame for a film that begins at its frame `start`."""
         if self.rate is not None:
             return 0
         return start if self.frames is None else min(start, self.frames - 1)
 
     def fit(self, planes: Iterable[TimedPlane], start: int, name: str) -> Iterator[Tensor]:
-        """Yield the depth of each frame of the film; what comes from `first(start)` on is dealt."""
+        """Yield the depth of each frame of the film; `planes` begin at the frame `first(start)`."""
         return self._by_time(iter(planes), start) if self.rate else self._held(planes, name)
 
     def _held(self, planes: Iterable[TimedPlane], name: str) -> Iterator[Tensor]:
@@ -54,12 +54,12 @@ class FilmMatch:
         if plane is None or not self.hold:
             return
         if not self.warned:
-            _log.warning("%s: ends before the film; its last depth is held", name)
+            _log.warning("%s: ends before the film; its last depth is repeated", name)
         for _ in range(self.hold):
             yield plane
 
     def _by_time(self, planes: Iterator[TimedPlane], start: int) -> Iterator[Tensor]:
-        """Yield the depth that is shown when the film's frame is."""
+        """Yield for each of the film's frames the depth that is shown at the same time."""
         rate = self.rate or Fraction(1)
         now = next(planes, None)
         if now is None:
@@ -91,11 +91,12 @@ def match_film(
     film: VideoInfo,
     stop: int | None = None,
 ) -> FilmMatch:
-    """Compare a depth file with a film, before any work.
+    """Compare a depth file with a film, before any work is done.
 
-    Equal numbers belong together, whatever the rates say; up to a second and 5 % of the film may be
-    missing at the end. Else another rate is matched by time, where the file is as long as the film;
-    else the file must have a depth for each frame.
+    If both have as many frames, they belong together by number, whatever the rates say. At the end
+    up to a second of the film may be missing, or 5 % of it if that is less. Otherwise, a file of
+    another rate that lasts as long as the film is matched by time. Any other file must have a depth
+    for each frame.
 
     Args:
         source: the depth: a video or several images.
@@ -115,7 +116,7 @@ def match_film(
         if short > lacking:
             raise _too_short(source, have, wanted)
         if short > 0:
-            _log.warning("%s: has %d frames for %d; the last one is held", source, have, wanted)
+            _log.warning("%s: has %d frames for %d; the last one is repeated", source, have, wanted)
         return FilmMatch(hold=lacking, frames=have, warned=short > 0)
     ratio = depth.frame_rate / film.frame_rate
     lasts = have / depth.frame_rate + (lacking + 1 / ratio) / film.frame_rate
@@ -124,7 +125,7 @@ def match_film(
             "%s: has %.6g frames a second, the film %.6g; matched by time",
             *(source, depth.frame_rate, film.frame_rate),
         )
-        hold = lacking + round(1 / ratio)  # the last picture is shown that long anyway
+        hold = lacking + round(1 / ratio)  # film frames for which one depth is shown anyway
         return FilmMatch(film.frame_rate, hold)
     if short > 0:
         raise _too_short(source, have, wanted)
@@ -132,7 +133,7 @@ def match_film(
 
 
 def _lengths(source: str | Path, depth: VideoInfo | None, film: VideoInfo) -> tuple[int, int]:
-    """Return the frames of both; they are counted unless the containers' own numbers agree."""
+    """Return how many frames both have, counted unless the containers' own numbers agree."""
     said = None if depth is None else depth.frame_count
     if said is not None and said == film.frame_count:
         return said, said

@@ -1,4 +1,4 @@
-"""EXR depth: floats as the file has them, beyond [0, 1] and all."""
+"""EXR depth: floats as the file has them, also outside of [0, 1]."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .exr_header import DepthChannel, find_depth
 
 SUFFIX = ".exr"
 _FORMATS = {"grayf": (0,), "gbrpf": (2, 0, 1), "gbrapf": (2, 0, 1)}
-"""Start of a pixel format's name: the planes of R, G and B, or the only one."""
+"""Start of a pixel format's name -> the planes of R, G and B, or of the only channel."""
 _TYPES = {"16le": np.float16, "32le": np.float32}
 
 
@@ -33,7 +33,7 @@ def is_float(source: Source) -> bool:
 
 
 def read_floats(source: str | Path, start: int = 0) -> Iterator[Tensor]:
-    """Read ``[1, H, W]`` of each image from `start` on: its depth channel, else grey R, G and B.
+    """Read ``[1, H, W]`` of each image from `start` on: its depth channel, else its grey R, G, B.
 
     Raises:
         VideoError: an image cannot be read, or has none of these channels.
@@ -84,7 +84,7 @@ def _by_ffmpeg(data: bytes, options: dict[str, str]) -> av.VideoFrame:
 
 
 def _by_openexr(path: Path, depth: DepthChannel) -> np.ndarray:
-    """Read what FFmpeg cannot: several parts, DWA compression."""
+    """Read EXR of several parts or with DWA compression, which FFmpeg cannot."""
     try:
         import OpenEXR  # pyright: ignore[reportMissingImports]
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""A guess whether a supplied depth has near and far exchanged: a hint, never a decision."""
+"""Guess whether a supplied depth has near and far exchanged; this only leads to a warning."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ..filters import shrink
 from ..types import Video
 from .cues import EmbeddedDepth
 
-_FRAMES = 5  # that are looked at
-_EVERY = 12  # frames, one of which is looked at
-_AGAINST = -0.3  # mean correlation from which on a cue speaks against the depth
-_SIZE = 128  # px, the longer side that is compared
+_FRAMES = 5  # how many frames are looked at
+_EVERY = 12  # frames from one that is looked at to the next
+_AGAINST = -0.3  # mean correlation below which a cue speaks against the depth
+_SIZE = 128  # px, the longer side at which they are compared
 
 
 @dataclass
 class InversionGuess:
-    """Compares depth with two cues: what is lower is nearer, and the embedded estimator.
+    """Compares a depth with two cues: lower is nearer, and the estimator without weights.
 
-    Either is often wrong in a frame: both must speak against the depth over several frames.
+    Each of them is often wrong in a frame, so both must speak against the depth over several.
     """
 
     _seen: list[tuple[float, float]] = field(default_factory=list)
@@ -32,7 +32,10 @@ class InversionGuess:
         return index % _EVERY == 0 and len(self._seen) < _FRAMES
 
     def look(self, inverse_depth: Tensor, frame: Video) -> bool:
-        """Look at ``[1, 1, h, w]`` and its ``[1, 3, H, W]``; True: inverted, said once at most."""
+        """Look at a depth ``[1, 1, h, w]`` and its frame ``[1, 3, H, W]``; return True if inverted.
+
+        True is returned once at most, when enough frames have been seen.
+        """
         depth = shrink(inverse_depth.float(), _SIZE)
         size = depth.shape[2:]
         height = torch.linspace(0, 1, size[0], device=depth.device).view(1, 1, -1, 1)

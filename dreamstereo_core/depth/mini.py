@@ -1,4 +1,4 @@
-"""The embedded depth network as an estimator: each frame by itself."""
+"""The embedded depth network as an estimator; it sees each frame by itself."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ..types import Video
 from .estimator import DepthError, DepthEstimator
 
 FILE = "mini_depth.safetensors"
-_GROWTH = 1  # px at the network's resolution: it draws the borders of near things inside of them
-_BATCH = 4  # frames at once: more are no faster on a CPU and take more memory
+_GROWTH = 1  # px of the network's depth by which near things grow, since it draws them too small
+_BATCH = 4  # frames at once; more are no faster on a CPU and take more memory
 
 
 class MiniDepth(DepthEstimator):
-    """Inverse depth by the small network, at about 384 px; half of that comes out."""
+    """Inverse depth by the small network, which works at about 384 px and returns half of that."""
 
     name = "mini"
     normalized = False
@@ -33,7 +33,7 @@ class MiniDepth(DepthEstimator):
     def __init__(self, network: MiniDepthNetwork, device: str | torch.device = "auto"):
         self.size = network.config.size
         fold_batch_norms(network.eval().requires_grad_(False))
-        channels_innermost(network)  # half as long on a CPU
+        channels_innermost(network)  # takes half of the time on a CPU
         self.network = network.to(choose_device(device))
 
     @torch.inference_mode()
@@ -43,7 +43,7 @@ class MiniDepth(DepthEstimator):
         """Return raw inverse depth ``[T, 1, h / 2, w / 2]`` at the working size, and no state.
 
         Raises:
-            TypeError: `video` is no floating point tensor.
+            TypeError: `video` is not a floating point tensor.
             ValueError: `video` has another shape.
         """
         check_frames("video", video, channels=3)
@@ -60,14 +60,14 @@ class MiniDepth(DepthEstimator):
 
 
 def working_size(height: int, width: int, longest: int) -> tuple[int, int]:
-    """Return height and width, multiples of 32, of about the aspect; the longer is `longest`."""
+    """Return a height and width of about the same aspect: multiples of 32, the longer `longest`."""
     scale = longest / max(height, width)
     h, w = (max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in (height, width))
     return h, w
 
 
 def mini_path() -> Path | None:
-    """Return the embedded weights' file, if it is there."""
+    """Return the file of the embedded weights, or None if it is missing."""
     path = WEIGHTS / FILE
     return path if path.is_file() else None
 

@@ -1,4 +1,4 @@
-"""One scale per shot: robust percentiles over the shot so far and a look-ahead, never per frame."""
+"""Find one scale for each shot: percentiles over the shot so far and a few frames ahead."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 from ..types import InverseDepth, ShotScale
 
 _PERCENTILES = (0.02, 0.98)
-_RESOLUTION = 1024  # values that stand for a shot's whole distribution
-_SAMPLES = 16384  # pixels of a frame that are looked at
-_SUBJECT_QUANTILE = 0.7  # what is nearer fills three tenths of the middle
-_SUBJECT_SIGMA = 0.4  # of the weight's bell, in halves of the frame's sides
-_SUBJECT_SAMPLES = 64  # rows and columns that are looked at
+_RESOLUTION = 1024  # quantiles that represent a shot's whole distribution
+_SAMPLES = 16384  # pixels of a frame that are looked at, about
+_SUBJECT_QUANTILE = 0.7  # three tenths of the frame's middle are nearer than the subject
+_SUBJECT_SIGMA = 0.4  # width of the middle's Gaussian weight, in halves of the frame's sides
+_SUBJECT_SAMPLES = 64  # rows and columns that are looked at, at most
 
 
 class ShotNormalizer:
     """Find each frame's scale while the frames stream by.
 
-    A frame's percentiles are pooled over its shot from the first frame to `lookahead` frames after
-    it (or the shot's end), all frames weighing the same. So the scale is constant over a short shot
-    and drifts ever more slowly over a long one. Memory is constant: the pool is a sketch of
-    1,024 values.
+    A frame's percentiles are pooled over its shot, from the first frame to `lookahead` frames after
+    this one (or the shot's end). All frames weigh the same. So the scale is constant over a short
+    shot and drifts ever more slowly over a long one. Memory is constant, since the pool is a sketch
+    of 1,024 values.
     """
 
     def __init__(self, lookahead: int = 8) -> None:
@@ -75,7 +75,7 @@ class _Pool:
         return low, high, float(self._values[_RESOLUTION // 2])
 
     def add(self, quantiles: Tensor) -> None:
-        """Merge a frame's: sort both, pick `_RESOLUTION` values at even weights."""
+        """Merge a frame's quantiles: sort both sets, pick `_RESOLUTION` values of equal weight."""
         if self._frames:
             values, order = torch.cat((self._values, quantiles)).sort()
             weights = torch.where(order < _RESOLUTION, self._frames, 1)
@@ -102,7 +102,7 @@ def _quantiles(raw: Tensor, index: int) -> Tensor:
 
 
 def normalize(raw: Tensor, low: float | Tensor, high: float | Tensor) -> InverseDepth:
-    """Map raw inverse depth to [0, 1]: `low` to 0, `high` to 1; a flat scale gives 0.5."""
+    """Map raw inverse depth to [0, 1], `low` to 0 and `high` to 1; if they are equal, to 0.5."""
     low = torch.as_tensor(low, dtype=torch.float32, device=raw.device)
     high = torch.as_tensor(high, dtype=torch.float32, device=raw.device)
     extent = high - low
@@ -112,7 +112,7 @@ def normalize(raw: Tensor, low: float | Tensor, high: float | Tensor) -> Inverse
 
 
 def _subject(raw: Tensor) -> float:
-    """Return an upper quantile of a frame ``[..., h, w]``, its middle weighing more."""
+    """Return an upper quantile of a frame ``[..., h, w]``, in which the middle weighs more."""
     h, w = raw.shape[-2:]
     step_y, step_x = -(-h // _SUBJECT_SAMPLES), -(-w // _SUBJECT_SAMPLES)
     raw = raw.detach().reshape(-1, h, w)[0, ::step_y, ::step_x].float().cpu()

@@ -1,4 +1,4 @@
-"""Depth that somebody else made: a video, an image sequence, one image, or a clip in memory."""
+"""Depth that the user supplies: a video, an image sequence, one image, or a clip in memory."""
 
 from __future__ import annotations
 
@@ -26,33 +26,36 @@ from .float_images import is_float, read_floats
 from .inversion import InversionGuess
 
 _log = logging.getLogger(__name__)
-_LEVEL = 1 / 255  # between two values of an 8-bit file
-_SAME_SHAPE = 0.03  # sizes are rounded to whole blocks by some tools
-_LOOKED_AT = 8  # frames, before any work
+_LEVEL = 1 / 255  # step between two values of an 8-bit file
+_SAME_SHAPE = 0.03  # relative difference of two aspects; some tools round sizes to whole blocks
+_LOOKED_AT = 8  # frames that are checked before any work is done
 _NEAREST = 1 / 65535  # smallest distance in an integer file, whose unit is unknown
 
 
 @dataclass
 class _Position:
-    """Where in the depth file the stream stands, and what was seen on the way."""
+    """How far the depth file has been read, and what was seen on the way."""
 
     planes: Iterator[Tensor]
     index: int = 0
-    """Frames of the film that have their depth."""
+    """Frames of the film that have got their depth."""
     guess: InversionGuess = field(default_factory=InversionGuess)
 
 
 class SuppliedDepth(DepthEstimator):
-    """Read inverse depth from a file: values / largest value as they are, 1 = near.
+    """Read inverse depth from a file: each value divided by the largest possible one, 1 = near.
 
-    It is grey, one channel, or red only; of an EXR, a channel whose last part is Z, depth, V or Y,
-    else grey RGB. A colour map is refused. A frame belongs to the video's
-    frame of the same number; `for_film` compares lengths, matches another rate by time, and has the
-    last depth held where a few are missing. A file that is longer than the video is used as far as
-    the video goes. One image serves every frame.
-    Larger depth than the video is averaged down; smaller depth is returned as it is. The terraces
-    of 8-bit depth become slopes. EXR and metric depth know no largest value: they get one scale per
-    shot, as an estimator's. A depth that looks inverted is logged as a warning, never changed.
+    The file is grey, has one channel, or uses red only. An EXR is read from a channel whose name
+    ends in Z, depth, V or Y, else from grey RGB. A colour map is refused.
+
+    A frame belongs to the video's frame of the same number. `for_film` compares lengths, matches a
+    file of another rate by time, and repeats the last depth where a few are missing. A longer file
+    is used as far as the video goes. One image serves every frame.
+
+    Depth that is larger than the video is averaged down, and smaller depth is returned as it is.
+    The terraces of 8-bit depth become slopes. EXR and metric depth have no largest value, so they
+    get one scale per shot, as an estimator's depth does. If a depth looks inverted, a warning says
+    so, and nothing is changed.
 
     Args:
         source: depth video, image, folder of images, or printf pattern.
@@ -70,7 +73,7 @@ class SuppliedDepth(DepthEstimator):
         self, source: str | Path, *, invert: bool = False, metric: bool = False, start: int = 0
     ) -> None:
         if invert and metric:
-            raise ValueError("invert: expected metric depth without it, distances are inverted")
+            raise ValueError("invert: expected either invert or metric, got both")
         self.name = str(source)
         self._source = source
         self._invert = invert
@@ -109,11 +112,11 @@ class SuppliedDepth(DepthEstimator):
     def for_film(self, film: VideoInfo, stop: int | None = None) -> SuppliedDepth:
         """Return the same depth fitted to a film, see `match_film`.
 
-        A small lack of frames and another shape are warnings.
+        A few missing frames, or another shape, lead to a warning.
 
         Raises:
-            DepthError: it fits neither frame by frame nor by time.
-            VideoError: one of the two cannot be read.
+            DepthError: the depth fits neither frame by frame nor by time.
+            VideoError: the depth or the film cannot be read.
         """
         fitted = copy(self)
         wanted = _shapes(film)
@@ -128,7 +131,7 @@ class SuppliedDepth(DepthEstimator):
         return fitted
 
     def stream(self, frames: Iterable[Frame], chunk_frames: int = 1) -> Iterator[Tensor]:
-        """Yield the depth of each frame; where it is matched by time, by the frames' own times."""
+        """Yield the depth of each frame, by number or by the frames' own times."""
         if self._match.rate is None:
             return super().stream(frames, chunk_frames)
         frames, again = tee(frames)
@@ -139,7 +142,7 @@ class SuppliedDepth(DepthEstimator):
     def predict(
         self, video: Video, state: _Position | None = None, *, new_shot: bool = False
     ) -> tuple[Tensor, _Position]:
-        """Return inverse depth ``[T, 1, h, w]`` of the next T frames and the position after them.
+        """Return inverse depth ``[T, 1, h, w]`` of the next T frames, and the position after them.
 
         Raises:
             DepthError: the file has fewer frames than the video.
@@ -166,7 +169,7 @@ class SuppliedDepth(DepthEstimator):
         return depth, replace(state, index=state.index + len(video))
 
     def _planes(self) -> Iterator[Tensor]:
-        """Read ``[1, h, w]`` for each frame of the film from the start on."""
+        """Yield a depth ``[1, h, w]`` for each frame of the film, from the start on."""
         start = 0 if self._still else self._match.first(self._start)
         if self._float:
             planes = ((None, plane) for plane in read_floats(self._source, start))
@@ -195,7 +198,7 @@ class SuppliedDepth(DepthEstimator):
 
 
 def _shapes(info: VideoInfo) -> set[Fraction]:
-    """Return width / height as shown, and as stored."""
+    """Return width / height, both as shown and as stored."""
     stored = Fraction(info.width, info.height)
     return {stored, stored * info.pixel_aspect}
 
@@ -217,7 +220,7 @@ class ClipDepth(DepthEstimator):
     def predict(
         self, video: Video, state: int | None = None, *, new_shot: bool = False
     ) -> tuple[Tensor, int]:
-        """Return the depth of the next frames and how many have theirs.
+        """Return the depth of the next frames, and how many frames have had theirs.
 
         Raises:
             DepthError: the clip is longer than its depth.

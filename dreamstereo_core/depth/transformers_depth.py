@@ -1,7 +1,7 @@
 """Any depth model of the transformers library, as inverse depth.
 
-Frames are prepared with tensor operations: transformers' own image processors want torchvision or
-take the detour over PIL. Mean, standard deviation and size come from the model's
+Frames are prepared with tensor operations, since transformers' own image processors need
+torchvision or go through PIL. Mean, standard deviation and size come from the model's
 preprocessor_config.json.
 """
 
@@ -28,7 +28,7 @@ _IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.
 
 
 class TransformersDepth(DepthEstimator):
-    """A ``AutoModelForDepthEstimation`` model, frame by frame.
+    """An ``AutoModelForDepthEstimation`` model, applied frame by frame.
 
     Args:
         model: hub id or local folder with config.json and model.safetensors.
@@ -58,7 +58,7 @@ class TransformersDepth(DepthEstimator):
         self._model = load_model(folder, self.name).to(device=self.device, dtype=self.dtype).eval()
         config = self._model.config
         self._is_metric = _is_metric(config, self.name)
-        # A DPT without a backbone of its own takes its tokens for a square.
+        # A DPT without a backbone of its own assumes that its tokens form a square.
         hybrid = getattr(config, "is_hybrid", False) or not getattr(config, "backbone_config", None)
         self._square = config.model_type == "depth_pro" or (config.model_type == "dpt" and hybrid)
 
@@ -110,7 +110,7 @@ def working_size(
     """Return the (height, width) at which a model sees frames of `size` (height, width).
 
     The shorter side becomes the preprocessor's, the aspect ratio is kept, both are rounded to the
-    model's multiple. `square`: the model takes one fixed square, as Depth Pro's of 1536 px.
+    model's multiple. With `square` the model takes one fixed square, such as Depth Pro's 1536 px.
     """
     wanted = preprocessor.get("size") or {}
     if isinstance(wanted, int):
@@ -122,7 +122,7 @@ def working_size(
     fallback = 14 if model_type.endswith("depth_anything") else 32
     multiple = preprocessor.get("ensure_multiple_of") or 1
     multiple = multiple if multiple > 1 else preprocessor.get("size_divisor", fallback)
-    # A very long frame is squeezed: attention grows with the square of the area.
+    # A very long frame is squeezed, since attention grows with the square of the area.
     scale, longest = short / min(size), 4 * short // multiple * multiple
     height, width = (round(n * scale / multiple) * multiple for n in size)
     return max(multiple, min(height, longest)), max(multiple, min(width, longest))
@@ -138,7 +138,7 @@ def is_cached(model: str = DEFAULT_MODEL) -> bool:
 
 
 def where_missing_goes(model: str) -> str:
-    """Return in words where a missing hub model is looked for."""
+    """Return in words where a missing hub model is looked for, and how to get it."""
     name = "models--" + model.replace("/", "--")
     return (
         f"{Path(constants.HF_HUB_CACHE) / name} (the Hugging Face cache); allow the download, or "
@@ -166,7 +166,7 @@ def _find(model: str | Path, *, allow_download: bool) -> Path:
 
 
 def _is_metric(config: Any, name: str) -> bool:
-    """Return whether the model gives metres (then it is inverted) or inverse depth already."""
+    """Return whether the model gives metres, which are inverted, rather than inverse depth."""
     kind = config.model_type
     if kind in ("depth_anything", "prompt_depth_anything"):
         return config.depth_estimation_type == "metric"

@@ -1,11 +1,11 @@
 """Video-Depth-Anything: depth that a network makes consistent over a window of frames.
 
-The published windowed procedure (github.com/DepthAnything/Video-Depth-Anything, infer_video_depth),
-as a stream: 32 frames at a time, of which ten are the window before's key frames; scale and shift
-from two of them (by robust instead of plain least squares), and eight overlapping frames blended.
-Its authors' one-frame-at-a-time variant would need no look-ahead, but is much less accurate (0.836
-instead of 0.926 of ScanNet's points within 25 %). Key frames are encoded once: what the encoder
-makes of a frame is kept, not the frame.
+This is the published windowed procedure (github.com/DepthAnything/Video-Depth-Anything,
+infer_video_depth) as a stream. A window has 32 frames, ten of which are key frames of the window
+before. Two of these give scale and shift (by robust instead of plain least squares), and the other
+eight are blended. The authors' variant that takes one frame at a time would need no look-ahead, but
+is much less accurate (0.836 instead of 0.926 of ScanNet's points within 25 %). Key frames are
+encoded once: the encoder's result is kept, not the frame.
 """
 
 from __future__ import annotations
@@ -26,46 +26,46 @@ from ..types import Video
 from .align import align
 from .estimator import DepthEstimator, invert_meters
 
-SIZE = 518  # px, the shorter side at work
+SIZE = 518  # px, the shorter side at which the network works
 KEY_FRAMES = (0, 12, 24, 25, 26, 27, 28, 29, 30, 31)
 """Frames of a window with which the next one starts."""
 
 _OVERLAP = len(KEY_FRAMES)
-_ANCHORS = 2  # of the key frames, far back: they give scale and shift
+_ANCHORS = 2  # key frames, the ones farthest back, that give scale and shift
 _BLENDED = _OVERLAP - _ANCHORS
 _STEP = WINDOW - _OVERLAP
-_LONGEST = 2 * SIZE  # px: only frames longer than 30 : 1 are squeezed
-_WIDEST = 1.78  # longer frames get a smaller shorter side, so that memory stays the same
-_FIRST_LONGEST = 1280  # px: larger frames are averaged down before anything else
+_LONGEST = 2 * SIZE  # px; only frames longer than 30 : 1 are squeezed
+_WIDEST = 1.78  # aspect above which the shorter side shrinks, so that memory stays the same
+_FIRST_LONGEST = 1280  # px; larger frames are averaged down before anything else
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True)
 class Window:
-    """What a window leaves to the next one."""
+    """What the next window needs of this one."""
 
     key_frames: Tensor
     """Tokens ``[10, 4, N, dim]``."""
     anchors: Tensor
     """Depth ``[2, 1, h, w]`` of the first two key frames that the next window starts with."""
     tail: Tensor
-    """Depth ``[8, 1, h, w]`` of the end, into which the next window's is blended."""
+    """Depth ``[8, 1, h, w]`` of the end, which is blended with the next window's."""
 
 
 @dataclass(frozen=True)
 class WindowState:
-    """Where a shot stands."""
+    """How far a shot has come."""
 
     size: tuple[int, int]
     """(height, width) at which the network works."""
     device: torch.device
-    """Where the depth goes."""
+    """The device on which the depth is returned."""
     seen: int = 0
     """Frames of the shot that have come in."""
     start: int = 0
     """The shot's frame at which the next window starts."""
     waiting: tuple[Tensor, ...] = ()
-    """Tokens ``[4, N, dim]`` of each frame that no window has had."""
+    """Tokens ``[4, N, dim]`` of each frame that no window has used yet."""
     last: Window | None = None
     """The window before."""
 
@@ -78,19 +78,20 @@ class WindowState:
 class VideoDepthAnything(DepthEstimator):
     """Depth by a `VideoDepthNetwork` over windows of 32 frames.
 
-    A frame's depth comes up to 31 frames late: `predict` gives what is final, `flush` the rest of a
-    shot. The result is the same however a shot is cut into chunks. Memory holds the tokens of
-    fewer than 60 frames, and one window's depth.
+    A frame's depth comes up to 31 frames late: `predict` returns what is final, and `flush` the
+    rest of a shot. The result is the same however a shot is cut into chunks. Memory holds the
+    tokens of fewer than 60 frames, and the depth of one window.
 
     Args:
         network: with weights; it is moved to the device and stays in float32.
-        name: for people.
+        name: the name that people see.
         metric: the network gives metres instead of inverse depth of any scale.
         device: "auto" takes CUDA, then MPS, then the CPU.
         dtype: what the network computes in; None is float16 on CUDA, else float32.
-        size: the shorter side at work, a multiple of 14; less is faster and coarser.
-        robust: windows are joined by robust least squares; False is as published, where a thing
-            that only one of two windows has got right pulls the whole picture.
+        size: the shorter side at which the network works, in pixels, a multiple of 14; less is
+            faster and coarser.
+        robust: join windows by robust least squares. With False they are joined as published, and
+            an object that only one of two windows has got right shifts the whole picture.
 
     Raises:
         ValueError: `size` is no multiple of 14.
@@ -129,7 +130,8 @@ class VideoDepthAnything(DepthEstimator):
         ready = [torch.empty(0, 1, *state.size)]
         for part in video.split(4 if self.device.type == "cpu" else 16):
             tokens = self._encode(part, state.size)
-            waiting = (*state.waiting, *(frame.clone() for frame in tokens))  # not the whole batch
+            # Clones, since views would keep the whole batch.
+            waiting = (*state.waiting, *(frame.clone() for frame in tokens))
             state = replace(state, seen=state.seen + len(part), waiting=waiting)
             while len(state.waiting) >= state.wanted:
                 depth, state = self._next_window(state)
@@ -137,9 +139,9 @@ class VideoDepthAnything(DepthEstimator):
         return self._finish(ready, state), state
 
     def flush(self, state: WindowState | None) -> Tensor:
-        """Return raw inverse depth of the shot's last frames, which waited for others.
+        """Return raw inverse depth of the shot's last frames, which waited for a full window.
 
-        As published, the last frame stands for those that the last windows lack.
+        As published, the last frame is repeated where the last windows lack frames.
         """
         if state is None:
             return super().flush(state)
@@ -199,12 +201,12 @@ class VideoDepthAnything(DepthEstimator):
         )
 
     def _finish(self, depths: list[Tensor], state: WindowState) -> Tensor:
-        """Return depths in order, as inverse depth, where the video is."""
+        """Join depths in order, as inverse depth, on the video's device."""
         depth = torch.cat([part.to(state.device) for part in depths])
         return invert_meters(depth) if self.metric else depth
 
     def _precision(self) -> AbstractContextManager:
-        """Compute in half precision as published: what needs float32 stays so."""
+        """Compute in half precision as published; operations that need float32 keep it."""
         half = self.dtype != torch.float32
         return torch.autocast(self.device.type, self.dtype if half else None, enabled=half)
 
@@ -212,8 +214,8 @@ class VideoDepthAnything(DepthEstimator):
 def scale_and_shift(values: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """Return the scale and shift that bring `values` closest to `wanted`, by least squares.
 
-    Flat values, and such that go against the wanted ones, keep their scale: a depth must not turn
-    inside out.
+    Values that are flat, or that run against the wanted ones, keep their scale, so that a depth
+    never turns inside out.
     """
     middle, aim = values.mean(), wanted.mean()
     variance = (values - middle).square().mean()
@@ -226,7 +228,7 @@ def scale_and_shift(values: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
 def robust_scale_and_shift(values: Tensor, wanted: Tensor) -> tuple[float, float]:
     """Return the scale and shift that bring most of `values` to `wanted`.
 
-    Flat values, and such that go against the wanted ones, keep their scale.
+    Values that are flat, or that run against the wanted ones, keep their scale.
     """
     values, wanted = values.flatten(), wanted.flatten()
     fit = align(values, wanted, torch.ones_like(values), torch.ones_like(values))

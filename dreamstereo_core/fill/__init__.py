@@ -78,6 +78,14 @@ def load_inpainter(
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a file is of another model or damaged, or the model is no inpainting one.
+
+    Example:
+        >>> import torch
+        >>> inpainter = load_inpainter("classic")
+        >>> video, hole = torch.rand(2, 3, 48, 64), torch.zeros(2, 1, 48, 64)
+        >>> hole[..., 20:25] = 1
+        >>> inpainter.inpaint(video, hole).shape
+        torch.Size([2, 3, 48, 64])
     """
     if spec == CLASSIC:
         return ClassicInpainter()

@@ -1,4 +1,4 @@
-"""The colour lock: a network's tones are those of the known pixels."""
+"""The colour lock: give a network's picture the tones of the known pixels."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from ..types import OcclusionMask, Video
 from .coherence import pull_push
 
 CELL = 16
-"""Pixels of the side of a cell whose mean is locked."""
+"""Side in pixels of the cells whose mean colours are locked."""
 
 
 def lock_colours(
     filled: Video, video: Video, occlusion_mask: OcclusionMask, *, cell: int = CELL
 ) -> Video:
-    """Take off what `filled` has got wrong in tone, by the known pixels; holes get it from around.
+    """Correct the tones of `filled` by its error on the known pixels, also inside the holes.
 
-    Only what is smooth is taken off: means over cells, carried on through the holes.
+    Only a smooth error is corrected: means over cells, interpolated through the holes.
 
     Args:
         filled: `[T, 3, H, W]`, an inpainter's whole frames.

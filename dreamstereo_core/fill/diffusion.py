@@ -1,4 +1,4 @@
-"""Filling with a video transformer that computes the tokens around the holes only (SASI)."""
+"""Fill holes by a video transformer that computes only the tokens around them (SASI)."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from .holes import GREY, NARROW, HoledFrame, narrow_filled, pad_to_tokens
 from .inpainter import DEFAULTS, FillOptions, Inpainter, MaskedFrame
 
 TILES = (None, 512, 256, 128)
-"""Sizes of the autoencoder's tiles, in pixels, from fast to frugal; None = the whole frame."""
+"""Sides of the autoencoder's tiles in pixels, from fast to frugal; None is the whole frame."""
 
 
 @dataclass
 class DiffusionInpainter(Inpainter):
-    """Fills holes by a Wan-class inpainting transformer between a video autoencoder's two halves.
+    """Fills holes by a Wan-class inpainting transformer between a video encoder and decoder.
 
-    The autoencoder runs through the shot in one go. The transformer works on windows of it: where
-    two of them overlap, the later one sees what the earlier one made as known, and its own result
-    is faded in. Frames before a shot's first hole pass through as they are.
+    The autoencoder runs through the whole shot. The transformer works on windows of it. Where two
+    windows overlap, the later one takes the result of the earlier one for known, and its own result
+    is faded in. Frames before the first hole of a shot pass through unchanged.
     """
 
     transformer: Transformer
     vae: VideoVAE
     context: Tensor | None = None
-    """`[1, L, text_dim]`; None = the transformer's own."""
+    """`[1, L, text_dim]`; None is the transformer's own."""
     shift: float = 5.0
-    """Of the schedule; one step does not depend on it."""
+    """Shift of the noise schedule, see `sigmas`; a single step does not depend on it."""
     window: int = 21
     """Latent frames that the transformer sees at once; 21 are 81 frames."""
     overlap: int = 4
     """Latent frames that two windows share."""
     narrow: int = NARROW
-    """Holes of less than this many pixels along a row are filled from beside them."""
+    """Holes that are less than this many pixels wide are filled from their surroundings."""
     temporal_stride: int | None = None
-    """Keep each such latent frame of a window whole; None = none."""
+    """Keep every such latent frame of a window whole, see `select_tokens`; None keeps none."""
     tile: int | None = None
-    """Side of the autoencoder's tiles in pixels; None = as large as the memory allows. It changes
-    memory and speed, not the picture."""
+    """Side of the autoencoder's tiles in pixels; None makes them as large as the memory allows. It
+    changes memory and speed, not the picture."""
     device: torch.device | None = None
-    """To compute on; None = where the transformer is."""
+    """The device to compute on; None is the transformer's."""
     name: str = "diffusion"
 
     def __post_init__(self) -> None:
@@ -69,11 +69,11 @@ class DiffusionInpainter(Inpainter):
     def stream(
         self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
     ) -> Iterator[Video]:
-        """Fill one shot, a window behind the input.
+        """Fill one shot; the results come up to a window late.
 
         Raises:
             ValueError: an option is out of its range.
-            MemoryError: a window does not fit; the message says what does.
+            MemoryError: a window does not fit into memory; the message says what would fit.
         """
         holes = narrow_filled(frames, self.narrow)
         for first in holes:
@@ -87,7 +87,7 @@ class DiffusionInpainter(Inpainter):
         """Return the largest of `TILES` with which frames of (H, W) pixels fit the memory.
 
         Raises:
-            MemoryError: none does.
+            MemoryError: none of them fits.
         """
         for tile in TILES:
             try:
@@ -107,7 +107,7 @@ class DiffusionInpainter(Inpainter):
 
 
 class _Shot:
-    """One shot on its way through an inpainter."""
+    """The state of one shot while it is filled."""
 
     def __init__(self, inpainter: DiffusionInpainter, options: FillOptions):
         self.inpainter, self.options = inpainter, options
@@ -115,7 +115,7 @@ class _Shot:
         self.device = inpainter.device or next(inpainter.transformer.parameters()).device
         self.tile = inpainter.tile
         self.start = 0  # latent frame at which the window starts
-        self.latents: list[Latent] = []  # of the masked video, of the window and beyond
+        self.latents: list[Latent] = []  # of the masked video, from the window's start on
         self.missing: list[Tensor] = []
         self.carried: list[Latent] = []  # the previous window's result, where it overlaps
         self.size = (0, 0)  # of the frames, in pixels
@@ -148,9 +148,9 @@ class _Shot:
 
     @torch.no_grad()
     def _take(self, group: list[HoledFrame], *, last: bool) -> None:
-        """Encode the frames of one latent; a short last group is filled up with its last frame."""
+        """Encode the frames of one latent; a short last group repeats its last frame."""
         self.pending += len(group)
-        if self.encoder is not None:  # the first latent of a shot is one frame alone
+        if self.encoder is not None:  # the first latent of a shot has one frame
             group = group + [group[-1]] * (4 - len(group))
         mask = torch.cat([pad_to_tokens(frame.wide) for frame in group]).to(self.device)
         video = torch.cat([pad_to_tokens(frame.video) for frame in group]).to(self.device)
@@ -163,7 +163,7 @@ class _Shot:
         self.missing.append(missing_group(mask.transpose(0, 1)[None]))
 
     def _windows(self, conditionings: Sequence[Conditioning], *, last: bool) -> Iterator[Video]:
-        """Inpaint the windows that are complete, at the end all; bring out what will not change."""
+        """Inpaint complete windows (at the end, all) and yield the frames that are final."""
         size, overlap = self.inpainter.window, self.inpainter.overlap
         while (count := len(self.latents)) >= size or (last and count):
             done = count if last and count <= size else size - overlap
@@ -176,7 +176,7 @@ class _Shot:
 
     @torch.no_grad()
     def _inpaint(self, count: int, conditionings: Sequence[Conditioning]) -> list[Latent]:
-        """Return the latents of a window of `count`."""
+        """Return the inpainted latents of a window of `count` latent frames."""
         overlap = len(self.carried)
         latents, missing = torch.cat(self.latents[:count], 2), torch.cat(self.missing[:count], 2)
         tokens = self._tokens(missing)
@@ -222,7 +222,7 @@ class _Shot:
     def _advice(
         self, latents: Latent, missing: Tensor, conditionings: Sequence[Conditioning]
     ) -> str:
-        """Say how long a window fits, by trying."""
+        """Return a message that says how long a window would fit, by trying."""
         count = latents.shape[2]
         problem = f"inpainter: too little memory for a window of {count} latent frames"
         while count > 1:

@@ -1,4 +1,4 @@
-"""Frames on their way around a network: narrow holes, a first fill, tones."""
+"""What happens to frames before and after a network: narrow holes, first fill, tones."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .colour import lock_colours
 from .inpainter import Inpainter, MaskedFrame
 
 GREY = 0.5
-"""What Wan's inpainters see in a hole."""
+"""The value of a hole in the input of Wan's inpainters."""
 MULTIPLE = 16
-"""Pixels of a token's side; frames are filled up to multiples of it."""
+"""Side of a token in pixels; frames are padded to multiples of it."""
 NARROW = 4
-"""Pixels along a row from which a hole gets tokens: a rough depth opens thousands of smaller ones,
-and each would cost what a large one does."""
+"""Least width in pixels of a hole that gets tokens. A rough depth opens thousands of narrower
+holes, and each would cost as much as a large one."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +30,18 @@ class HoledFrame:
     """A frame `[1, 3, H, W]` whose narrow holes are filled, with its masks `[1, 1, H, W]`."""
 
     video: Video
-    """The narrow holes are filled; the others too where there is a first fill."""
+    """Its narrow holes are filled; with a first fill, so are the others."""
     every: OcclusionMask
     wide: OcclusionMask
 
     def finish(self, decoded: Video) -> Video:
-        """Make the result of the frame that a network decoded."""
+        """Return the result: the network's picture with corrected tones, but for narrow holes."""
         filled = lock_colours(decoded, self.video.to(decoded), self.every.to(decoded))
         return torch.where(self.every > self.wide, self.video, filled.to(self.video))
 
 
 def narrow_filled(frames: Iterable[MaskedFrame], narrow: int) -> Iterator[HoledFrame]:
-    """Fill the holes of less than `narrow` pixels along a row."""
+    """Fill the holes that are less than `narrow` pixels wide along a row."""
     for frame in frames:
         video, wide = fill_narrow(frame.video, frame.occlusion_mask, narrow)
         yield HoledFrame(video, (frame.occlusion_mask > 0).to(wide), wide)
@@ -50,7 +50,7 @@ def narrow_filled(frames: Iterable[MaskedFrame], narrow: int) -> Iterator[HoledF
 def first_filled(
     frames: Iterable[MaskedFrame], inpainter: Inpainter, narrow: int
 ) -> Generator[HoledFrame, None, None]:
-    """Fill all holes by another inpainter; only the wide ones are holes to the network."""
+    """Fill all holes by another inpainter; only the wide ones are left to the network."""
     for frame, filled in beside(frames, inpainter.stream):
         every = (frame.occlusion_mask > 0).to(filled)
         video = torch.where(every > 0, filled, frame.video)
@@ -60,12 +60,12 @@ def first_filled(
 def fill_narrow(
     video: Video, occlusion_mask: OcclusionMask, width: int = NARROW
 ) -> tuple[Video, OcclusionMask]:
-    """Fill the holes of less than `width` pixels along a row from beside them.
+    """Fill the holes that are less than `width` pixels wide along a row from their surroundings.
 
     Args:
         video: `[T, 3, H, W]`.
         occlusion_mask: `[T, 1, H, W]`, > 0 where a pixel is missing.
-        width: in pixels; 1 = none.
+        width: in pixels; 1 fills none.
 
     Returns:
         The video and the mask, 0 or 1, of the holes that are left.

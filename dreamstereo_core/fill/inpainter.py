@@ -1,4 +1,4 @@
-"""The inpainter's interface: masked frames of one shot in, whole frames out."""
+"""The interface of inpainters: masked frames of one shot in, whole frames out."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..types import Disparity, OcclusionMask, Video
 
 @dataclass(frozen=True)
 class MaskedFrame:
-    """One warped frame `[1, 3, H, W]`, its holes (> 0) and disparity `[1, 1, H, W]`."""
+    """One warped frame `[1, 3, H, W]`, its holes (> 0) and its disparity `[1, 1, H, W]`."""
 
     video: Video
     occlusion_mask: OcclusionMask
     disparity: Disparity | None = None
     stretched: bool = False
-    """Whether the holes of `video` hold the warp's stretched sheet; else nothing of use."""
+    """Whether the holes of `video` hold the warp's stretched sheet rather than nothing of use."""
 
 
 @dataclass(frozen=True)
 class FillOptions:
-    """How a diffusion inpainter works; the others have no use for most of it.
+    """Settings of a diffusion inpainter; other inpainters ignore most of them.
 
     Raises:
         ValueError: an option is out of its range.
@@ -36,7 +36,7 @@ class FillOptions:
     dilation: int = 5
     """Size k, odd, of the kernel that dilates the kept tokens."""
     seed: int = 0
-    """Of the noise."""
+    """Seed of the noise."""
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:
@@ -51,7 +51,7 @@ DEFAULTS = FillOptions()
 
 
 class Inpainter(ABC):
-    """Fills the holes of a warped video. Holes are expected to the right of near things."""
+    """Fills the holes of a warped video, which are expected to the right of near things."""
 
     name: str
 
@@ -71,19 +71,19 @@ class Inpainter(ABC):
         dilation: int = 5,
         seed: int = 0,
     ) -> Video:
-        """Fill one shot `[T, 3, H, W]`, any T, H and W; the raw output, `blend` comes after.
+        """Fill one shot `[T, 3, H, W]` of any T, H and W; the result is to be blended by `blend`.
 
         Args:
-            video: what its holes contain is ignored.
+            video: the content of its holes is ignored.
             occlusion_mask: `[T, 1, H, W]`, > 0 where a pixel is missing.
             disparity: `[T, 1, H, W]` in `video`'s view, to tell background from foreground; its
-                holes are ignored.
+                values in holes are ignored.
             num_steps: denoising steps of a diffusion inpainter.
             dilation: size k of the kernel that dilates a diffusion inpainter's kept tokens.
-            seed: of a diffusion inpainter's noise.
+            seed: seed of a diffusion inpainter's noise.
 
         Raises:
-            TypeError: an argument is no floating point tensor.
+            TypeError: an argument is not a floating point tensor.
             ValueError: a shape is wrong, the mask or the disparity is not finite, or an option is
                 out of its range.
         """
@@ -107,7 +107,7 @@ class Inpainter(ABC):
 
 
 class MirroredInpainter(Inpainter):
-    """Fills a left eye: the mirrored problem, since inpainters know holes right of near things."""
+    """Fills a left eye as the mirrored problem, since holes are expected right of near things."""
 
     def __init__(self, inpainter: Inpainter):
         self.inpainter, self.name = inpainter, inpainter.name
@@ -115,7 +115,7 @@ class MirroredInpainter(Inpainter):
     def stream(
         self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
     ) -> Iterator[Video]:
-        """Fill as the inpainter does, left and right exchanged."""
+        """Fill as the inpainter does, with left and right exchanged."""
         mirrored = (
             MaskedFrame(
                 frame.video.flip(-1),

@@ -1,4 +1,4 @@
-"""What a Wan-class inpainter is told: the mask and the masked latents, the context, the time."""
+"""The inputs of a Wan-class inpainter: mask and masked latents, context, timestep."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .attention import KeyValue
 from .config import MASK_CHANNELS
 
 PIXELS = 8
-"""Pixels along a latent's side."""
+"""Pixels along the side of a latent."""
 FRAMES = 4
-"""Frames of a latent, but for the first, which stands alone."""
+"""Frames of a latent, except for the first latent, which has one."""
 
 
 @dataclass(frozen=True)
 class EncodedContext:
-    """The cross-attention's keys and values of a fixed context, one entry a block."""
+    """The cross-attention's keys and values of a fixed context, one entry for each block."""
 
     keys_values: tuple[tuple[KeyValue, ...], ...]
 
 
 @dataclass(frozen=True)
 class Conditioning:
-    """All that a transformer computes from timestep and context alone; constant while both are."""
+    """All that a transformer computes from the timestep and the context alone."""
 
     modulations: tuple[Tensor, ...]
     """Of each block, `[B or 1, 6, dim]` float32."""
@@ -39,8 +39,8 @@ class Conditioning:
 def missing_channels(occlusion_mask: Tensor) -> Tensor:
     """Bring a pixel mask to the latents: Wan's four mask channels, still with 1 = missing.
 
-    The first frame stands alone in its latent and fills all four channels; the others come in
-    groups of 4. Pooled by maximum: one missing pixel makes its latent missing.
+    The first frame has a latent of its own and fills all four channels. The others come in groups
+    of 4. The mask is pooled by maximum, so that one missing pixel makes its latent missing.
 
     Args:
         occlusion_mask: `[B, 1, T, H, W]` with T = 4n + 1, H and W multiples of 8; any value above 0
@@ -50,7 +50,7 @@ def missing_channels(occlusion_mask: Tensor) -> Tensor:
         `[B, 4, T', H', W']` float32, 0 or 1.
 
     Raises:
-        ValueError: the shape is another one.
+        ValueError: the mask has another shape.
     """
     shape = list(occlusion_mask.shape)
     if len(shape) != 5 or shape[1] != 1 or shape[2] % 4 != 1 or shape[3] % 8 or shape[4] % 8:
@@ -81,7 +81,7 @@ def to_latent_mask(missing: Tensor) -> LatentMask:
 def inpainting_input(noisy: Tensor, missing: Tensor, masked_latent: Tensor) -> Tensor:
     """Stack an inpainter's input channels: noise, mask, masked latents (paper, Sec. 3.3).
 
-    Here, and nowhere else, our "1 = missing" becomes Wan's "1 = known".
+    This is the only place where our "1 = missing" becomes Wan's "1 = known".
 
     Args:
         noisy: `[B, 16, T', H', W']`, z_t.
@@ -92,7 +92,7 @@ def inpainting_input(noisy: Tensor, missing: Tensor, masked_latent: Tensor) -> T
         `[B, 36, T', H', W']`.
 
     Raises:
-        ValueError: the shapes do not fit one another.
+        ValueError: the shapes do not fit together.
     """
     size = noisy.shape[2:]
     if (

@@ -1,4 +1,4 @@
-"""The blocks between attention and model: timestep, modulation, feed-forward, head."""
+"""The parts of a transformer beside attention: timestep, modulation, block, head."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TIME_SCALE = 1000.0
 def timestep_embedding(timestep: Tensor, dim: int) -> Tensor:
     """Return the sinusoids of timesteps in [0, 1], `[B]` -> `[B, dim]` float32, cosines first."""
     half = dim // 2
-    # On the CPU: not every device has float64, and these are a few numbers.
+    # On the CPU, since not every device has float64 and these are only a few numbers.
     time = timestep.detach().cpu().double() * TIME_SCALE
     frequencies = 10000.0 ** -(torch.arange(half, dtype=torch.float64, device="cpu") / half)
     angles = torch.outer(time, frequencies)
@@ -43,7 +43,7 @@ def modulation(dim: int, parts: int) -> nn.Parameter:
 
 
 class Block(nn.Module):
-    """Self-attention, cross-attention and feed-forward; the first and the last are gated."""
+    """Self-attention, cross-attention and feed-forward; the first and the last have gates."""
 
     def __init__(self, config: TransformerConfig, *, operations: Any, attention: Attention):
         super().__init__()
@@ -80,8 +80,8 @@ class Block(nn.Module):
             x: `[B, K, dim]`.
             modulation: `[B, 6, dim]` float32: shift, scale and gate of the self-attention, then of
                 the feed-forward.
-            rotation: of each token's position.
-            keys_values: of the cross-attention; empty where the model has none.
+            rotation: the rotation of each token's position.
+            keys_values: for the cross-attention; empty if the model has none.
         """
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation.unsqueeze(2).unbind(1)
         attended = self.self_attn(modulate(x, shift, scale, self.eps), rotation)
@@ -107,7 +107,7 @@ class Head(nn.Module):
 
 
 class ImageEmbedding(nn.Module):
-    """CLIP features to tokens of the model's width."""
+    """Turn CLIP features into tokens of the model's width."""
 
     def __init__(self, image_dim: int, dim: int, *, operations: Any):
         super().__init__()

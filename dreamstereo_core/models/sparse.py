@@ -42,6 +42,15 @@ def select_tokens(
 
     Raises:
         ValueError: an argument is out of its range.
+
+    Example:
+        >>> import torch
+        >>> mask = torch.zeros(1, 1, 2, 8, 8)  # 5 frames of 64x64 pixels, 2 x 4 x 4 tokens
+        >>> mask[0, 0, 0, 0, 0] = 1  # a hole in the first token of the first latent frame
+        >>> select_tokens(mask, dilation=1)
+        tensor([[0]])
+        >>> select_tokens(mask, dilation=3)
+        tensor([[0, 1, 4, 5]])
     """
     if latent_mask.ndim != 5 or latent_mask.shape[1] != 1:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Convolutions on cells of pixels, down to tokens and up again: the outer part of `mini`."""
+"""The outer part of `mini`: convolutions on cells of pixels, down to tokens and up again."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from torch.nn import functional as F
 from ..types import OcclusionMask, Video
 
 CELL = 4
-"""Pixels of a cell's side at the finest scale that it works on; the next are twice as large."""
+"""Side in pixels of a cell at the finest scale; at each further scale it is twice as large."""
 WIDTHS = (32, 64)
-"""Channels at each scale but the coarsest."""
+"""Channels at each scale except the coarsest."""
 BLOCKS = (1, 2)
-"""At each of these scales, on the way down and again on the way up."""
+"""Residual blocks at each of these scales, on the way down and again on the way up."""
 COARSEST = CELL * 2 ** len(WIDTHS)
-"""Pixels of a cell's side at the coarsest scale, as a token's of Wan."""
+"""Side in pixels of a cell at the coarsest scale, the same as a token of Wan's."""
 
 
 class UNet(nn.Module):
-    """Sees filled frames with their holes, and says what is to be added to them.
+    """Takes filled frames with their holes, and returns what is to be added to them.
 
-    What lies between, on the coarsest scale, is the caller's.
+    The caller processes the features of the coarsest scale between `encode` and `decode`.
 
     Args:
         width: channels at the coarsest scale.
-        operations: namespace of `Conv2d`; torch.nn's, or others that cast weights as they run.
+        operations: a namespace with `Conv2d`: torch.nn, or one whose layers cast their weights.
     """
 
     def __init__(self, width: int, operations: Any = nn):
@@ -46,7 +46,7 @@ class UNet(nn.Module):
         self.leave = operations.Conv2d(WIDTHS[0], 3 * CELL**2, 3, padding=1)
 
     def initialize_weights(self) -> None:
-        """Draw the weights for a training from scratch; it starts by adding nothing."""
+        """Draw the weights for training from scratch, so that at first nothing is added."""
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
@@ -74,7 +74,7 @@ class UNet(nn.Module):
         return [*features, x]
 
     def decode(self, features: list[Tensor], size: tuple[int, int]) -> Video:
-        """Return what is to be added, `[T, 3, H, W]`, of the features of all scales."""
+        """Return what is to be added, `[T, 3, H, W]`, given the features of all scales."""
         *finer, x = features
         for blocks, grow in zip(reversed(self.up), reversed(self.grow), strict=True):
             x = blocks(finer.pop() + F.pixel_shuffle(grow(x), 2))

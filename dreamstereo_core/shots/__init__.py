@@ -29,7 +29,7 @@ DETECTORS = ("auto", "histogram", "transnet")
 def load_shot_detector(name: str = "auto") -> CutDetector:
     """Return the detector of a name: "histogram" (built in), "transnet" (the extra `scenes`).
 
-    "auto" is the built-in one: it is about as good (docs/shots.md) and decides at once, where
+    "auto" is the built-in one. It is about as good (docs/shots.md) and decides at once, while
     TransNet V2 holds up to 75 frames back.
 
     Raises:
@@ -47,9 +47,9 @@ def load_shot_detector(name: str = "auto") -> CutDetector:
 def find_shots(
     frames: Iterable[Frame], detector: CutDetector, bars: BarDetector | None = None
 ) -> Iterator[Frame]:
-    """Say of each frame whether it starts a shot, and which bars it has; perhaps late.
+    """Yield each frame, perhaps late, with its bars and with whether it starts a shot.
 
-    A shot starts where the bars change, too. Without a bar detector there are none.
+    A shot also starts where the bars change. Without a bar detector there are no bars.
     """
     cut = (replace(frame, new_shot=new) for frame, new in beside(frames, detector.stream))
     if bars is None:

@@ -1,9 +1,9 @@
-"""Letterbox and pillarbox bars: found once per shot, so that they never come and go.
+"""Letterbox and pillarbox bars, found once for each shot, so that they never come and go.
 
-Bars are black, lie on both sides alike, and the picture begins along a straight line over most of
-its length. That is what tells them from a dark scene: where nothing shows it, the film's last bars
-stay, or there are none. What lights up within bars (a subtitle) stays within them; only if a
-quarter of them lights up, they were no bars, and the shot goes on without.
+Bars are black and equal on both sides, and the picture begins along a straight line over most of
+its length, which tells them from a dark scene. Where no such line shows, the film's last bars hold,
+or there are none. A subtitle that lights up within bars does not change them. Only if a quarter of
+them lights up they were no bars, and the shot goes on without.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from torch import Tensor
 from ..stream import Frame, by_shot
 from ..types import Bars
 
-_BLACK = 0.05  # level up to which a bar's pixel is black, its noise included
-_SAMPLES = 256  # pixels of a row or column that are looked at
-_SPECKS = 0.02  # share of a bar's row that may be lit: a logo's corner, noise
-_EDGE = 0.5  # share of the picture's first rows that must be lit
+_BLACK = 0.05  # level up to which a bar's pixel is black, including its noise
+_SAMPLES = 256  # pixels of a row or column that are looked at, about
+_SPECKS = 0.02  # share of a bar's row that may be lit, by a logo's corner or by noise
+_EDGE = 0.5  # share of the picture's first row that must be lit
 _SOFT = 2  # px over which a scaled picture's border may fade
 _UNEVEN = 0.02  # of the side, by which two bars may differ
-_WIDEST = 0.35  # of the side, one bar: 16 : 9 in 9 : 16
-_WIDEST_OF_BOTH = 0.15  # where there are bars on all four sides: a window in the dark is none
-_WRONG = 0.25  # share of the bars' pixels that must be lit for them to be none
+_WIDEST = 0.35  # of the side, the widest bar: a picture of 16 : 9 in 9 : 16
+_WIDEST_OF_BOTH = 0.15  # the same with bars on all four sides, so that a lit window has none
+_WRONG = 0.25  # share of the bars' pixels that must be lit to show that they are no bars
 
 
 _Lit: TypeAlias = tuple[Tensor, Tensor]
-"""What of a frame is not black: some of each row, bool ``[H, n]``, and each column, ``[W, n]``."""
+"""Whether pixels are not black: bool of some in each row ``[H, n]`` and each column ``[W, n]``."""
 
 
 class BarDetector:
@@ -58,7 +58,7 @@ class BarDetector:
 
 
 class _Search:
-    """The search for one shot's bars; until it has shown them, the film's last ones hold."""
+    """The search for one shot's bars; until they are found, the film's last bars hold."""
 
     def __init__(self, film: Bars) -> None:
         self.coming: deque[_Lit] = deque()
@@ -66,11 +66,11 @@ class _Search:
         self._sure = False  # whether this shot has shown its bars
 
     def next(self) -> Bars:
-        """Return the bars of the first frame that is coming, which then has gone by."""
+        """Return the bars of the first frame of `coming`, and remove it."""
         if not self._sure:
             rows, columns = (torch.stack(x).any(0) for x in zip(*self.coming, strict=True))
             found = _find(rows, columns, self.film)
-            if found is None:  # a subtitle ahead: this frame's own, if those ahead let it be
+            if found is None:  # perhaps a subtitle ahead: try this frame's own
                 found = _find(*self.coming[0], self.film)
                 found = found if found and _are_black(found, rows, columns) else None
             if found is not None:
@@ -83,10 +83,10 @@ class _Search:
 
 
 def _find(rows: Tensor, columns: Tensor, film: Bars) -> Bars | None:
-    """Return the bars that a shot's lit pixels show; None if they show neither bars nor none.
+    """Return the bars that a shot's lit pixels show, or None if that is unclear.
 
-    Where one direction shows bars and the other nothing, the film's stand for the other; they stand
-    for all that is off by no more than a picture's soft border.
+    If one direction shows bars and the other is unclear, the film's bars are taken for the other.
+    Bars that differ from the film's by no more than a picture's soft border become the film's.
     """
     vertical, horizontal = _margins(rows), _margins(columns)
     if not (any(vertical or ()) or any(horizontal or ())) and None in (vertical, horizontal):
@@ -100,7 +100,7 @@ def _find(rows: Tensor, columns: Tensor, film: Bars) -> Bars | None:
 
 
 def _margins(lines: Tensor) -> tuple[int, int] | None:
-    """Return how many lines are black before and after the picture; None if that is unsure."""
+    """Return how many lines are black before and after the picture; None if that is unclear."""
     side = len(lines)
     shown = (lines.float().mean(1) > _SPECKS).nonzero().flatten().tolist()
     if not shown:

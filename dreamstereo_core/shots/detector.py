@@ -1,4 +1,4 @@
-"""What finds the frames that start a new shot."""
+"""The interface of what finds the frames that start a new shot."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ class CutDetector(Protocol):
     def cuts(self, video: Video, state: Any = None) -> tuple[Tensor, Any]:
         """Return which frames start a shot, bool ``[n]``, and the state for the next chunk.
 
-        The film's first frame (`state` is None) always does. Chunks ``[T, 3, H, W]`` arrive in
-        order; the result is the same however a film is cut into chunks. A detector that looks ahead
-        returns fewer than T: each frame's comes in order, in a later call or from `flush`.
+        The film's first frame (`state` is None) always starts one. Chunks ``[T, 3, H, W]`` arrive
+        in order, and the result is the same however a film is cut into chunks. A detector that
+        looks ahead returns fewer than T results; the others come in order, from later calls or from
+        `flush`.
 
         Raises:
-            TypeError: `video` is no floating point tensor.
+            TypeError: `video` is not a floating point tensor.
             ValueError: `video` has another shape.
         """
         ...

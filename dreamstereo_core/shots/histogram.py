@@ -1,12 +1,12 @@
 """The shot detector that is built in.
 
-It works on thumbnails, without look-ahead. A frame starts a new shot when its layout
-matches none of the last few frames, at any small shift, and the mismatch stands out from the recent
-past. Layouts are compared with brightness and contrast taken out, and without what is black in
-both (bars, night), so a flash is no cut; shifts are searched, so a pan is none; fast motion has a
-past of fast motion. Blank frames (fades, black leaders) start no shot and are not remembered. A
-dissolve is known by its end: the picture halfway is a mixture of those around it, which have
-nothing in common.
+It works on thumbnails, without look-ahead. A frame starts a new shot when its layout matches none
+of the last few frames at any small shift, and the mismatch stands out from the recent past. Layouts
+are compared without their brightness and contrast, and without areas that are black in both (bars,
+night), so that a flash is no cut. Shifts are searched, so that a pan is no cut. In fast motion the
+recent past has large mismatches too, so it is no cut either. Blank frames (fades, black leaders)
+start no shot and are not remembered. A dissolve is found at its end: the picture halfway is a
+mixture of those before and after it, which have nothing in common.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from ..filters import LUMA
 from ..types import Video
 from .detector import CutDetector
 
-_SIZE = (18, 32)  # thumbnail, px
-_REACH = (3, 7)  # largest shift searched up and down, left and right: a sixth and a fifth
+_SIZE = (18, 32)  # px, height and width of a thumbnail
+_REACH = (3, 7)  # px of it, largest shift up and down, left and right: a sixth and a fifth
 _LEVELS = 4  # histogram levels per colour channel
 _MEMORY = 4  # frames: a flash or a glitch shorter than that is forgotten
 _PAST = 8  # frames whose scores a cut must stand out from
-_BLANK = 0.02  # standard deviation below which a frame shows nothing
-_NOISE = 0.01  # added to contrasts, so that noise alone is no layout
-_BLACK = 0.04  # level up to which a pixel of a thumbnail may be a bar's
+_BLANK = 0.02  # standard deviation below which a frame counts as blank
+_NOISE = 0.01  # added to contrasts, so that noise alone makes no layout
+_BLACK = 0.04  # level up to which a pixel of a thumbnail may belong to a bar
 _CLEAR = 0.06  # standard deviation from which a frame after a blank one is judged
 _PATIENCE = 16  # frames that a fade-in may take until then
-_FEW = 6  # pixels that are not black; fewer show nothing
+_FEW = 6  # pixels; a thumbnail with fewer that are not black counts as blank
 _MIN_MISMATCH = 0.4  # mean absolute difference of thumbnails, in units of their contrast
-_MIN_RATIO = 2.5  # of the score to the recent mean score
-_MIN_JUMP = 2.2  # of the score to the last two: motion that grows is no cut
-_SURE = 0.7  # a score above which it is a cut, however fast the past
+_MIN_RATIO = 2.5  # least ratio of the score to the recent mean score
+_MIN_JUMP = 2.2  # least ratio of the score to the last two, since growing motion is no cut
+_SURE = 0.7  # score above which there is a cut, however fast the recent motion
 _HALVES = (4, 8)  # frames from a dissolve's middle to where it is judged
-_MIXTURE = (0.2, 0.8)  # share that either end must have in a dissolve's middle
-_MAX_RESIDUAL = 0.4  # of the mixture, in units of the middle's contrast
-_MAX_CORRELATION = 0.5  # of a dissolve's two ends
+_MIXTURE = (0.2, 0.8)  # share that each end must have in a dissolve's middle
+_MAX_RESIDUAL = 0.4  # largest error of the mixture, in units of the middle's contrast
+_MAX_CORRELATION = 0.5  # largest correlation of a dissolve's two ends
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ class ShotState:
     histograms: tuple[Tensor, ...] = ()
     """Their colour histograms ``[64]``, each summing to 1."""
     scores: tuple[float, ...] = (0.25,)
-    """The last `_PAST` scores, none above `_MIN_MISMATCH`; a film starts as if it moved fast."""
+    """The last `_PAST` scores, none above `_MIN_MISMATCH`; a film starts as in fast motion."""
     since: tuple[Tensor, ...] = ()
-    """Up to 16 thumbnails of this shot without a gap, newest last."""
+    """The last frames of this shot without a gap, at most 16 thumbnails, newest last."""
     started: bool = False
     """Whether the film's first frame has been seen."""
     dim: int = 0
-    """After a blank frame: how many dim ones are still passed over."""
+    """After a blank frame: how many more dim frames are passed over."""
 
 
 class ShotDetector(CutDetector):
@@ -68,7 +68,7 @@ class ShotDetector(CutDetector):
         """Return which frames of ``[T, 3, H, W]`` start a shot, bool ``[T]``, and the next state.
 
         Raises:
-            TypeError: `video` is no floating point tensor.
+            TypeError: `video` is not a floating point tensor.
             ValueError: `video` has another shape.
         """
         check_frames("video", video, channels=3)
@@ -92,7 +92,7 @@ def _step(state: ShotState, layout: Tensor, histogram: Tensor) -> tuple[bool, Sh
     scores, cut = state.scores, False
     if state.thumbnails:
         mismatch = _mismatch(layout, state.thumbnails[-1])
-        if mismatch > _MIN_MISMATCH:  # rare: ask the older frames too
+        if mismatch > _MIN_MISMATCH:  # this is rare, so that older frames may be compared, too
             mismatch = min([mismatch] + [_mismatch(layout, old) for old in state.thumbnails[:-1]])
         colour = min(float((histogram - old).abs().sum()) / 2 for old in state.histograms)
         score = mismatch + colour / 2
@@ -110,20 +110,20 @@ def _step(state: ShotState, layout: Tensor, histogram: Tensor) -> tuple[bool, Sh
 
 
 def _contrast(layout: Tensor) -> float:
-    """Return a layout's standard deviation, bars left out; 0 where next to nothing is lit."""
+    """Return a layout's standard deviation without bars; 0 where next to nothing is lit."""
     lit = layout[_telling(layout)]
     return float(lit.std()) if len(lit) >= _FEW else 0.0
 
 
 def _telling(layout: Tensor) -> Tensor:
-    """Return which pixels ``[18 * 32]`` are not black, and no bar's border."""
+    """Return which pixels ``[18 * 32]`` are neither black nor at the border of a bar."""
     lit = (layout > _BLACK).float().view(1, 1, *_SIZE)
     return (-F.max_pool2d(-lit, 3, 1, 1)).flatten() > 0
 
 
 def _dissolved(since: tuple[Tensor, ...], now: Tensor, half: int) -> bool:
     """Return whether the layout `half` frames ago was a mixture of `now` and one as long before."""
-    if len(since) < 2 * _HALVES[-1]:  # a shot is longer; and a dissolve is found but once
+    if len(since) < 2 * _HALVES[-1]:  # shots are longer, and a dissolve is found only once
         return False
     layouts = torch.stack((since[-2 * half], now, since[-half]))
     layouts = layouts[:, _telling(layouts.amax(0))]
@@ -149,7 +149,7 @@ def _dissolved(since: tuple[Tensor, ...], now: Tensor, half: int) -> bool:
 def _thumbnails(video: Video) -> Video:
     """Return ``[T, 3, 18, 32]``, whatever the shape of the frames."""
     h, w = video.shape[2:]
-    # Every n-th pixel will do for a start: averaging all of a large frame costs more than the rest.
+    # Only every n-th pixel is read: averaging all of a large frame would cost more than the rest.
     step_y, step_x = max(1, h // (8 * _SIZE[0])), max(1, w // (8 * _SIZE[1]))
     return F.interpolate(video[:, :, ::step_y, ::step_x].float().cpu(), _SIZE, mode="area")
 
@@ -167,7 +167,7 @@ def _histogram(thumbnails: Video) -> Tensor:
 
 
 def _mismatch(a: Tensor, b: Tensor) -> float:
-    """Return the mean absolute difference of two layouts at the best shift, contrast evened out."""
+    """Return the mean absolute difference of two layouts of equal contrast, at the best shift."""
     pair = torch.stack((a, b))
     counts = _telling(pair.amax(0)).float()
     number = counts.sum().clamp(min=1)

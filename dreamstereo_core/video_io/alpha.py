@@ -1,4 +1,4 @@
-"""Transparency: where the alpha channel of a source is, and laying pictures on a background."""
+"""Transparency: find and read the alpha channel of a source."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from .color import BICUBIC, FULL, LIMITED, Array, code_range, plane_views
 _log = logging.getLogger(__name__)
 _VPX = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 _WAITING = 64
-"""Frames of the picture that wait for their alpha channel; more means that none comes."""
+"""Frames that may wait for their alpha channel; if more wait, it is missing."""
 
 
 def alpha_decoder(stream: VideoStream) -> VideoCodecContext | None:
-    """Return the decoder for a WebM stream with alpha, which FFmpeg's own one leaves out."""
+    """Return a decoder for a WebM stream with alpha, which FFmpeg's own decoder leaves out."""
     metadata = {key.lower(): value for key, value in stream.metadata.items()}
     if metadata.get("alpha_mode") != "1" or stream.codec_context.name not in _VPX:
         return None
     try:
         decoder = cast(VideoCodecContext, CodecContext.create(_VPX[stream.codec_context.name], "r"))
     except UnknownCodecError:
-        _log.warning("this build of PyAV has no libvpx; what is transparent shows what lies there")
+        _log.warning("this build of PyAV has no libvpx, so the video's transparency is ignored")
         return None
     decoder.extradata = stream.codec_context.extradata
     return decoder
@@ -44,7 +44,7 @@ def decode_with_alpha(
 ) -> Iterator[tuple[VideoFrame, VideoFrame | None]]:
     """Decode two tracks side by side and yield their frames in pairs, in order.
 
-    A damaged packet is left out; a frame without its alpha channel is opaque.
+    Damaged packets are left out. A frame whose alpha channel is missing is opaque.
     """
     colors: deque[VideoFrame] = deque()
     alphas: dict[Fraction | None, VideoFrame] = {}
@@ -53,7 +53,7 @@ def decode_with_alpha(
         try:
             frames = context.decode(packet)
         except FFmpegError:
-            continue  # a damaged packet is a gap
+            continue  # a damaged packet leaves a gap
         if packet.stream.index == stream.index:
             colors.extend(frames)
         else:
@@ -69,7 +69,7 @@ def _shown_at(frame: VideoFrame) -> Fraction | None:
 
 
 def read_alpha(frame: VideoFrame, width: int, height: int) -> Array | None:
-    """Return a frame's own alpha channel ``[height, width]`` in [0, 1], None: it has none."""
+    """Return a frame's own alpha channel ``[height, width]`` in [0, 1], or None if it has none."""
     format_ = frame.format
     if not any(component.is_alpha for component in format_.components) and not format_.has_palette:
         return None
@@ -83,7 +83,7 @@ def read_alpha(frame: VideoFrame, width: int, height: int) -> Array | None:
 
 
 def picture_of_alpha(frame: VideoFrame, width: int, height: int) -> Array:
-    """Return an alpha channel that is a grey picture of its own, as `read_alpha`."""
+    """Return an alpha channel that is stored as a grey picture, as `read_alpha` returns it."""
     bits = max(8, frame.format.components[0].bits)
     deep = "" if bits == 8 else f"{min(b for b in (10, 12, 16) if b >= bits)}le"
     full = frame.color_range != LIMITED

@@ -1,4 +1,4 @@
-"""Animated WebP, which FFmpeg does not decode, by Pillow."""
+"""Read animated WebP by Pillow, since FFmpeg does not decode it."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from .color import raw_view
 from .source import Source, VideoError, image_paths, open_bytes
 
 _SHORTEST, _INSTEAD = 11, 100
-"""Milliseconds: what is shown for less than the first is shown for the second, as in browsers."""
+"""Milliseconds: a frame shown for less than the first gets the second, as in browsers."""
 _HEAD, _ANIMATED = 21, 2
 
 
 def is_animated_webp(source: Source) -> bool:
-    """Tell whether a file is a WebP with the flag of an animation."""
+    """Tell whether a file is a WebP whose flags say that it is animated."""
     if image_paths(source) is not None:
         return False
     with open_bytes(source) as file:
@@ -34,7 +34,7 @@ def webp_times(file: BinaryIO, name: str) -> list[Fraction]:
     Raises:
         VideoError: the file is damaged.
     """
-    # From the chunks: Pillow knows a frame's duration only after decoding it.
+    # The chunks are read here, since Pillow knows a frame's duration only after decoding it.
     file.seek(12)
     elapsed, times = 0, [Fraction(0)]
     while len(head := file.read(8)) == 8:
@@ -52,7 +52,7 @@ def webp_times(file: BinaryIO, name: str) -> list[Fraction]:
 
 
 def read_webp(file: BinaryIO, times: list[Fraction], name: str) -> Iterator[VideoFrame]:
-    """Yield the frames of a WebP, composed, as RGBA with time stamps in milliseconds.
+    """Yield the composed frames of a WebP as RGBA, with time stamps in milliseconds.
 
     Raises:
         VideoError: a frame cannot be decoded.

@@ -1,4 +1,4 @@
-"""Tracks on their way from the source: packets as they are, or sound as AAC."""
+"""Carry tracks over from the source: packets as they are, or sound encoded as AAC."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from av.stream import Stream
 _log = logging.getLogger(__name__)
 
 AAC_LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
-"""By number of channels, up to eight: the arrangements of AAC itself, where it has one."""
+"""Layouts for one to eight channels; AAC's own arrangements where it has one."""
 
 _AAC_BIT_RATE = 96_000  # per channel
 
-LONGEST_SUBTITLE = 30  # seconds before the start from which on one may still stand
+LONGEST_SUBTITLE = 30  # s; a subtitle that begins earlier before the start is not looked for
 
 TimedPacket = tuple[Fraction, Packet]
-"""A packet of the output and the seconds at which it begins there."""
+"""The seconds at which a packet of the output begins, and the packet."""
 
 
 class CopiedTrack:
-    """A stream whose packets stay as they are."""
+    """A stream whose packets are copied unchanged."""
 
     def __init__(self, source: Stream, output: OutputContainer) -> None:
         self.stream = output.add_stream_from_template(source)
-        # A decoder needs what lies just before the start. MP4 can hold it: an edit list begins the
-        # playback after it. Matroska knows no negative time, so there it is left out.
+        # A decoder needs the packets just before the start. MP4 can hold them, since an edit list
+        # lets playback begin after them. Matroska has no negative time, so there they are left out.
         container = output.format.name
         self._text = source.type == "subtitle"
         early = LONGEST_SUBTITLE if self._text else Fraction(container in ("mp4", "mov"), 20)
@@ -49,7 +49,7 @@ class CopiedTrack:
         self._start = start
 
     def convert(self, packet: Packet, begin: Fraction) -> Iterator[TimedPacket]:
-        """Yield the packet at its time in the output; the order of time stamps never fails."""
+        """Yield the packet at its time in the output; time stamps always grow."""
         base = cast(Fraction, packet.time_base)
         if self._text and begin < self._start:
             left = (packet.duration or 0) - round((self._start - begin) / base)
@@ -65,14 +65,14 @@ class CopiedTrack:
         yield begin - self._start, packet
 
     def flush(self) -> Iterator[TimedPacket]:
-        """Nothing waits."""
+        """Yield nothing, since no packet waits."""
         return iter(())
 
 
 class AacTrack:
-    """A stream that is decoded and encoded as AAC, cut at the sample, silent where it has gaps."""
+    """A stream encoded anew as AAC, cut exactly at a sample, with silence in its gaps."""
 
-    lead_in = Fraction(2)  # some packets are a second long: the wanted sound may lie at the end
+    lead_in = Fraction(2)  # s; a packet may be a second long and hold the wanted sound at its end
 
     def __init__(self, source: AudioStream, output: OutputContainer) -> None:
         self._decoder = source.codec_context
@@ -88,10 +88,10 @@ class AacTrack:
         self._start = Fraction(0)
         self._end: int | None = None
         self._next = 0
-        """Samples of the output so far."""
+        """Number of samples in the output so far."""
 
     def start(self, start: Fraction, stop: Fraction | None) -> None:
-        """Begin at `start` seconds of the source's clock, end at `stop`."""
+        """Begin at `start` seconds of the source's clock and end at `stop`."""
         self._start = start
         self._end = None if stop is None else round((stop - start) * self._rate)
 
@@ -101,7 +101,7 @@ class AacTrack:
         yield from self._decode(packet)
 
     def flush(self) -> Iterator[TimedPacket]:
-        """Yield what waits in the decoder, the resampler and the encoder."""
+        """Yield what is left in the decoder, the resampler and the encoder."""
         yield from self._decode(None)
         yield from self._encode(self._resampler.resample(None))
         yield from _timed(self.stream.encode(None))
@@ -112,7 +112,7 @@ class AacTrack:
         except FFmpegError as error:
             if not self._damaged and not isinstance(error, EndOfFile):
                 self._damaged = True
-                _log.warning("%s: what is damaged in it becomes silence", self._name)
+                _log.warning("%s: damaged parts of it become silence", self._name)
             return
         for frame in frames:
             form = (frame.format.name, frame.layout.name, frame.sample_rate)
@@ -131,15 +131,15 @@ class AacTrack:
                 yield from _timed(self.stream.encode(ready))
 
     def _place(self, frame: AudioFrame) -> Iterator[np.ndarray]:
-        """Yield what continues the output [channels, samples]: silence up to the frame, its sound.
+        """Yield the output's next samples [channels, n]: silence up to the frame, then its sound.
 
-        What lies before the output's end so far or after the stop is cut off.
+        Sound that lies before the output's end so far, or after the stop, is cut off.
         """
         begin = self._next
         if frame.pts is not None:
             time = frame.pts * cast(Fraction, frame.time_base) - self._start
             begin = round(time * self._rate)
-        # Sound that runs on is not torn by rounded time stamps: Matroska's are milliseconds.
+        # Rounded time stamps (Matroska's are milliseconds) must not tear continuous sound apart.
         if self._next and abs(begin - self._next) < self._rate // 200:
             begin = self._next
         sound = frame.to_ndarray()

@@ -1,4 +1,4 @@
-"""The boxes of ISO base media files, as far as pictures need them (ISO/IEC 14496-12, 23008-12)."""
+"""Read those boxes of ISO base media files that pictures need (ISO/IEC 14496-12, 23008-12)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MOST_BOXES, _LARGEST = 1000, 1 << 25
 
 
 class Boxes:
-    """The bytes of a box's content, read as fields from the front."""
+    """The content of a box, read field by field from the front."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -39,7 +39,7 @@ class Boxes:
         return head >> 24, head & 0xFFFFFF
 
     def children(self) -> Iterator[tuple[bytes, Boxes]]:
-        """Yield type and content of each box from here on; a damaged end ends them."""
+        """Yield the type and content of each box from here on, up to the end or to damage."""
         while self._at + 8 <= len(self.data):
             size, kind = struct.unpack_from(">I4s", self.data, self._at)
             size = size or len(self.data) - self._at
@@ -49,7 +49,7 @@ class Boxes:
             self._at += size
 
     def child(self, *kinds: bytes) -> Boxes | None:
-        """Return the first box below, by one type a level, or None."""
+        """Return the first box below of the given types, one for each level, or None."""
         found: Boxes | None = self
         for kind in kinds:
             found = next((box for name, box in found.children() if name == kind), None)
@@ -62,9 +62,9 @@ class ImageFile(NamedTuple):
     """The two boxes that describe the pictures of a HEIF or AVIF file."""
 
     meta: Boxes | None
-    """Still pictures: items, their properties and references; begins after the version."""
+    """Of still pictures: items, their properties and references, after the box's version."""
     moov: bytes | None
-    """An animation: tracks."""
+    """Of an animation: its tracks."""
 
 
 def read_image_file(file: BinaryIO) -> ImageFile | None:
@@ -97,10 +97,10 @@ def read_image_file(file: BinaryIO) -> ImageFile | None:
 
 
 def alpha_track(moov: bytes, track: int) -> int | None:
-    """Return the number of the track that holds the alpha channel of `track`, None: there is none.
+    """Return the number of the track that holds the alpha channel of `track`, or None.
 
     Raises:
-        ValueError: a damaged box.
+        ValueError: a box is damaged.
     """
     for kind, trak in Boxes(moov).children():
         if kind != b"trak":

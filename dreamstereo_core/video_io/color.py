@@ -1,7 +1,7 @@
-"""Decoded frames to RGB and RGB to 4:2:0, in floats, by the matrix and range that the tags name.
+"""Convert decoded frames to RGB and RGB to 4:2:0, in floats, by the tags' matrix and range.
 
-swscale only brings frames to a planar format of the same depth (chroma to full size); its own
-RGB conversion rounds to one or two 8-bit levels, which would throw 10-bit away.
+swscale only converts frames to a planar format of the same depth and enlarges the chroma. Its own
+RGB conversion is off by one or two 8-bit levels, which would waste 10-bit sources.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import torch
 from av import VideoFrame
 from torch import Tensor
 
-# NumPy, not torch, does the arithmetic here: torch's threads would fight the encoder's for the
-# cores, which costs far more than one thread needs for a frame.
+# NumPy does the arithmetic here, not torch: torch's threads would compete with the encoder's for
+# the cores, which costs far more than one thread needs for a frame.
 Array: TypeAlias = np.ndarray
 
 UNSPECIFIED = 2
-"""Primaries, transfer and matrix "unspecified" in FFmpeg's numbers; for the range it is 0."""
+"""FFmpeg's number for unspecified primaries, transfer and matrix; for the range it is 0."""
 LIMITED, FULL = 1, 2
 
 BICUBIC = 4
@@ -35,7 +35,7 @@ _LUMA_WEIGHTS = {  # matrix: (Kr, Kb), ITU-T H.273 table 4
 
 @dataclass(frozen=True)
 class ColorTags:
-    """How the numbers of a stream are meant, in FFmpeg's (ITU-T H.273) numbers."""
+    """What the pixel values of a stream mean, in FFmpeg's (ITU-T H.273) numbers."""
 
     primaries: int = UNSPECIFIED
     transfer: int = UNSPECIFIED
@@ -44,10 +44,10 @@ class ColorTags:
 
 
 def resolve_matrix(matrix: int, width: int, height: int) -> int:
-    """Return the matrix to calculate with: an unspecified one follows the size, as in players.
+    """Return the matrix to use; if it is unspecified, it depends on the size, as in players.
 
     Raises:
-        ValueError: a matrix that no weights define (YCgCo, ICtCp, constant luminance).
+        ValueError: no weights define the matrix (YCgCo, ICtCp, constant luminance).
     """
     if matrix in (0, UNSPECIFIED, 3):
         high_definition = max(width, height) >= 1280 or min(width, height) > 576
@@ -58,7 +58,7 @@ def resolve_matrix(matrix: int, width: int, height: int) -> int:
 
 
 def frame_to_rgb(frame: VideoFrame, width: int, height: int) -> Tensor:
-    """Convert one decoded frame to RGB [3, height, width] in [0, 1]; an alpha channel is left out.
+    """Convert one decoded frame to RGB [3, height, width] in [0, 1], without its alpha channel.
 
     A frame of another size is rescaled to `width` x `height` pixels.
 
@@ -74,9 +74,9 @@ def frame_to_rgb(frame: VideoFrame, width: int, height: int) -> Tensor:
     if frame.format.is_rgb or frame.format.has_palette:
         return _rgb_to_tensor(frame.reformat(format=f"gbrp{depth}" if depth else "rgb24", **size))
     grey = name.startswith(("gray", "ya", "mono"))
-    # An untagged grey frame is full range: so do FFmpeg and the image formats that have grey.
+    # An untagged grey frame counts as full range, as in FFmpeg and in grey image formats.
     full = frame.color_range == FULL or name.startswith("yuvj") or (grey and not frame.color_range)
-    # The same range on both sides: swscale must leave the levels alone.
+    # The same range on both sides, since swscale must not change the levels.
     size |= {"src_color_range": LIMITED + full, "dst_color_range": LIMITED + full}
     bits = int(depth[:-2] or 8)
     if grey:
@@ -95,8 +95,8 @@ def rgb_to_frame(
 ) -> VideoFrame:
     """Convert RGB [3, H, W] in [0, 1] to a frame of 8 or 10 bits, tagged with its meaning.
 
-    It is 4:2:0, or 4:4:4 with `whole_chroma`. Odd sizes grow by one row or column, a copy of the
-    last one, since 4:2:0 wants even sizes.
+    The frame is 4:2:0, or 4:4:4 with `whole_chroma`. Odd sizes grow by one row or column, a copy of
+    the last one, since 4:2:0 needs even sizes.
     """
     kr, kb = _LUMA_WEIGHTS[matrix]
     span, offset, chroma_span = code_range(bits, full)
@@ -131,7 +131,7 @@ def pixel_format(bits: int, whole_chroma: bool) -> str:
 
 
 def _halve_chroma(chroma: Array) -> Array:
-    """Filter [H, W] to [H/2, W/2], sited left between the rows, as MPEG-2 and H.264 do."""
+    """Filter [H, W] to [H/2, W/2], sited at the left and between rows, as in MPEG-2 and H.264."""
     rows = chroma[0::2] + chroma[1::2]
     half = rows[:, 0::2] * 2
     half += rows[:, 1::2]

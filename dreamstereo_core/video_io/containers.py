@@ -1,4 +1,4 @@
-"""Which container takes which codecs, and the suffix that suits a source."""
+"""Which container can hold which codecs, and which suffix suits a source."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _AUDIO = {
 
 
 def holds_audio(container: str, codec: str) -> bool:
-    """Tell whether players expect audio of this codec in the container (FFmpeg's names)."""
+    """Tell whether players support audio of this codec in the container (FFmpeg's names)."""
     if container == "matroska" or (container == "mov" and codec.startswith("pcm_")):
         return True
     return codec in _AUDIO[container]
 
 
 def audio_codec(stream: AudioStream) -> str:
-    """Return the name of a stream's codec, whatever decoder serves it.
+    """Return the name of a stream's codec, independent of the decoder.
 
     Raises:
         VideoError: FFmpeg knows no such codec.
@@ -41,10 +41,10 @@ def audio_codec(stream: AudioStream) -> str:
 
 
 def check_suffix(target: Path) -> None:
-    """Require a target that can be written.
+    """Require a target whose format can be written.
 
     Raises:
-        VideoError: listing the suffixes.
+        VideoError: it cannot; the message lists the suffixes.
     """
     known = [*FORMATS, *WRITABLE_IMAGES]
     if target.suffix.lower() not in known:
@@ -52,7 +52,7 @@ def check_suffix(target: Path) -> None:
 
 
 def suggest_suffix(source: Source) -> str:
-    """Return the suffix for a converted copy: .mp4, .mkv where its tracks need it, or an image's.
+    """Return the suffix of a converted copy: .mp4, .mkv if its tracks need it, or an image's.
 
     Raises:
         VideoError: the source is missing or unreadable.

@@ -1,4 +1,4 @@
-"""How many frames a source has: counted, where its container does not say or cannot be believed."""
+"""Count the frames of a source, where its container does not say or cannot be trusted."""
 
 from __future__ import annotations
 

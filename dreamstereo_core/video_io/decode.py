@@ -1,4 +1,4 @@
-"""Reading frames: lazily, in order, upright, as RGB, each with its exact time."""
+"""Read frames lazily, in order, upright, as RGB, each with its exact time."""
 
 from __future__ import annotations
 
@@ -32,13 +32,20 @@ def read_frames(
 ) -> Iterator[Frame]:
     """Read the frames start <= index < stop, rotated upright, in bounded memory.
 
-    A frame whose size differs from the first one's is rescaled to it. A time stamp that is missing
-    or does not grow is replaced by the previous one plus one frame duration; one that is off a
-    constant rate by no more than the container's tick is moved onto it.
+    A frame of another size than the first one is rescaled to it. A time stamp that is missing or
+    does not grow is replaced by the previous one plus one frame duration. A time stamp that is off
+    a constant rate by no more than the container's tick is moved onto the rate.
 
     Raises:
         VideoError: the source is missing, unreadable or ends before `start`.
         ValueError: the range is empty.
+
+    Example:
+        >>> for frame in read_frames("film.mp4"):
+        ...     print(list(frame.pixels.shape), float(frame.time))
+        [3, 48, 64] 0.0
+        [3, 48, 64] 0.04
+        [3, 48, 64] 0.08
     """
     if start < 0 or (stop is not None and stop <= start):
         raise ValueError(f"frames: expected 0 <= start < stop, got start {start}, stop {stop}")
@@ -86,16 +93,16 @@ def _read_one(
 
 
 class _Steady:
-    """Moves stamps of a constant rate off the container's ticks, back to where they belong."""
+    """Moves the stamps of a constant rate from the container's rounded ticks to exact times."""
 
     def __init__(self, rate: Fraction, tick: Fraction) -> None:
         self._step, self._tick = 1 / rate, tick
-        # A rate whose steps are no whole ticks has uneven ones in the file, and there only.
+        # Only a rate whose steps are no whole ticks has uneven steps in the file.
         self._on = (self._step / tick).denominator != 1
         self._first: Fraction | None = None
 
     def place(self, time: Fraction) -> Fraction:
-        """Return where a picture belongs; from the first one that is off the rate on, `time`."""
+        """Return a picture's exact time; once one is off the rate, each keeps its own `time`."""
         if self._first is None:
             self._first = time
         even = self._first + round((time - self._first) / self._step) * self._step
@@ -104,7 +111,7 @@ class _Steady:
 
 
 class _Upright:
-    """Makes upright pictures of one size, the first one's."""
+    """Turns pictures upright and brings them to the size of the first one."""
 
     def __init__(self, options: DecodeOptions) -> None:
         self._eye = options.source_eye
@@ -113,10 +120,10 @@ class _Upright:
         self._size: tuple[int, int] | None = None
         self._warned = False
         self.packing: Packing | None = None
-        """Of the two eyes, where one of them is to be taken."""
+        """How the two eyes lie in the picture, if one of them is to be taken."""
 
     def turn(self, turned: Orientation) -> None:
-        """Take the orientation of the pictures that follow."""
+        """Set the orientation of the pictures that follow."""
         self._turned = turned
 
     def convert(self, picture: Picture, name: str) -> Tensor:

@@ -1,4 +1,4 @@
-"""How a source is to be read."""
+"""Options for reading a source."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ _HEX = re.compile(r"#?([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})")
 
 @dataclass(frozen=True)
 class DecodeOptions:
-    """How a source is read; the defaults suit nearly every one."""
+    """How to read a source; the defaults suit nearly every one."""
 
     deinterlace: str = "auto"
-    """"auto": frames that are tagged as interlaced. "off": never. "on": every frame."""
+    """"auto" deinterlaces frames that are tagged as interlaced, "on" every frame, "off" none."""
     background: str = "black"
     """What transparent parts lie on: black, white, grey, or RRGGBB in hexadecimal digits."""
     source_eye: str = "both"
-    """A source that is 3D already: "left" or "right" takes one eye of it, "both" leaves it."""
+    """Of a source that is 3D already, "left" or "right" takes one eye; "both" leaves it."""
     source_layout: str = "auto"
-    """How the two eyes lie in it: "auto" by its tags, "sbs", "tb", or "2d" whatever they say."""
+    """How the two eyes lie in it: "auto" reads its tags; "sbs", "tb" and "2d" override them."""
 
     def __post_init__(self) -> None:
         """Check the values.
 
         Raises:
-            ValueError: naming the one that is wrong.
+            ValueError: one of them is wrong; the message names it.
         """
         check_choice("deinterlace", self.deinterlace, DEINTERLACING)
         check_choice("source_eye", self.source_eye, SOURCE_EYES)

@@ -1,4 +1,4 @@
-"""Interlaced frames to whole pictures at the frames' own rate, by FFmpeg's bwdif."""
+"""Turn interlaced frames into whole pictures at the same rate, by FFmpeg's bwdif."""
 
 from __future__ import annotations
 
@@ -18,13 +18,12 @@ _log = logging.getLogger(__name__)
 
 
 def deinterlace(frames: Iterator[VideoFrame], mode: str, name: str) -> Iterator[VideoFrame]:
-    """Yield as many frames as came, each with its own time stamp; one is held back at a time.
+    """Yield one frame for each that comes, with its own time stamp, one frame late.
 
     Args:
         frames: decoded, in display order.
-        mode: "auto", from the first frame that is tagged as interlaced on those with the tag;
-            "on", all; "off", none.
-        name: of the source, for the notice.
+        mode: "auto" takes the frames that are tagged as interlaced, "on" takes all, "off" none.
+        name: the source's name, for the warning.
 
     Raises:
         VideoError: the filter refuses the pixel format.
@@ -46,7 +45,7 @@ def deinterlace(frames: Iterator[VideoFrame], mode: str, name: str) -> Iterator[
 
 
 class _Bwdif:
-    """The filter for frames of one size and format."""
+    """The filter bwdif for frames of one size and format."""
 
     def __init__(self, frame: VideoFrame, mode: str, name: str) -> None:
         self._name = name
@@ -78,16 +77,16 @@ class _Bwdif:
         return _form(frame) == self._form
 
     def push(self, frame: VideoFrame) -> Iterator[VideoFrame]:
-        """Take a frame; yield what is ready, usually the one before it."""
+        """Take a frame and yield the frames that are ready, usually the one before it."""
         self._waiting.append((frame.pts, frame.time_base, frame.colorspace, frame.color_range))
-        # A count in place of the stamps: they may be missing or run back.
+        # The filter sees a count instead of the stamps, which may be missing or run back.
         frame.pts, frame.time_base = self._count, Fraction(1, 1000)
         self._count += 1
         self._graph.push(frame)
         yield from self._ready()
 
     def flush(self) -> Iterator[VideoFrame]:
-        """Yield the rest."""
+        """Yield the frames that are left."""
         self._graph.push(None)
         yield from self._ready()
 

@@ -1,4 +1,4 @@
-"""Writing: a file that appears under its name only when it is complete."""
+"""Write a file that appears under its name only when it is complete."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class VideoWriter:
     Use it as a context manager: a clean exit finishes the file and renames it into place, an
     exception (an interrupt too) removes what was written and leaves an existing target alone.
 
-    Sample aspect ratio, frame times, primaries, transfer, matrix and range are the source's. Where
-    the source names no matrix, the one that is used is named. Odd sizes grow by one row or column,
-    a copy of the last one. The output's clock begins at 0 with the first frame.
+    Sample aspect ratio, frame times, primaries, transfer, matrix and range are the source's. If the
+    source names no matrix, the file names the one that was used. Odd sizes grow by one row or
+    column, a copy of the last one. The output's clock begins at 0 with the first frame.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class VideoWriter:
         metadata: dict[str, str] | None = None,
         overwrite: bool = False,
     ) -> None:
-        """Open the encoder and the file, so that what cannot work fails before any work is done.
+        """Open the encoder and the file, so that problems show before any work is done.
 
         Args:
             target: .mp4, .m4v, .mov, .mkv or .webm; .png, .jpg or .webp for a single frame, or
@@ -107,8 +107,8 @@ class VideoWriter:
         """Encode frames [T, 3, H, W] shown at `times`, seconds of the source's clock.
 
         Raises:
-            ValueError: another size than announced, or times that do not grow.
-            VideoError: the target cannot be written (a full disk).
+            ValueError: the size is not the announced one, or the times do not grow.
+            VideoError: the target cannot be written, for example because the disk is full.
         """
         check_frames("frames", frames, channels=3)
         height, width = frames.shape[2:]
@@ -149,8 +149,8 @@ class VideoWriter:
             self._claim.commit()
 
     def _discard(self, sink: ImageSink | SequenceSink | VideoSink | None) -> None:
-        """Close everything and remove the temporary file, where there is still one."""
-        # Unlinked before closing, so that no time goes into finishing a file nobody wants.
+        """Close everything and remove the temporary file, if it is still there."""
+        # It is removed before it is closed, so that no time is spent on finishing it.
         self._claim.discard()
         if sink is not None:
             sink.close()
@@ -159,7 +159,7 @@ class VideoWriter:
 
 @contextmanager
 def _errors_of(target: Path) -> Iterator[None]:
-    """Turn what FFmpeg and the system raise into one line about the target."""
+    """Turn errors of FFmpeg and the system into one line about the target."""
     try:
         yield
     except (FFmpegError, OSError) as error:

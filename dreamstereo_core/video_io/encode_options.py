@@ -1,4 +1,4 @@
-"""How a target is to be written."""
+"""Options for writing a target."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class _Codec:
     crf_max: int
     preset: str
     parameters: str
-    """The option that holds the encoder library's own ones."""
+    """The option that passes on parameters to the encoder's library."""
 
 
 CODECS = {
@@ -26,31 +26,34 @@ CODECS = {
 AUTO = "auto"
 CHROMA = ("420", "444")
 _H264_SIDE = 4096
-"""Pixels: decoders in devices take no H.264 that is wider or higher, nor one of 10 bits."""
+"""Pixels. Decoders in devices support no H.264 that is wider or higher, nor one of 10 bits."""
 
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """How a target is written; None is the codec's own default (bit depth: as the source)."""
+    """How to write a target; None is the codec's default, or the source's bit depth."""
 
     codec: str = AUTO
-    """"auto": h264 where devices play it, for 8 bits and up to 4096 pixels; else hevc. In WebM,
-    which holds neither, av1."""
+    """"auto" is h264 where devices play it (8 bits, up to 4096 pixels), else hevc. In WebM, which
+    holds neither, it is av1."""
     crf: int | None = None
+    """Quality; lower is better and larger."""
     preset: str | None = None
+    """The encoder's name for a compromise of speed and size."""
     bit_depth: int | None = None
+    """8 or 10."""
     chroma: str = "420"
     """"444" keeps the colour of each pixel (screen recordings, titles); few devices play it."""
     audio: str = "copy"
-    """"copy": packets as they are. "copy_or_aac": AAC where the container cannot hold the codec."""
+    """"copy" copies packets; "copy_or_aac" encodes AAC if the container cannot hold the codec."""
     layout: str = "full_sbs"
-    """How a conversion shows the two eyes, one of `FILE_LAYOUTS`."""
+    """The layout of the two eyes, one of `FILE_LAYOUTS`."""
 
     def __post_init__(self) -> None:
         """Check the values.
 
         Raises:
-            ValueError: naming the one that is wrong.
+            ValueError: one of them is wrong; the message names it.
         """
         check_choice("codec", self.codec, (AUTO, *CODECS))
         check_choice("audio", self.audio, ("copy", "copy_or_aac"))

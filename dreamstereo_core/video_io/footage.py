@@ -29,7 +29,7 @@ _MAYBE_ANIMATED = ("apng", "gif")
 
 
 class Picture(NamedTuple):
-    """A decoded frame and, where it is a picture of its own, its alpha channel."""
+    """A decoded frame, and its alpha channel if that is stored as a picture of its own."""
 
     frame: VideoFrame
     alpha: VideoFrame | None = None
@@ -37,32 +37,32 @@ class Picture(NamedTuple):
 
 @dataclass
 class Footage:
-    """What an open source shows; `pictures` may be called once."""
+    """The picture of an open source; `pictures` may be called once."""
 
     name: str
     pictures: Callable[[], Iterator[Picture]]
-    """Decodes; raises VideoError where not one frame comes."""
+    """Decodes the pictures; raises VideoError if there is not a single one."""
     stream: VideoStream | None = None
-    """None: the frames come from elsewhere."""
+    """None if the frames do not come from a stream of FFmpeg's."""
     rate: Fraction = SEQUENCE_RATE
     count: int | None = None
-    """Frames; None where the container does not count."""
+    """Number of frames; None if the container does not say."""
     duration: float | None = None
-    """Seconds."""
+    """Length in seconds, if known."""
     still: bool = False
-    """A single picture, without a rate."""
+    """Whether it is a single picture, without a rate."""
     has_audio: bool = False
     time_base: Fraction = _TICK
     orientation: Orientation | None = None
-    """None: as the frames' display matrix says."""
+    """None if the frames' display matrix says it."""
     metadata: dict[str, str] = field(default_factory=dict)
     may_jump: bool = False
-    """Whether a clock that starts anew is nothing unusual, see `stamps`."""
+    """Whether the clock may start anew in the middle of this kind of file, see `stamps`."""
 
 
 @contextmanager
 def open_footage(source: Source, options: DecodeOptions | None = None) -> Iterator[Footage]:
-    """Open a video or image; a folder or a pattern is no single source.
+    """Open a single video or image, not a folder or a pattern.
 
     Raises:
         VideoError: it is missing, unreadable, or has no video.
@@ -161,7 +161,7 @@ def _webp(source: Source, name: str) -> Footage:
 
 
 def _image_file(source: Source, container: InputContainer) -> ImageFile | None:
-    """Return the boxes of a HEIF or AVIF file, None for any other."""
+    """Return the boxes of a HEIF or AVIF file, or None for any other file."""
     if not container.format.name.startswith("mov,"):
         return None
     with open_bytes(source) as file:
@@ -171,12 +171,12 @@ def _image_file(source: Source, container: InputContainer) -> ImageFile | None:
 def _alpha_stream(
     container: InputContainer, stream: VideoStream, images: ImageFile | None
 ) -> VideoStream | None:
-    """Return the track of an animation's alpha channel."""
+    """Return the track of an animation's alpha channel, or None."""
     if images is None or images.moov is None:
         return None
     try:
         track = alpha_track(images.moov, stream.id)
-    except ValueError:  # FFmpeg has opened it: a box that only matters here is damaged
+    except ValueError:  # FFmpeg reads the file, so only a box that matters here is damaged
         return None
     tracks = [s for s in container.streams.video if s.id == track and s.frames > 1]
     return next((s for s in tracks if s.codec_context is not None), None)

@@ -1,4 +1,4 @@
-"""HDR10's static metadata: the display a film was graded on, and how bright it gets."""
+"""HDR10's static metadata: the display that a film was graded on, and its brightness."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from av import VideoFrame
 from .color import raw_view
 
 _CHROMATICITY, _LUMINANCE = 50_000, 10_000
-"""The units of SMPTE ST 2086 per 1 in CIE x and y, and per cd/m2."""
+"""How many units of SMPTE ST 2086 make 1 in CIE x and y, and 1 cd/m2."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class HdrMetadata:
 
 
 def hdr_metadata(frame: VideoFrame) -> HdrMetadata | None:
-    """Return what a decoded frame says about HDR10, None where it says nothing."""
+    """Return the HDR10 metadata of a decoded frame, or None if it has none."""
     try:
         display = frame.side_data.get("MASTERING_DISPLAY_METADATA")
         light = frame.side_data.get("CONTENT_LIGHT_LEVEL")
@@ -66,7 +66,7 @@ def encoder_options(hdr: HdrMetadata | None, codec: str) -> list[str]:
     options = []
     if hdr.primaries is not None and hdr.luminance is not None:
         values = [*hdr.primaries, *hdr.luminance]
-        if codec == "av1":  # in plain numbers there
+        if codec == "av1":  # SVT-AV1 takes plain numbers
             units = [_CHROMATICITY] * 8 + [_LUMINANCE] * 2
             values = [value / unit for value, unit in zip(values, units, strict=True)]
         pairs = zip(("G", "B", "R", "WP", "L"), values[::2], values[1::2], strict=True)

@@ -1,7 +1,7 @@
-"""Still pictures of HEIF and AVIF: which coded items make up the picture, and joining them.
+"""Still pictures of HEIF and AVIF: find the coded items of the picture, and join them.
 
-FFmpeg gives each coded item as a stream of one frame, whose id is the item's; what belongs
-together, a photograph in tiles or its alpha channel, stands in the file's boxes only.
+FFmpeg returns each coded item as a stream of one frame, whose id is the item's. Only the file's
+boxes say which items belong together, as tiles of a photograph or as its alpha channel.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _PLAIN = (b"hvc1", b"av01", b"avc1", b"jpeg")
 
 
 class Grid(NamedTuple):
-    """Coded items side by side, line by line; a single one is a grid of itself."""
+    """Coded items that form a picture, row by row; a single item is a grid of one."""
 
     items: tuple[int, ...]
     columns: int
     width: int
-    """Of the whole; what the last tiles have beyond it is cut off. 0: as wide as the item."""
+    """Of the whole picture; the last tiles are cut off there. 0 for a single item."""
     height: int
 
 
 @dataclass(frozen=True)
 class HeifPicture:
-    """The picture that a file shows."""
+    """The parts of the picture that a file shows."""
 
     color: Grid
     alpha: Grid | None
@@ -46,7 +46,7 @@ class HeifPicture:
 
     @property
     def items(self) -> tuple[int, ...]:
-        """All coded items that are needed."""
+        """The ids of all coded items that are needed."""
         return self.color.items + (self.alpha.items if self.alpha else ())
 
 
@@ -61,16 +61,16 @@ class _Items:
         default_factory=lambda: defaultdict(list)
     )
     places: dict[int, tuple[int, int, int]] = field(default_factory=dict)
-    """Item: construction method, offset, length."""
+    """Item -> construction method, offset and length."""
     data: bytes = b""
-    """The content of the box of small items."""
+    """The content of the box that holds small items (idat)."""
 
 
 def read_picture(meta: Boxes, file: BinaryIO) -> HeifPicture:
-    """Return what the primary item of a meta box is made of.
+    """Return the parts of the primary item of a meta box.
 
     Raises:
-        ValueError: the boxes are damaged, or the picture is of a kind that is not known.
+        ValueError: the boxes are damaged, or the picture is of an unknown kind.
     """
     items = _read_tables(meta)
     primary = items.primary
@@ -91,7 +91,7 @@ def read_picture(meta: Boxes, file: BinaryIO) -> HeifPicture:
 def decode_picture(
     container: InputContainer, picture: HeifPicture, name: str
 ) -> tuple[VideoFrame, VideoFrame | None]:
-    """Decode the picture's items and return the whole, and its alpha channel where it has one.
+    """Decode the picture's items; return the whole picture and its alpha channel, if any.
 
     Raises:
         VideoError: an item is missing or cannot be decoded.
@@ -99,7 +99,7 @@ def decode_picture(
     streams = [s for s in container.streams.video if s.id in picture.items and _is_item(s)]
     decoded: dict[int, VideoFrame] = {}
     for stream in streams:
-        stream.codec_context.thread_count = 1  # there may be a hundred of them
+        stream.codec_context.thread_count = 1  # there may be a hundred streams
     try:
         for packet in container.demux(streams):
             stream = cast(VideoStream, packet.stream)
@@ -119,7 +119,7 @@ def decode_picture(
 
 
 def _is_item(stream: VideoStream) -> bool:
-    """Tell a still item from an animation's track, whose id may be the same number."""
+    """Tell whether a stream is a still item, not an animation's track with the same id."""
     return stream.codec_context is not None and stream.frames <= 1
 
 

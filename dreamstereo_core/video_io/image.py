@@ -1,4 +1,4 @@
-"""Writing pictures as PNG, JPEG or WebP: one, or numbered ones."""
+"""Write a picture, or numbered pictures, as PNG, JPEG or WebP."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ENCODERS = {".png": "png", ".jpg": "mjpeg", ".jpeg": "mjpeg", ".webp": "libwebp
 _FORMATS = {"mjpeg": "yuvj444p", "libwebp": "bgra"}
 _OPTIONS = {
     "png": {},
-    "mjpeg": {"flags": "+qscale", "global_quality": str(2 * 118)},  # 2: the finest step but one
+    "mjpeg": {"flags": "+qscale", "global_quality": str(2 * 118)},  # 2 is the second finest step
     "libwebp": {"quality": "95"},
 }
 
@@ -30,7 +30,7 @@ class ImageSink:
     """Takes exactly one frame and writes it as an image."""
 
     def __init__(self, path: Path, target: Path, bit_depth: int) -> None:
-        """Set the encoder up; `path` is written, `target` is what errors name."""
+        """Prepare to write to `path`; errors name `target`."""
         self._path = path
         self._target = target
         self._deep = bit_depth > 8
@@ -40,12 +40,12 @@ class ImageSink:
         """Encode the picture [3, H, W].
 
         Raises:
-            VideoError: it is the second one.
+            VideoError: there was a picture before.
         """
         if self._data is not None:
             raise VideoError(
-                f"{self._target}: an image holds one frame, more came; numbered images have a name "
-                "like frame_%05d.png"
+                f"{self._target}: an image holds one frame, but more came; numbered images have "
+                "a name like frame_%05d.png"
             )
         self._data = _encode(pixels, self._target.suffix, self._deep)
 
@@ -54,14 +54,14 @@ class ImageSink:
         self._path.write_bytes(self._data or b"")
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, since no file is open."""
 
 
 class SequenceSink:
     """Writes each frame as an image of its own, numbered from 1."""
 
     def __init__(self, folder: Path, target: Path, bit_depth: int) -> None:
-        """Set the encoder up; `folder` is written to, `target` is the pattern of the names."""
+        """Prepare to write to `folder`; `target` is the pattern of the names."""
         self._folder = folder
         self._target = target
         self._deep = bit_depth > 8
@@ -74,10 +74,10 @@ class SequenceSink:
         path.write_bytes(_encode(pixels, self._target.suffix, self._deep))
 
     def finish(self) -> None:
-        """Everything is written."""
+        """Do nothing, since everything is written already."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing, since no file is open."""
 
 
 def numbered_name(pattern: str, number: int) -> str:

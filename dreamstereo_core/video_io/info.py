@@ -1,4 +1,4 @@
-"""The stream that is the film, its rate, and decoding it; what `probe` finds."""
+"""Find a source's film, decode it, and describe it."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from .hdr import HdrMetadata
 from .source import Source, VideoError, reason
 
 SEQUENCE_RATE = Fraction(24)
-"""Frames per second of a folder or numbered images, which carry no rate."""
+"""Frames per second of a folder or of numbered images, which have no rate."""
 
-_ROUNDING = 3e-6  # of 30000/1001 to 29.97
+_ROUNDING = 3e-6  # relative error of 29.97 for 30000/1001
 _NO_FILM = Disposition.attached_pic | Disposition.timed_thumbnails
 _PICTURES = ("png", "bmp", "gif", "webp", "tiff")
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What `probe` finds; sizes are as displayed, after rotation."""
+    """The result of `probe`; sizes are as displayed, after rotation."""
 
     source: Source
     width: int
     height: int
     frame_rate: Fraction
     frame_count: int | None
-    """An estimate where the container does not count; None where nothing is known."""
+    """An estimate if the container does not say; None if nothing is known."""
     duration: float | None
-    """Seconds."""
+    """Length in seconds, if known."""
     bit_depth: int
     """8 or 10; deeper sources count as 10."""
     pixel_aspect: Fraction
@@ -52,7 +52,7 @@ class VideoInfo:
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:
-    """Return the film's stream: the default one, else the one with most pixels; no cover.
+    """Return the film's stream: the default one, else the one with most pixels, never a cover.
 
     Raises:
         VideoError: there is none.
@@ -77,17 +77,17 @@ def decode_frames(
     name: str,
     decoder: VideoCodecContext | None = None,
 ) -> Iterator[VideoFrame]:
-    """Decode what can be decoded: a damaged packet is left out, a truncated file ends early.
+    """Decode what can be decoded: damaged packets are left out, a truncated file ends early.
 
-    `decoder`: in place of the stream's own.
+    `decoder` is used in place of the stream's own.
 
     Raises:
-        VideoError: not one frame came out.
+        VideoError: not a single frame can be decoded.
     """
     damage: FFmpegError | None = None
     count = 0
     decoder = decoder or stream.codec_context
-    # AVI has no time stamps of presentation: a picture is shown in the place of a packet, in order.
+    # AVI has no presentation times, so pictures are shown at the packets' times, in order.
     places: deque[int | None] | None = deque() if container.format.name == "avi" else None
     for packet in chain(demux(container, stream), [None]):
         try:
@@ -103,7 +103,7 @@ def decode_frames(
             if places:
                 places.pop()
             if not decoder.is_open:
-                break  # nor will it open for the next packet
+                break  # it will not open for the next packet either
             continue
         for frame in frames:
             count += 1
@@ -116,9 +116,9 @@ def decode_frames(
 
 
 def demux(container: InputContainer, *streams: Stream) -> Iterator[Packet]:
-    """Yield the packets of streams in file order; damage ends them, FFmpeg reads past what it can.
+    """Yield the packets of streams in file order, up to damage that FFmpeg cannot read past.
 
-    PyAV's last packets are empty: they flush the decoders.
+    PyAV's last packets are empty and flush the decoders.
     """
     packets = container.demux(*streams)
     while True:
@@ -139,9 +139,9 @@ def is_still(container: InputContainer) -> bool:
 
 
 def stream_rate(stream: VideoStream) -> Fraction:
-    """Return the average frame rate; what says nothing of use counts as `SEQUENCE_RATE`.
+    """Return the average frame rate, or `SEQUENCE_RATE` if there is none of use.
 
-    29.97 and other roundings of a rate over 1001 are that rate.
+    29.97 and other roundings of a rate over 1001 become that rate.
     """
     rate = stream.average_rate or stream.guessed_rate
     if not rate or not 0 < rate <= 1000:

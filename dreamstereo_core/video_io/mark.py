@@ -1,4 +1,4 @@
-"""The mark of what was made here: in a container's track, in an image's comment."""
+"""Mark files as made by DreamStereo, in a container's track or an image's comment."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ TRACK = {"handler_name": NAME}
 """Metadata of a video track."""
 
 _COMMENT = NAME.encode()
-_HEAD, _TAIL = 64, 64  # bytes of an image in which its mark lies
+_HEAD, _TAIL = 64, 64  # bytes at an image's ends in which the mark lies
 
 
 def mark_image(data: bytes, suffix: str) -> bytes:
-    """Return an encoded PNG, JPEG or WebP with the mark as its format has comments."""
+    """Return an encoded PNG, JPEG or WebP with the mark in a comment of its format."""
     if suffix == ".png":  # a tEXt chunk before the last one, IEND
         chunk = b"tEXtSoftware\0" + _COMMENT
         framed = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
         return data[:-12] + framed + data[-12:]
-    if suffix == ".webp":  # a chunk of another kind at the end, which readers pass over
+    if suffix == ".webp":  # an unknown chunk at the end, which readers ignore
         data += b"DSTR" + struct.pack("<I", len(_COMMENT)) + _COMMENT + bytes(len(_COMMENT) % 2)
         return data[:4] + struct.pack("<I", len(data) - 8) + data[8:]
     return data[:2] + b"\xff\xfe" + struct.pack(">H", len(_COMMENT) + 2) + _COMMENT + data[2:]

@@ -1,4 +1,4 @@
-"""What FFmpeg's Matroska muxer cannot be told through PyAV: the shape of the picture."""
+"""Correct the display size in a Matroska file, which PyAV cannot pass on to FFmpeg's muxer."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _HEADER = 1 << 20
 def scale_display_size(path: Path, aspect: Fraction) -> None:
     """Multiply the display aspect of a stereo track by `aspect`, in place.
 
-    The muxer writes the size of one eye with square pixels. One of the two numbers shrinks, so that
-    it still fits its bytes; the file must be written without checksums.
+    The muxer writes the size of one eye with square pixels. The width or the height is made
+    smaller, never larger, so that it still fits its bytes. The file must have no checksums.
     """
     with path.open("rb+") as file:
         match = _DISPLAY.search(file.read(_HEADER))

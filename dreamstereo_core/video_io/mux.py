@@ -1,4 +1,4 @@
-"""Encoder and container of a video target: options, tags, time stamps, interleaving."""
+"""The encoder and container of a video target: options, tags, time stamps, interleaving."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ from .tracks import SourceTracks
 
 _log = logging.getLogger(__name__)
 
-_LONG_DELAY = 3600  # seconds between decoding and showing that no encoder needs
-_FINEST = 1_000_000  # units of time in a second
-_STEREO = {  # layout: (H.264 frame-packing, Matroska stereo_mode)
+_LONG_DELAY = 3600  # s between decoding and showing, more than any encoder needs
+_FINEST = 1_000_000  # ticks in a second, at most
+_STEREO = {  # layout -> H.264 frame-packing, Matroska stereo_mode
     "full_sbs": (3, "left_right"),
     "half_sbs": (3, "left_right"),
     "full_tb": (4, "top_bottom"),
@@ -42,7 +42,7 @@ _STEREO = {  # layout: (H.264 frame-packing, Matroska stereo_mode)
 
 
 class VideoSink:
-    """One video stream, and the source's audio beside it, into one file."""
+    """Writes a video stream, and the source's other tracks beside it, into one file."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class VideoSink:
         encode: EncodeOptions,
         layout: str | None,
     ) -> None:
-        """Set the encoder up; `path` is written, `target` is what errors name."""
+        """Prepare to write to `path`; errors name `target`."""
         self._target = target
         self._container_name = FORMATS[target.suffix.lower()]
         self._encode_audio = encode.audio == "copy_or_aac"
@@ -73,7 +73,7 @@ class VideoSink:
         self._next_pts = 0
         self._path = path
         self._display_aspect = Fraction(1)
-        """What Matroska's display size of one eye is stretched by; 1: as FFmpeg writes it."""
+        """Factor of the aspect in Matroska's display size; 1 leaves what FFmpeg writes."""
         self._output = av.open(f"file:{path}", "w", format=self._container_name)
         try:
             self._stream = self._add_stream(info, size, encode, layout)
@@ -82,9 +82,9 @@ class VideoSink:
             raise
 
     def add_audio(self, source: Source, start: Fraction | None, stop: Fraction | None) -> None:
-        """Take what lies beside a source's pictures, between two times of its own clock.
+        """Add a source's other tracks, between two times in seconds of its own clock.
 
-        None: from the first frame.
+        A start of None is the first frame's time.
         """
         if image_paths(source) is not None:
             return
@@ -107,8 +107,8 @@ class VideoSink:
         titles = self._tracks.metadata if self._tracks else {}
         self._output.metadata.update(titles | metadata)
         if self._container_name in ("mp4", "mov"):
-            # Tags beyond the standard ones need the second flag, which hides the standard ones
-            # from some players: it is set only where such tags come.
+            # Tags beyond the standard ones need the second flag. It hides the standard ones from
+            # some players, so it is set only if there are such tags.
             tags = "+use_metadata_tags" if metadata else ""
             self._output.container_options["movflags"] = f"faststart{tags}"
         if self._display_aspect != 1:
@@ -132,13 +132,13 @@ class VideoSink:
                 self._tracks.start(time if start is None else start, stop)
         frame = rgb_to_frame(pixels, self._matrix, self._full, self._bits, self._whole_chroma)
         frame.time_base = self._time_base
-        # Two times that differ may fall on one tick of a coarse clock.
+        # Two different times may fall on one tick of a coarse clock.
         frame.pts = max(round((time - self._origin) / self._time_base), self._next_pts)
         self._next_pts = frame.pts + 1
         self._mux(self._encode(frame))
 
     def finish(self) -> None:
-        """Encode what waits, write the rest of the audio and the trailer."""
+        """Encode the frames that wait, and write the rest of the tracks and the trailer."""
         self._mux(self._encode(None))
         self._mux_tracks(None)
         self._output.close()
@@ -146,7 +146,7 @@ class VideoSink:
             scale_display_size(self._path, self._display_aspect)
 
     def close(self) -> None:
-        """Let go of the files, finished or not."""
+        """Close the files, finished or not."""
         if self._tracks is not None:
             self._tracks.close()
         with suppress(FFmpegError, OSError):  # an unfinished file is about to be removed
@@ -166,7 +166,7 @@ class VideoSink:
         if encode.codec == "hevc":
             parameters.append("log-level=error")
         if encode.codec == "av1":
-            os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 has no other way
+            os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 has no other setting
         if parameters:
             options[self._codec.parameters] = ":".join(parameters)
         try:
@@ -204,10 +204,10 @@ class VideoSink:
         return stream
 
     def _encode(self, frame: VideoFrame | None) -> list[Packet]:
-        """Encode a frame, None: flush; return what is ready."""
+        """Encode a frame, or flush if it is None; return the packets that are ready."""
         packets = self._stream.encode(frame)
         for packet in packets:
-            # x265 leaves the decoding time of a film of one or two pictures to chance.
+            # In films of one or two pictures x265 gives random decoding times.
             if packet.pts is None or packet.dts is None:
                 continue
             if not packet.pts - _LONG_DELAY / self._time_base <= packet.dts <= packet.pts:
@@ -215,14 +215,14 @@ class VideoSink:
         return packets
 
     def _mux(self, packets: list[Packet]) -> None:
-        """Write video packets, each after what belongs before it."""
+        """Write video packets, each after the other tracks' packets that come before it."""
         for packet in packets:
             if packet.dts is not None:
                 self._mux_tracks(packet.dts * self._time_base)
             self._write(packet)
 
     def _mux_tracks(self, time: Fraction | None) -> None:
-        """Write the packets of the other tracks that begin at or before `time`, None: all."""
+        """Write the other tracks' packets that begin at or before `time`; None for all."""
         if self._tracks is None:
             return
         for packet in self._tracks.packets_until(time):
@@ -230,10 +230,10 @@ class VideoSink:
             self._write(packet)
 
     def _write(self, packet: Packet) -> None:
-        """Mux a packet; one of sound or subtitles that the muxer refuses is left out.
+        """Mux a packet; packets of sound or subtitles that the muxer refuses are left out.
 
-        The muxer sorts packets before it looks at them, so that its refusal may come late, with
-        another packet. The pictures' own are never refused.
+        The muxer sorts packets before it checks them, so a refusal may come late, with another
+        packet. Packets of pictures are never refused.
         """
         try:
             self._output.mux(packet)
@@ -252,7 +252,7 @@ class VideoSink:
 def _fine(time_base: Fraction, rate: Fraction) -> Fraction:
     """Return a unit of time that divides the source's, fine enough for repaired times.
 
-    Steps of the frame rate are whole units of it, too, where that does not make it too fine.
+    Frame durations are whole units of it, too, unless that would make it too fine.
     """
     both = math.lcm(time_base.denominator, rate.numerator)
     ticks = both if both <= _FINEST else time_base.denominator

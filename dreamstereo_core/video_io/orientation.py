@@ -1,4 +1,4 @@
-"""How a stored picture is to be shown."""
+"""How a stored picture must be turned and mirrored to be shown."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Orientation(NamedTuple):
     quarters: int = 0
     """Counter-clockwise quarter turns, after the mirroring."""
     mirrored: bool = False
-    """Left and right change sides."""
+    """Whether left and right are exchanged."""
 
     def then_turned(self, quarters: int) -> Orientation:
         """Return this followed by counter-clockwise quarter turns."""
@@ -29,9 +29,9 @@ class Orientation(NamedTuple):
 
 
 def orientation(frame: VideoFrame) -> Orientation:
-    """Return what a frame's display matrix says.
+    """Return the orientation that a frame's display matrix describes.
 
-    Ask once for a stream: PyAV's side data keeps a frame alive until the garbage collector comes.
+    Call it once for a stream, since PyAV's side data keeps a frame alive until garbage collection.
     """
     try:
         data = frame.side_data.get("DISPLAYMATRIX")

@@ -1,4 +1,4 @@
-"""Telling a folder of photographs from the frames of a film."""
+"""Tell a folder of photographs from the frames of a film."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from PIL import Image, UnidentifiedImageError
 from .probe import probe
 from .source import Source, VideoError, image_paths
 
-_ORIENTATION = 0x0112  # the EXIF tag; from 5 on the picture lies on its side
+_ORIENTATION = 0x0112  # an EXIF tag; from the value 5 on the picture lies on its side
 
 
 def separate_pictures(source: Source) -> list[Path] | None:
-    """Return the pictures of a folder that are no film: one alone, or of different sizes or kinds.
+    """Return the pictures of a folder if they are no film: one alone, or sizes or kinds differ.
 
-    None: the frames of a film, or no folder. A printf pattern always names a film.
+    The result is None if they are the frames of a film, or if `source` is no folder. A printf
+    pattern always names a film.
 
     Raises:
         VideoError: the folder has no image.
@@ -35,7 +36,7 @@ def _differ(paths: Iterable[Path]) -> bool:
     for path in paths:
         try:
             sizes.add(_size(path))
-        except VideoError:  # it is named when it is read
+        except VideoError:  # the error is reported when it is converted
             continue
         if len(sizes) > 1:
             return True
@@ -43,7 +44,7 @@ def _differ(paths: Iterable[Path]) -> bool:
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Return width and height as displayed; from the header alone where Pillow knows the format."""
+    """Return width and height as displayed, from the header if Pillow knows the format."""
     try:
         with Image.open(path) as image:
             width, height = image.size

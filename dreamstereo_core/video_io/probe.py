@@ -22,6 +22,11 @@ def probe(source: Source, options: DecodeOptions | None = None) -> VideoInfo:
 
     Raises:
         VideoError: the source is missing, unreadable, or has no video.
+
+    Example:
+        >>> info = probe("film.mp4")
+        >>> info.width, info.height, float(info.frame_rate), info.frame_count
+        (64, 48, 25.0, 3)
     """
     options = options or DecodeOptions()
     images = image_paths(source)

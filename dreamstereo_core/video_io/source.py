@@ -1,4 +1,4 @@
-"""Where frames come from: files, file objects, folders and numbered images, opened the same way."""
+"""Open sources in one way: files, file objects, folders and numbered images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DEMUXERS = (
     "qdraw_pipe qoi_pipe sgi_pipe sunrast_pipe tiff_pipe vbn_pipe webp_pipe xbm_pipe xpm_pipe "
     "xwd_pipe"
 )
-"""FFmpeg's names of what may be read: pictures in one file, never a list of other files."""
+"""FFmpeg's names of the formats that may be read; none of them can name other files."""
 
 IMAGE_SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".exr", ".tga", ".dpx"),
@@ -41,7 +41,7 @@ NUMBER_PATTERN = re.compile(r"%(?:0(\d+))?d")
 
 
 def source_name(source: Source) -> str:
-    """Return what an error message calls this source."""
+    """Return the name of a source for messages."""
     if isinstance(source, str | Path):
         return str(source)
     name = getattr(source, "name", None)
@@ -49,7 +49,7 @@ def source_name(source: Source) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Return FFmpeg's or the system's own words for an error, without the errno and the path."""
+    """Return FFmpeg's or the system's text for an error, without the errno and the path."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())
 
@@ -68,7 +68,7 @@ def image_paths(source: Source) -> list[Path] | None:
         if not images:
             raise VideoError(f"{path}: expected a folder of images, found none in it")
         return sorted(images, key=natural_key)
-    if os.path.exists(path):  # unlike Path's own, False for a name that is too long
+    if os.path.exists(path):  # unlike Path.exists, it is False for a name that is too long
         return None
     match = NUMBER_PATTERN.search(path.name)
     if match is None or not path.parent.is_dir():
@@ -83,23 +83,23 @@ def image_paths(source: Source) -> list[Path] | None:
 
 
 def _is_image(path: Path) -> bool:
-    """Tell images from hidden files, which macOS puts beside them, and from folders."""
+    """Tell whether a path is an image, not a folder or one of macOS's hidden files."""
     return (
         path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
 
 
 def natural_key(path: Path) -> list[tuple[int, str]]:
-    """Sort frame_2 before frame_10."""
+    """Return a key that sorts frame_2 before frame_10."""
     parts = re.findall(r"\d+|\D+", path.name)
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
 def check_file(path: Path) -> None:
-    """Require a file that can be read to its end: a pipe or device may never give one.
+    """Require a file that can be read to its end, which a pipe or device may not have.
 
     Raises:
-        VideoError: naming what it is.
+        VideoError: it is something else, which the message names.
     """
     if not os.path.exists(path):
         raise VideoError(f"{path}: no such file")
@@ -109,9 +109,9 @@ def check_file(path: Path) -> None:
 
 
 class _SharedReader(io.RawIOBase):
-    """A cursor of its own over a file object, so that video and audio can be read side by side."""
+    """A separate cursor over a file object, so that video and audio can be read in parallel."""
 
-    _lock = Lock()  # seek and read of the shared file belong together
+    _lock = Lock()  # between a seek and its read nobody else may seek
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -142,7 +142,7 @@ class _SharedReader(io.RawIOBase):
 
 @contextmanager
 def open_bytes(source: Source) -> Iterator[BinaryIO]:
-    """Open a file, or a cursor of its own over a file object, for reading bytes.
+    """Open a file, or a separate cursor over a file object, for reading bytes.
 
     Raises:
         VideoError: it is missing, a pipe or device, or cannot be opened.
@@ -167,7 +167,7 @@ def open_input(source: Source) -> Iterator[InputContainer]:
         VideoError: it is missing, empty or not a media file.
     """
     name = source_name(source)
-    # "file:" keeps a colon in a name from being a protocol, "none" a % from being a pattern.
+    # With "file:" a colon in a name is no protocol, and with "none" a % is no pattern.
     options = {
         "format_whitelist": ",".join(_DEMUXERS.split()),
         "protocol_whitelist": "file",

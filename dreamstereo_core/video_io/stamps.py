@@ -1,4 +1,4 @@
-"""Time stamps that break: two recordings joined, a recorder's cut, a stamp that is merely wrong."""
+"""Mend broken time stamps: joined recordings, a recorder's cuts, single wrong stamps."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from av.video.stream import VideoStream
 
 from .info import demux, stream_rate
 
-_JUMP_BACK = Fraction(1, 5)  # seconds; less is jitter
-_JUMP_AHEAD = 60  # seconds; of broadcasts, whose clock may start anew anywhere
-_OVERLAP = Fraction(1, 10)  # seconds by which sound may begin before its predecessor's end
-_NEAR = 1  # seconds
+_JUMP_BACK = Fraction(1, 5)  # s; stamps that run back by less are jitter
+_JUMP_AHEAD = 60  # s; a longer way ahead is a break in broadcasts, whose clock may start anew
+_OVERLAP = Fraction(1, 10)  # s by which sound may begin before its predecessor's end
+_NEAR = 1  # s after its predecessor's end at which a packet still runs on
 _LOOK_AHEAD = 500  # packets
 
 
 def may_jump(container: InputContainer) -> bool:
-    """Tell whether a clock that starts anew is nothing unusual in this container."""
+    """Tell whether the clock may start anew in the middle of a file of this kind."""
     return container.format.name in ("mpegts", "mpeg")
 
 
 @dataclass
 class PictureClock:
-    """Makes the stamps of a film's pictures grow: at a break they run on, else they stay."""
+    """Makes the time stamps of a film's pictures grow; at a break they continue evenly."""
 
     jumps: bool
-    """Whether a long way ahead is a break, too, see `may_jump`."""
+    """Whether a jump far ahead is a break as well, see `may_jump`."""
     shift: Fraction = Fraction(0)
     """Seconds that are added to the stamps."""
     _earlier: Fraction = Fraction(0)
     _last: Fraction | None = None
 
     def move(self, stamp: Fraction | None, step: Fraction) -> Fraction:
-        """Return the time of a picture that follows its predecessor by `step` seconds, usually."""
+        """Return the time of the next picture; pictures usually follow each other by `step` s."""
         last = self._last
         if last is None:
             moved = stamp or Fraction(0)
@@ -48,7 +48,7 @@ class PictureClock:
         else:
             moved = stamp + self.shift
             if not self._runs_on(moved):
-                if self._runs_on(stamp + self._earlier):  # one wrong stamp lies behind
+                if self._runs_on(stamp + self._earlier):  # only the stamp before was wrong
                     self.shift, self._earlier = self._earlier, self.shift
                     moved = stamp + self.shift
                 else:
@@ -65,7 +65,7 @@ class PictureClock:
 
 @dataclass
 class _Position:
-    """Where one track stands."""
+    """How far one track has been read."""
 
     shift: Fraction = Fraction(0)
     end: Fraction | None = None
@@ -77,15 +77,15 @@ class _Position:
 class TrackClock:
     """Reads the packets of tracks in file order, each with the time at which it begins.
 
-    Where the pictures' clock breaks, the tracks follow it, so that they stay in step. A stamp that
-    is wrong by itself is replaced, what overlaps is left out, and a gap stays one.
+    Where the pictures' clock breaks, the tracks follow it, so that they stay in step. A single
+    wrong stamp is replaced, overlapping packets are left out, and a gap stays a gap.
     """
 
     container: InputContainer
     picture: VideoStream | None
     tracks: list[Stream]
     repaired: list[int] = field(default_factory=list)
-    """Indices of the streams whose stamps were mended, in that order."""
+    """Indices of the streams whose stamps were mended, in the order in which that happened."""
 
     def __post_init__(self) -> None:
         streams = [*self.tracks, *([] if self.picture is None else [self.picture])]
@@ -104,7 +104,7 @@ class TrackClock:
                     yield packet, begin
 
     def _read(self) -> bool:
-        """Take one packet more into the queue; pictures only move their clock."""
+        """Read one more packet into the queue; pictures only move their clock."""
         for packet in self._raw:
             if self.picture is None or packet.stream_index != self.picture.index:
                 self._queue.append(packet)
@@ -129,14 +129,14 @@ class TrackClock:
                 if placed is None:
                     return None
                 begin = placed
-        # Subtitles may stand long and overlap; the next one need not wait for their end.
+        # Subtitles may be long and overlap, so the next one need not wait for their end.
         position.end = begin if packet.stream.type == "subtitle" else begin + length
         return begin
 
     def _mend(
         self, packet: Packet, stamp: Fraction, end: Fraction, position: _Position
     ) -> Fraction | None:
-        """Return where a packet belongs whose stamp does not run on; None: nowhere."""
+        """Return the time of a packet whose stamp does not run on, or None to leave it out."""
         begin = stamp + position.shift
         following = self._following(packet)
         until = None if following is None else following + position.shift - end
@@ -167,7 +167,7 @@ class TrackClock:
             self.repaired.append(packet.stream_index)
 
     def _following(self, packet: Packet) -> Fraction | None:
-        """Return the stamp of the same track's next packet."""
+        """Return the stamp of the same track's next packet, or None."""
         seen = 0
         while True:
             for later in list(self._queue)[seen:]:
@@ -178,7 +178,7 @@ class TrackClock:
                 return None
 
     def _await_picture_break(self) -> None:
-        """Read on until the pictures' clock breaks; sound may come before them in the file."""
+        """Read on until the pictures' clock breaks, since sound may come first in the file."""
         shift = self._pictures.shift
         while self._pictures.shift == shift and len(self._queue) < _LOOK_AHEAD:
             if not self._read():

@@ -1,4 +1,4 @@
-"""Sources that are 3D already: what their tags say, and taking one eye of them."""
+"""Sources that are 3D already: read their tags, and take one eye of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .source import VideoError
 _log = logging.getLogger(__name__)
 
 _NAMES = {"sbs": "side by side", "tb": "top-bottom"}
-_MATROSKA = {  # StereoMode: how the eyes lie, and whether the right one comes first
+_MATROSKA = {  # StereoMode -> how the eyes lie, and whether the right one comes first
     "left_right": ("sbs", False),
     "right_left": ("sbs", True),
     "top_bottom": ("tb", False),
@@ -26,22 +26,22 @@ _MATROSKA = {  # StereoMode: how the eyes lie, and whether the right one comes f
 _SIDE_DATA = {1: "sbs", 2: "tb", 3: "frame by frame", 4: "checkerboard", 5: "checkerboard",
               6: "line by line", 7: "column by column"}  # fmt: skip
 _INVERTED = 1
-# Wider than this (side by side), or narrower (top-bottom), the eyes have their full size: a film
-# of 2.39:1 squeezed to a half is still below it, and above it.
+# Pictures wider than the first (side by side), or narrower than the second (top-bottom), hold eyes
+# of full size. A film of 2.39:1 with squeezed eyes stays within these limits.
 _FULL_SBS, _FULL_TB = Fraction(5, 2), Fraction(6, 5)
 
 
 @dataclass(frozen=True)
 class Packing:
-    """How two eyes lie in one picture."""
+    """How the two eyes lie in one picture."""
 
     layout: str
-    """"sbs", "tb", or the name of one that cannot be taken apart here."""
+    """"sbs", "tb", or the name of a layout that cannot be taken apart here."""
     right_first: bool = False
 
 
 def tagged_packing(metadata: dict[str, str], frame: VideoFrame) -> Packing | None:
-    """Return what the stream's metadata or the frame's side data say, None: nothing, or 2D."""
+    """Return the packing that the stream's metadata or the frame's side data name, or None."""
     mode = {key.lower(): value for key, value in metadata.items()}.get("stereo_mode", "")
     if mode in _MATROSKA:
         return Packing(*_MATROSKA[mode])
@@ -59,10 +59,10 @@ def tagged_packing(metadata: dict[str, str], frame: VideoFrame) -> Packing | Non
 
 
 def chosen_packing(tagged: Packing | None, options: DecodeOptions, name: str) -> Packing | None:
-    """Return the packing of which one eye is to be taken, None: the picture stays whole.
+    """Return the packing of which one eye is to be taken, or None if the picture stays whole.
 
     Raises:
-        VideoError: an eye is wanted, and where it lies is not known.
+        VideoError: one eye is wanted, but it is not known where it lies.
     """
     if options.source_layout == "2d":
         return None
@@ -85,7 +85,7 @@ def chosen_packing(tagged: Packing | None, options: DecodeOptions, name: str) ->
 
 
 def warn_of_stereo(tagged: Packing | None, options: DecodeOptions, name: str) -> None:
-    """Say that a source is 3D already, unless the options show that this is known."""
+    """Warn that a source is 3D already, unless the options show that the user knows."""
     if tagged is None or (options.source_layout, options.source_eye) != ("auto", "both"):
         return
     layout = _NAMES.get(tagged.layout, tagged.layout)

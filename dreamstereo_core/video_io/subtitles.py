@@ -1,4 +1,4 @@
-"""Text subtitles in the codec that a container takes."""
+"""Rewrite text subtitles in the codec that a container can hold."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from av.stream import Stream
 from .audio import LONGEST_SUBTITLE, TimedPacket
 
 TEXT_CODEC = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip", "webm": "webvtt"}
-"""Container -> the text subtitles that it takes."""
+"""Container -> the codec of the text subtitles that it holds."""
 
 _TICK = Fraction(1, 1000)
 _MARKUP = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
 
 
 class TextSubtitle:
-    """A stream whose events are read and written anew as plain text."""
+    """A stream whose events are decoded and written anew as plain text."""
 
     lead_in = Fraction(LONGEST_SUBTITLE)
 
@@ -38,10 +38,10 @@ class TextSubtitle:
         self._start = Fraction(0)
         self._stop: Fraction | None = None
         self._held: tuple[int, int, str] | None = None
-        """Begin and end in ticks, text: of mov_text one stands at a time."""
+        """Begin and end in ticks, and the text; mov_text shows one at a time."""
 
     def start(self, start: Fraction, stop: Fraction | None) -> None:
-        """Begin at `start` seconds of the source's clock, end at `stop`."""
+        """Begin at `start` seconds of the source's clock and end at `stop`."""
         self._start, self._stop = start, stop
 
     def convert(self, packet: Packet, begin: Fraction) -> Iterator[TimedPacket]:
@@ -57,7 +57,7 @@ class TextSubtitle:
             yield self._packet(first, last, text)
             return
         held, self._held = self._held, (first, last, text)
-        if held is not None and held[1] > first:  # two at once: shown together
+        if held is not None and held[1] > first:  # two at the same time are shown together
             if held[2] != text:
                 self._held = (max(first, held[0]), max(last, held[1]), f"{held[2]}\n{text}")
             held = (held[0], first, held[2]) if held[0] < first else None
@@ -65,7 +65,7 @@ class TextSubtitle:
             yield self._packet(*held)
 
     def flush(self) -> Iterator[TimedPacket]:
-        """Yield what waits."""
+        """Yield the event that is still held."""
         if self._held is not None:
             yield self._packet(*self._held)
 
@@ -74,7 +74,7 @@ class TextSubtitle:
         try:
             decoded = cast(Iterable[Any], decode(packet) or ())
         except FFmpegError:
-            return ""  # a damaged event is a gap
+            return ""  # a damaged event leaves a gap
         lines = [_dialogue(rect) for item in decoded for rect in _rects(item)]
         text = "\n".join(lines).replace("\\N", "\n").replace("\\n", "\n").replace("\\h", " ")
         return _MARKUP.sub("", text).strip()
@@ -102,7 +102,7 @@ def _box(kind: bytes, *parts: bytes) -> bytes:
 
 
 def _empty_mov_text() -> bytes:
-    """Return an MP4 whose one track is empty and of 3GPP timed text (TS 26.245)."""
+    """Return an MP4 with one empty track of 3GPP timed text (TS 26.245)."""
     none, matrix = bytes(4), struct.pack(">9i", 1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30)
     style = struct.pack(">HHHBB4B", 0, 0, 1, 0, 18, 255, 255, 255, 255)
     fonts = _box(b"ftab", struct.pack(">HHB5s", 1, 1, 5, b"Serif"))

@@ -1,4 +1,4 @@
-"""A target that appears under its name only when it is complete, and never is its own source."""
+"""Targets that appear under their name when complete, and never replace what is read."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from .source import (
 
 try:
     import fcntl
-except ImportError:  # Windows: a file that is open cannot be removed, which is lock enough
+except ImportError:  # on Windows an open file cannot be removed, which serves as a lock
     fcntl = None
 
-_NAME_BYTES = 100  # of the target's name in a temporary one: a name holds 255
-_LOCK = "lock"  # in a temporary folder
+_NAME_BYTES = 100  # bytes of the target's name in a temporary name, which may have 255
+_LOCK = "lock"  # name of the lock file in a temporary folder
 
 
 def is_sequence(target: Path) -> bool:
@@ -37,7 +37,7 @@ def is_sequence(target: Path) -> bool:
 
 
 def is_there(target: Path) -> bool:
-    """Tell whether a target is there already; of numbered images, one of them."""
+    """Tell whether a target exists already; of numbered images, whether any does."""
     return bool(numbered(target)) if is_sequence(target) else os.path.exists(target)
 
 
@@ -45,7 +45,7 @@ def check_free(target: Path, overwrite: bool) -> None:
     """Require a name that may be written.
 
     Raises:
-        VideoError: it is a folder, or there is such a file already and `overwrite` is False.
+        VideoError: it is a folder, or the file exists already and `overwrite` is False.
     """
     try:
         if is_sequence(target):
@@ -64,10 +64,10 @@ def check_free(target: Path, overwrite: bool) -> None:
 
 
 def refuse_sources(target: Path, sources: Iterable[Source]) -> None:
-    """Require that `target` is none of the files that are read, under whatever name or link.
+    """Require that `target` is none of the files that are read, under any name or link.
 
     Raises:
-        VideoError: it is one of them.
+        VideoError: `target` is one of them.
     """
     sources = list(sources)
     folder = _identity(target.parent) if is_sequence(target) else None
@@ -79,13 +79,13 @@ def refuse_sources(target: Path, sources: Iterable[Source]) -> None:
     for source in sources:
         if any(_identity(file) in targets for file in _files(source)):
             raise VideoError(
-                f"{target}: exists already and is what is read ({source_name(source)}); "
+                f"{target}: exists already and is the file that is read ({source_name(source)}); "
                 "choose another name"
             )
 
 
 def numbered(target: Path) -> list[Path]:
-    """Return the existing images of a pattern in order; of another target, none."""
+    """Return the existing images of a pattern in order; for any other target, none."""
     if not is_sequence(target) or not target.parent.is_dir():
         return []
     try:
@@ -101,11 +101,13 @@ def check_targets(
     *,
     new_folder: bool = False,
 ) -> None:
-    """Require targets that can be written, before any work; `new_folder`: theirs will be made.
+    """Require targets that can be written, before any work is done.
+
+    With `new_folder` their folder will be made, so it need not exist.
 
     Raises:
-        VideoError: one has a suffix that is not written, no folder, exists already, or is what is
-            read.
+        VideoError: a target has a suffix that cannot be written, has no folder, exists already, or
+            is one of the files that are read.
     """
     sources = list(sources)
     for target in targets:
@@ -117,13 +119,13 @@ def check_targets(
 
 
 class Claim:
-    """The temporary file or folder beside a target, held by a lock as long as its run lives.
+    """The temporary file or folder beside a target, locked as long as its run is alive.
 
-    What dead runs to the same target left is removed first.
+    What killed runs to the same target left behind is removed first.
     """
 
     def __init__(self, target: Path, overwrite: bool) -> None:
-        """Create it; a target that is a link is followed.
+        """Create it; if the target is a link, it is followed.
 
         Raises:
             VideoError: it cannot be created, or the target exists and `overwrite` is False.
@@ -146,10 +148,10 @@ class Claim:
             raise VideoError(f"{target}: cannot be created ({reason(error)})") from error
 
     def commit(self) -> None:
-        """Put what was written under the target's name.
+        """Rename what was written to the target's name.
 
         Raises:
-            VideoError: a file of this name has come up in the meantime.
+            VideoError: a file of this name has appeared in the meantime.
             OSError: the system refuses.
         """
         if self._sequence:
@@ -162,7 +164,7 @@ class Claim:
         _move(self.path, self._place, self._target, self._overwrite)
 
     def discard(self) -> None:
-        """Remove what is left; call it twice where a file may still be open (Windows)."""
+        """Remove what is left; call it again after closing a file (Windows)."""
         with suppress(OSError):
             if not self._sequence:
                 self.path.unlink(missing_ok=True)
@@ -170,13 +172,13 @@ class Claim:
                 shutil.rmtree(self.path, ignore_errors=fcntl is None)
 
     def close(self) -> None:
-        """Give the lock back and remove what is left."""
+        """Release the lock and remove what is left."""
         self.discard()
         self._lock.close()
         self.discard()
         if self._made_folder:
             with suppress(OSError):
-                self._place.rmdir()  # where nothing came into it
+                self._place.rmdir()  # fails, as it should, if something is in it
 
     def _commit_images(self) -> None:
         images = sorted(p for p in self.path.iterdir() if p.name != _LOCK)
@@ -184,7 +186,7 @@ class Claim:
             place = self._place / image.name
             _move(image, place, place, self._overwrite)
         fresh = {image.name for image in images}
-        for old in numbered(self._target):  # of a longer run, which was to be replaced
+        for old in numbered(self._target):  # from a longer run, which is to be replaced
             if old.name not in fresh:
                 old.unlink()
 
@@ -200,14 +202,14 @@ def _create(folder: Path, stem: str, sequence: bool) -> tuple[Path, IO[bytes]]:
         if sequence:
             path.mkdir()
         lock = (path / _LOCK if sequence else path).open("xb")
-        # Another run may have taken the file for a dead one's before it was locked.
+        # Before it was locked, another run may have taken the file for one of a killed run.
         if _try_lock(lock, unknown=True) and path.exists():
             return path, lock
         lock.close()
 
 
 def _try_lock(file: IO[bytes], *, unknown: bool) -> bool:
-    """Lock a file; `unknown` is the answer of file systems without locks."""
+    """Try to lock a file; `unknown` is the result on file systems without locks."""
     if fcntl is None:
         return True
     try:
@@ -230,7 +232,7 @@ def _sweep(folder: Path, stem: str) -> None:
                 if dead and fcntl is not None:
                     _remove(path)
             if dead and fcntl is None:
-                lock.unlink()  # fails where it is open
+                lock.unlink()  # fails if it is open
                 _remove(path)
 
 
@@ -242,7 +244,7 @@ def _remove(path: Path) -> None:
 
 
 def _move(path: Path, place: Path, target: Path, overwrite: bool) -> None:
-    """Rename; without `overwrite` nothing is ever replaced."""
+    """Rename a file; without `overwrite` nothing is ever replaced."""
     if overwrite:
         os.replace(path, place)
         return
@@ -254,14 +256,14 @@ def _move(path: Path, place: Path, target: Path, overwrite: bool) -> None:
             os.link(path, place, follow_symlinks=False)
         except FileExistsError:
             raise
-        except OSError:  # a file system without hard links: hold the name, then replace that
+        except OSError:  # no hard links here: reserve the name, then replace that file
             place.open("xb").close()
             _replace_held(path, place)
         else:
             path.unlink()
     except FileExistsError as error:
         raise VideoError(
-            f"{target}: exists already, it came up during the run; nothing was replaced"
+            f"{target}: exists already; it appeared during the run, and nothing was replaced"
         ) from error
 
 
@@ -282,7 +284,7 @@ def _files(source: Source) -> list[Source]:
 
 
 def _identity(file: Source) -> tuple[int, int] | None:
-    """Return what tells a file from all others, None where there is none."""
+    """Return the numbers that identify a file, or None if it does not exist."""
     try:
         found = os.stat(file if isinstance(file, str | Path) else file.fileno())
     except (OSError, ValueError, AttributeError):

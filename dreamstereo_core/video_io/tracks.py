@@ -1,4 +1,4 @@
-"""What a source has beside its pictures, carried over: sound, subtitles, chapters, covers."""
+"""Carry over what a source has beside its pictures: sound, subtitles, chapters, covers."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _log = logging.getLogger(__name__)
 _NOT_METADATA = {"major_brand", "minor_version", "compatible_brands", "encoder"}
 _TEXT = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text", "microdvd", "subviewer"}
 _COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
-_ENOUGH = 64  # packets in which a cover comes
-_LATE = 10  # seconds by which tracks lie apart in a file, at most
+_ENOUGH = 64  # packets within which a cover must come
+_LATE = 10  # s, the most by which tracks lie apart in a file
 
 
 class _Track(Protocol):
@@ -38,7 +38,7 @@ class _Track(Protocol):
 
     stream: Any
     lead_in: Fraction
-    """Seconds before the start from which on packets are wanted."""
+    """Seconds before the start; packets from there on are needed."""
 
     def start(self, start: Fraction, stop: Fraction | None) -> None: ...
 
@@ -48,10 +48,10 @@ class _Track(Protocol):
 
 
 class SourceTracks:
-    """Carries what lies beside a source's pictures into an output, shifted and trimmed.
+    """Copies the tracks beside a source's pictures into an output, shifted and trimmed.
 
-    A track that cannot come along is left out and named in one warning; a damaged one never ends a
-    conversion.
+    Tracks that cannot come along are left out and named in one warning. A damaged track never ends
+    a conversion.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class SourceTracks:
     ) -> None:
         """Add the source's tracks to `output`, before its header is written.
 
-        `encode`: sound that the container does not take becomes AAC, where it takes that. `start`
-        and `stop` are seconds of the source's clock.
+        With `encode`, sound that the container cannot hold becomes AAC, if it can hold that.
+        `start` and `stop` are seconds of the source's clock.
 
         Raises:
-            VideoError: the source is unreadable, or the container does not take its sound.
+            VideoError: the source is unreadable, or the container cannot hold its sound.
         """
         self._source, self._target, self._output = source, target, output
         self._encode = encode
@@ -107,7 +107,7 @@ class SourceTracks:
         self._next = next(self._packets, None)
 
     def packets_until(self, time: Fraction | None) -> Iterator[Packet]:
-        """Yield the packets that begin at or before `time` seconds of the output, None: all."""
+        """Yield the packets that begin at or before `time` seconds of the output; None for all."""
         while self._covers:
             yield self._covers.pop()
         while self._next is not None and (time is None or self._next[0] <= time):
@@ -128,7 +128,7 @@ class SourceTracks:
                 told += 1
                 kind = self._input.streams[index].type
                 _log.warning(
-                    "%s: %s stream %d: its time stamps break; they are mended",
+                    "%s: %s stream %d: its time stamps break and are mended",
                     *(self._target, kind, index),
                 )
         for track in self._tracks.values():
@@ -177,7 +177,7 @@ class SourceTracks:
                 return CopiedTrack(stream, self._output)
             if container == "matroska" and stream.channels <= len(AAC_LAYOUTS):
                 _log.warning(
-                    "%s: %s: %s has no name there, it becomes AAC",
+                    "%s: %s: Matroska has no name for %s, so it becomes AAC",
                     *(self._target, kind, codec),
                 )
                 return AacTrack(stream, self._output)
@@ -252,7 +252,7 @@ class SourceTracks:
     def _silent(self) -> set[int]:
         """Return the sound and subtitle streams without a packet in the range.
 
-        Some muxers fail at the very end for the lack of one.
+        Some muxers fail at the very end if a stream has none.
         """
         start, stop = self._range
         with open_input(self._source) as file:
@@ -280,7 +280,7 @@ def _chapters(container: InputContainer) -> list[Any]:
 
 
 def _fits(stream: Stream, container: str) -> bool:
-    """Try whether a muxer takes a stream as it is."""
+    """Return whether a muxer accepts a stream as it is, by trying."""
     output = av.open(BytesIO(), "w", format=container)
     try:
         output.add_stream_from_template(stream)

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 PATCH = 14
-"""Pixels of a token's side."""
+"""Side of a token in pixels."""
 
 _EPS = 1e-6
-# The published interpolation of positions aims a tenth of a token beyond the grid, and samples at
-# that scale; the weights were trained with it.
+# The published interpolation of positions aims a tenth of a token beyond the grid and samples at
+# that scale. The weights were trained with it.
 _BEYOND = 0.1
 
 
@@ -22,9 +22,9 @@ class DinoV2(nn.Module):
 
     Args:
         dim: width of a token.
-        num_layers: of the transformer.
-        num_heads: of each attention.
-        grid: tokens along a side of the square pictures that the positions were learned on.
+        num_layers: number of the transformer's layers.
+        num_heads: number of heads of each attention.
+        grid: tokens along a side of the square pictures on which the positions were learned.
     """
 
     def __init__(self, dim: int, num_layers: int, num_heads: int, grid: int = 37):
@@ -32,18 +32,18 @@ class DinoV2(nn.Module):
         self.grid = grid
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
         self.pos_embed = nn.Parameter(torch.zeros(1, 1 + grid * grid, dim))
-        self.mask_token = nn.Parameter(torch.zeros(1, dim))  # of the training only, but in the file
+        self.mask_token = nn.Parameter(torch.zeros(1, dim))  # for training, but in the file
         self.patch_embed = _PatchEmbed(dim)
         self.blocks = nn.ModuleList(_Block(dim, num_heads) for _ in range(num_layers))
         self.norm = nn.LayerNorm(dim, eps=_EPS)
 
     def forward(self, pixels: Tensor, layers: Sequence[int]) -> Tensor:
-        """Return what the patches are after some layers, normalised.
+        """Return the patches' features after the given layers, normalised.
 
         Args:
-            pixels: ``[B, 3, H, W]``, ImageNet's mean and deviation taken off; H and W are
+            pixels: ``[B, 3, H, W]``, normalised by ImageNet's mean and deviation; H and W are
                 multiples of 14.
-            layers: counted from 0, ascending.
+            layers: their numbers, from 0 on, ascending.
 
         Returns:
             ``[B, len(layers), H/14 * W/14, dim]``.
@@ -62,7 +62,7 @@ class DinoV2(nn.Module):
     def _positions(self, height: int, width: int) -> Tensor:
         """Return the positions of the class token and of a grid, ``[1, 1 + height * width, dim]``.
 
-        As published: a square is as learned only at the learned size.
+        As published, they are interpolated unless the grid is the square that they were learned on.
         """
         if height == width == self.grid:
             return self.pos_embed

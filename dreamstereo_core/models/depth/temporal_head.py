@@ -1,7 +1,7 @@
 """Video-Depth-Anything's head: DPT with attention over time, under its published names.
 
-Chen et al., "Video Depth Anything: Consistent Depth Estimation for Super-Long Videos" (CVPR 2025);
-the attention over time is AnimateDiff's motion module.
+It follows Chen et al., "Video Depth Anything: Consistent Depth Estimation for Super-Long Videos"
+(CVPR 2025). The attention over time is AnimateDiff's motion module.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from torch.nn import functional as F
 from .dinov2 import PATCH
 
 WINDOW = 32
-"""Frames that attend to each other at most."""
+"""Largest number of frames that attend to each other."""
 
 _HEADS = 8
 _GROUPS = 32
 _OUT_WIDTH = 32  # channels before the last convolution
-_FRAMES_AT_ONCE = 4  # where each frame is on its own, at high resolution
-_VALUES_AT_ONCE = 2**25  # of the widest layer of the attention over time
+_FRAMES_AT_ONCE = 4  # frames, in the parts of high resolution that work on single frames
+_VALUES_AT_ONCE = 2**25  # values in the widest layer of the attention over time
 
 
 class TemporalHead(nn.Module):
-    """Depth of a window of frames from four layers of an encoder's tokens.
+    """Depth of a window of frames, from four layers of an encoder's tokens.
 
     Args:
         dim: width of the encoder's tokens.
@@ -73,21 +73,21 @@ class TemporalHead(nn.Module):
         return torch.cat([self._refine(part, kept, grid, size) for part, kept in frames])
 
     def _layer(self, tokens: Tensor, i: int, grid: tuple[int, int]) -> Tensor:
-        """Return one layer of tokens as a picture."""
+        """Return one layer of tokens as a picture ``[T, C, h, w]``."""
         picture = tokens[:, i].transpose(1, 2).unflatten(2, grid)
         return self.resize_layers[i](self.projects[i](picture))
 
     def _refine(
         self, x: Tensor, tokens: Tensor, grid: tuple[int, int], size: tuple[int, int]
     ) -> Tensor:
-        """Go up to the full size, each frame on its own."""
+        """Enlarge to the full size, each frame by itself."""
         scratch = self.scratch
         second = scratch.layer2_rn(self._layer(tokens, 1, grid))
         first = scratch.layer1_rn(self._layer(tokens, 0, grid))
         x = scratch.refinenet2(x, second, (4 * grid[0], 4 * grid[1]))
         x = scratch.refinenet1(x, first, (8 * grid[0], 8 * grid[1]))
         x = _resize(scratch.output_conv1(x), size)
-        with torch.autocast(x.device.type, enabled=False):  # depth wants more than 11 bits
+        with torch.autocast(x.device.type, enabled=False):  # depth needs more than 11 bits
             return scratch.output_conv2(x.float())
 
 
@@ -110,12 +110,12 @@ class _Pyramid(nn.Module):
 
 
 class _Fusion(nn.Module):
-    """Add a finer layer and go up to a size."""
+    """Add a finer layer and enlarge to a size."""
 
     def __init__(self, features: int):
         super().__init__()
         self.out_conv = nn.Conv2d(features, features, 1)
-        self.resConfUnit1 = _ResidualConv(features)  # the coarsest one has it too, and no use
+        self.resConfUnit1 = _ResidualConv(features)  # the coarsest layer has it as well, unused
         self.resConfUnit2 = _ResidualConv(features)
 
     def forward(self, x: Tensor, finer: Tensor | None, size: tuple[int, int]) -> Tensor:
@@ -148,7 +148,7 @@ class _MotionModule(nn.Module):
 
 
 class _TemporalTransformer(nn.Module):
-    """Let each pixel of ``[T, C, h, w]`` look at itself in the other frames."""
+    """Let each pixel of ``[T, C, h, w]`` attend to the same pixel in the other frames."""
 
     def __init__(self, dim: int):
         super().__init__()
@@ -159,7 +159,7 @@ class _TemporalTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         pixels = self.norm(x).flatten(2).permute(2, 0, 1)  # [h * w, T, C]
-        # Every pixel is on its own: some at a time bound the memory.
+        # Pixels are independent, so only some are computed at once, which bounds the memory.
         at_once = max(1, _VALUES_AT_ONCE // (8 * pixels[0].numel()))
         moved = torch.cat([self._attend(part) for part in pixels.split(at_once)])
         return x + moved.permute(1, 2, 0).unflatten(2, x.shape[2:])
@@ -205,7 +205,7 @@ class _TemporalAttention(nn.Module):
 
 
 class _Positions(nn.Module):
-    """Add sines and cosines of a frame's place in the window (Vaswani et al., 2017)."""
+    """Add sines and cosines of each frame's place in the window (Vaswani et al., 2017)."""
 
     pe: Tensor
 
@@ -214,7 +214,7 @@ class _Positions(nn.Module):
         frequencies = torch.exp(torch.arange(0, dim, 2) * (-math.log(10000.0) / dim))
         angles = torch.outer(torch.arange(WINDOW), frequencies)
         waves = torch.stack((angles.sin(), angles.cos()), dim=2).flatten(1)
-        self.register_buffer("pe", waves[None])  # in the file: published as a weight
+        self.register_buffer("pe", waves[None])  # published as a weight, so in the file
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.pe[:, : x.shape[1]].to(x.dtype)

@@ -76,6 +76,13 @@ def load_vae(
         FileNotFoundError: there is no such file; the message says where to put it.
         CheckpointError: the file is not such an autoencoder, is damaged, or does not fit.
         ValueError: the dtype is another one.
+
+    Example:
+        >>> import torch
+        >>> vae = load_vae("vae.safetensors")
+        >>> latent = vae.encode(torch.rand(1, 3, 5, 64, 64))
+        >>> latent.shape, vae.decode(latent).shape
+        (torch.Size([1, 16, 2, 8, 8]), torch.Size([1, 3, 5, 64, 64]))
     """
     path = _find(str(spec), folders)
     device = choose_device(device)

@@ -1,8 +1,8 @@
 """Wan 2.1's causal 3-D autoencoder (Apache-2.0, Wan-Video/Wan2.1), written anew.
 
-Memory is explicit: each layer takes what it remembers of the frames before and returns what the
-next ones will need. Parameter names are those of the original checkpoint. Time is causal: the
-first frame makes the first latent alone, then every four frames make one.
+Memory is explicit: each layer takes what it remembers of the frames before, and returns what the
+next frames will need. Parameter names are those of the original checkpoint. Time is causal: the
+first frame makes a latent by itself, and then every four frames make one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .base import VideoVAE, channels_innermost
 from .config import WAN, WanVAEConfig
 from .tiles import Memory, Step
 
-_TIMED = (False, True, True)  # which of the three changes of scale also change the frame count
+_TIMED = (False, True, True)  # whether each of the three changes of scale halves the frames, too
 
 
 class RMSNorm(nn.Module):
@@ -28,14 +28,14 @@ class RMSNorm(nn.Module):
         self.gamma = nn.Parameter(torch.ones(channels, *(1,) * dims))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x normalised; half precision is summed in float32."""
+        """Return x normalised; the sums of half precision are in float32."""
         # The channels are the innermost axis in memory, so this is one fused pass.
         y = F.rms_norm(x.movedim(1, -1), (x.shape[1],), self.gamma.flatten().to(x.dtype), 1e-24)
         return y.movedim(-1, 1)
 
 
 def causal(conv: Any, x: Tensor, past: Memory) -> tuple[Tensor, Memory]:
-    """Convolve ``[B, C, T, H, W]`` with the frames before it; before the first there are zeros."""
+    """Convolve ``[B, C, T, H, W]`` with the frames before it, which are zeros at the start."""
     if conv.weight.ndim == 4:
         return per_frame(conv, x), None
     length = conv.weight.shape[2] - 1
@@ -54,7 +54,7 @@ def per_frame(layer: Any, x: Tensor) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """Norm, SiLU, convolution, twice; `flat`: the second convolution is 2-D."""
+    """Norm, SiLU and convolution, twice; with `flat` the second convolution is 2-D."""
 
     def __init__(self, channels: int, out_channels: int, flat: bool, ops: Any) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class ResidualBlock(nn.Module):
         return y + self.shortcut(x), (first, second)
 
     def step(self) -> Step:
-        """As a step: two 3x3 convolutions."""
+        """Return the block as a step of two 3x3 convolutions."""
         return Step(self, radius=2)
 
 
@@ -107,12 +107,12 @@ class AttentionBlock(nn.Module):
         return self.proj(y.unflatten(2, x.shape[2:]))
 
     def step(self) -> Step:
-        """As a step that needs the whole picture."""
+        """Return the block as a step that needs the whole picture."""
         return Step(self, dense=True)
 
 
 class Downsample(nn.Module):
-    """Half the size, and half the frames when `timed`, where the first stays alone."""
+    """Halve the size and, when `timed`, the number of frames after the first."""
 
     def __init__(self, channels: int, timed: bool, ops: Any) -> None:
         super().__init__()
@@ -135,12 +135,12 @@ class Downsample(nn.Module):
         return torch.cat((x[:, :, :1], self.time_conv(x)), 2), last
 
     def step(self) -> Step:
-        """As a step of stride 2."""
+        """Return the layer as a step of stride 2."""
         return Step(self, radius=1, down=2)
 
 
 class Upsample(nn.Module):
-    """Twice the size, and twice the frames when `timed`, where the first stays alone."""
+    """Double the size and, when `timed`, the number of frames after the first."""
 
     def __init__(self, channels: int, timed: bool, ops: Any) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class Upsample(nn.Module):
         self.time_conv = ops.Conv3d(channels, channels * 2, (3, 1, 1)) if timed else None
 
     def forward(self, x: Tensor, past: Memory) -> tuple[Tensor, Memory]:
-        """Return the larger frames; the memory is the last two, the first frame not counted."""
+        """Return the larger frames; the memory is the last two frames after the first."""
         if self.time_conv is not None:
             x, past = self._grow(x, past)
         return per_frame(self.resample, x), past
@@ -157,7 +157,7 @@ class Upsample(nn.Module):
     def _grow(self, x: Tensor, past: Memory) -> tuple[Tensor, Memory]:
         alone = x[:, :, :0]
         if past is None:
-            # The first frame of all: neither doubled nor seen by the convolution.
+            # The very first frame is neither doubled nor seen by the convolution.
             alone, x = x[:, :, :1], x[:, :, 1:]
             past = x.new_zeros(*x.shape[:2], 2, *x.shape[3:])
         if x.shape[2] == 0:
@@ -168,7 +168,7 @@ class Upsample(nn.Module):
         return torch.cat((alone, y), 2), past
 
     def step(self) -> Step:
-        """As a step of stride 1/2."""
+        """Return the layer as a step of stride 1/2."""
         return Step(self, radius=1, up=2)
 
 
@@ -195,7 +195,7 @@ def _head(width: int, out_channels: int, ops: Any) -> nn.Sequential:
 
 
 class Encoder(nn.Module):
-    """Pixels to moments, ``[B, 3, T, H, W] -> [B, 32, T', H/8, W/8]``."""
+    """Turn pixels into moments, ``[B, 3, T, H, W] -> [B, 32, T', H/8, W/8]``."""
 
     def __init__(self, config: WanVAEConfig, ops: Any) -> None:
         super().__init__()
@@ -219,7 +219,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents to pixels, ``[B, 16, T', h, w] -> [B, 3, T, 8h, 8w]``."""
+    """Turn latents into pixels, ``[B, 16, T', h, w] -> [B, 3, T, 8h, 8w]``."""
 
     def __init__(self, config: WanVAEConfig, ops: Any) -> None:
         super().__init__()
@@ -245,7 +245,7 @@ class Decoder(nn.Module):
 
 
 class WanVAE(VideoVAE):
-    """Wan 2.1's autoencoder, and the same with other widths."""
+    """Wan 2.1's autoencoder, with its own or other widths."""
 
     first_group = 1
 
@@ -268,17 +268,17 @@ class WanVAE(VideoVAE):
         return [_conv_step(self.conv2), *self.decoder.steps(), to_unit]
 
     def to_network(self, video: Tensor) -> Tensor:
-        """[0, 1] to [-1, 1], channels innermost."""
+        """Map [0, 1] to [-1, 1] and lay the channels out innermost."""
         return (video * 2 - 1).contiguous(memory_format=torch.channels_last_3d)
 
     def from_network(self, video: Tensor) -> Tensor:
-        """Nothing is left to do."""
+        """Return the video as it is, in [0, 1] already."""
         return video
 
     def latent_to_network(self, latent: Tensor) -> Tensor:
-        """Channels innermost."""
+        """Lay the channels out innermost."""
         return latent.contiguous(memory_format=torch.channels_last_3d)
 
     def latent_from_network(self, moments: Tensor) -> Tensor:
-        """Keep mu, drop the log variance."""
+        """Keep the mean of the moments and drop the log variance."""
         return moments.chunk(2, 1)[0]

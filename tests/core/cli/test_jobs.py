@@ -62,7 +62,7 @@ def test_a_film_is_never_its_own_target(folder, capsys, extra):
     (folder / "hard.mp4").hardlink_to("a.mp4")
     before = (folder / "a.mp4").read_bytes()
     assert main(["convert", "a.mp4", *extra, "--overwrite", *CHEAP]) == 1
-    assert "is what is read" in capsys.readouterr().err
+    assert "is the file that is read" in capsys.readouterr().err
     assert (folder / "a.mp4").read_bytes() == before
 
 
@@ -70,7 +70,7 @@ def test_a_depth_is_never_the_target(folder, capsys):
     before = (folder / "b.mp4").read_bytes()
     arguments = ["-o", "b.mp4", "--depth", "b.mp4", "--fill", "classic", "--overwrite"]
     assert main(["convert", "a.mp4", *arguments]) == 1
-    assert "is what is read" in capsys.readouterr().err
+    assert "is the file that is read" in capsys.readouterr().err
     assert (folder / "b.mp4").read_bytes() == before
 
 

@@ -120,7 +120,7 @@ class TestFloats:
 
     def test_metric_and_invert_exclude_one_another_and_want_a_file(self, tmp_path):
         path = write_exr(tmp_path / "d.exr", wall_and_box()[0])
-        with pytest.raises(ValueError, match="invert: expected metric depth without it"):
+        with pytest.raises(ValueError, match="invert: expected either invert or metric"):
             load_depth(path, invert=True, metric=True)
         with pytest.raises(ValueError, match="metric: expected a depth file"):
             load_depth("embedded", metric=True)
@@ -164,7 +164,7 @@ class TestLength:
         levels = (made[:, 0, 2, 2] * 255).round().tolist()
         assert levels == [*range(have), *[have - 1] * (whole - have)]
         (line,) = caplog.messages
-        assert f"has {have} frames for {whole}; the last one is held" in line
+        assert f"has {have} frames for {whole}; the last one is repeated" in line
 
     def test_many_missing_are_refused_at_the_door(self, tmp_path):
         film = replace(INFO, frame_count=40, source=images(tmp_path, 40))

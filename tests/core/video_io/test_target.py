@@ -215,7 +215,7 @@ def test_a_target_is_never_its_own_source(tmp_path, link, audio):
         target.symlink_to(source) if link == "symlink" else os.link(source, target)
     info = replace(INFO, source="synthetic" if audio else source)
     options = {"audio_from": source} if audio else {}
-    with pytest.raises(VideoError, match=r"exists already and is what is read \(.*a.mp4\)"):
+    with pytest.raises(VideoError, match=r"is the file that is read \(.*a.mp4\)"):
         VideoWriter(target, info, 64, 48, FAST, overwrite=True, **options)
     assert source.read_bytes() == before
     assert not list(tmp_path.glob(".*"))
@@ -241,7 +241,7 @@ def test_of_two_runs_the_second_to_finish_fails(tmp_path, monkeypatch, links):
         monkeypatch.setattr(os, "link", lambda *_a, **_k: (_ for _ in ()).throw(OSError()))
     target = tmp_path / "a.mp4"
     with (
-        pytest.raises(VideoError, match="came up during the run; nothing was replaced"),
+        pytest.raises(VideoError, match="appeared during the run, and nothing was replaced"),
         VideoWriter(target, INFO, 64, 48, FAST) as first,
     ):
         first.write(ramp(5), times(5))
@@ -267,7 +267,7 @@ def test_what_a_dead_run_left_is_removed_by_the_next_one(tmp_path, name):
     other = tmp_path / dead.name.replace(dead.name[1], "z", 1)  # of another target
     other.touch()
     with (
-        pytest.raises(VideoError, match="came up during"),
+        pytest.raises(VideoError, match="appeared during"),
         VideoWriter(target, INFO, 64, 48, FAST) as alive,
     ):
         alive.write(ramp(1), times(1))

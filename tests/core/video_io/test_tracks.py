@@ -280,7 +280,7 @@ def test_sound_without_a_name_in_matroska_becomes_aac(tmp_path, caplog):
     target = copy(path, tmp_path / "b.mkv")
     with av.open(str(target)) as file:
         assert file.streams.audio[0].codec_context.name == "aac"
-    assert [m for m in caplog.messages if "adpcm_swf has no name there, it becomes AAC" in m]
+    assert [m for m in caplog.messages if "no name for adpcm_swf, so it becomes AAC" in m]
 
 
 @pytest.mark.parametrize("wrong", [-1.0, 400.0, None])
