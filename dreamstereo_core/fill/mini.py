@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from ..models.inpainter import Memory, MiniInpainter
-from ..optical_flow import optical_flow, resize_flow, warp
+from ..optical_flow import optical_flow, resize_flow, warp_points
 from ..prefetch import in_background
 from ..types import Video
 from .classic import ClassicInpainter
 from .holes import NARROW, HoledFrame, first_filled
 from .inpainter import DEFAULTS, FillOptions, Inpainter, MaskedFrame
 
-AHEAD = 2
+AHEAD = 1
 """Frames that are filled at first while one is refined."""
 KEPT = 0.8
 """Share of the past in what is added to a frame, where the fill has only moved."""
@@ -75,9 +75,15 @@ def average(added: Tensor, frame: HoledFrame, before: HoledFrame, before_added: 
         before: the frame before, likewise.
         before_added: what was added to that.
     """
+    row, column = frame.wide[0, 0].nonzero(as_tuple=True)  # nothing is added elsewhere
     flow = resize_flow(optical_flow(frame.video, before.video), frame.video.shape[-2:])
-    past = warp(torch.cat([before_added, before.wide, before.video], dim=1), flow)
-    past_added, was_hole, past_video = past.split((3, 1, 3), dim=1)
-    difference = (past_video - frame.video).abs().mean(1, keepdim=True)
-    kept = KEPT * was_hole * frame.wide * torch.exp(-difference / LIKE)
-    return torch.lerp(added, past_added, kept)
+    flow = flow[0][:, row, column]
+    past_added, was_hole, past_video = (
+        warp_points(image, flow, row, column)
+        for image in (before_added, before.wide, before.video)
+    )
+    difference = (past_video - frame.video[0][:, row, column]).abs().mean(0)
+    kept = KEPT * was_hole * torch.exp(-difference / LIKE)
+    result = added.clone()
+    result[0][:, row, column] = torch.lerp(added[0][:, row, column], past_added, kept)
+    return result
