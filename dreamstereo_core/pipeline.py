@@ -139,6 +139,7 @@ class StereoPipeline:
             return
         size = self._chunk_frames(first.pixels)
         film = _same_size(chain([first], iterator))
+        del first  # or its pixels would stay to the end
         # Depth on one core, warp and fill on another.
         with closing(in_background(self._deepen(film, size, frame_rate), size)) as deep:
             start = 0
@@ -182,7 +183,7 @@ class StereoPipeline:
 
     def _warp(self, frame: Frame, window: FloatingWindow | None) -> _Warped:
         """Enlarge a frame's depth and make the other eye of it, with holes."""
-        options, picture = self.options, frame.picture
+        options, picture = self.options, frame.awake().picture
         inverse_depth = upsample_inverse_depth(frame.inverse_depth, picture)
         inverse_depth = dilate(inverse_depth, self._dilation(frame.inverse_depth, picture))
         disparity = inverse_depth_to_disparity(
@@ -211,7 +212,7 @@ class StereoPipeline:
 
     def _blend(self, warped: _Warped, filled: Video) -> _Made:
         """Put the filled holes into the made eye, and the bars around it."""
-        frame, masked, strips = warped.frame, warped.masked, warped.strips
+        frame, masked, strips = warped.frame.awake(), warped.masked, warped.strips
         bars, source = frame.bars, frame.pixels[None]
         made = blend(filled, masked.video, masked.occlusion_mask, feather=self.options.feather)
         made = bars.paste(made, source)

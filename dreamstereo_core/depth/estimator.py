@@ -120,7 +120,8 @@ def with_depth(
 ) -> Iterator[Frame]:
     """Give each frame its inverse depth, in [0, 1] on one scale per shot, and that scale.
 
-    An estimator that normalises has the scale from 0 to 1.
+    An estimator that normalises has the scale from 0 to 1. Large frames come at rest
+    (`Frame.awake`).
 
     Raises:
         RuntimeError: the estimator gave too few depths for a shot, or too many.
@@ -133,7 +134,7 @@ def with_depth(
     def scales(deep: Iterator[Frame]) -> Iterator[ShotScale]:
         return ShotNormalizer().stream((frame.inverse_depth, frame.new_shot) for frame in deep)
 
-    deep = (replace(frame, inverse_depth=raw) for frame, raw in beside(frames, raws))
+    deep = (replace(frame, inverse_depth=raw).at_rest() for frame, raw in beside(frames, raws))
     for frame, scale in beside(deep, scales):
         if estimator.normalized:
             scale = replace(scale, low=0.0, high=1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -57,7 +58,8 @@ def _read_images(images: list[Path], start: int, options: DecodeOptions) -> Iter
         with open_footage(path, options) as footage:
             picture = next(footage.pictures())
             upright.turn(footage.orientation or orientation(picture.frame))
-            yield Frame(upright.convert(picture, source_name(path)), index / SEQUENCE_RATE)
+            pixels = partial(upright.convert, picture, source_name(path))
+            yield Frame(pixels(), index / SEQUENCE_RATE, again=pixels)
 
 
 def _read_one(
@@ -76,7 +78,8 @@ def _read_one(
                 warn_of_stereo(tagged, options, footage.name)
                 upright.packing = chosen_packing(tagged, options, footage.name)
             if index >= start:
-                yield Frame(upright.convert(picture, footage.name), time)
+                pixels = partial(upright.convert, picture, footage.name)
+                yield Frame(pixels(), time, again=pixels)
             if stop is not None and index + 1 >= stop:
                 return
         if index < start:
