@@ -141,8 +141,7 @@ def pull_push(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def _row_ends(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return x of the next known pixel to the left, or -1, and right, or W, of each of the N hole
-    pixels of `[H, W]`, row by row."""
+    """Return, of each hole pixel of `[H, W]`, x `[N]` of the known ones beside it, or -1 and W."""
     width = mask.shape[-1]
     x = torch.arange(width, device=mask.device)
     ends = []

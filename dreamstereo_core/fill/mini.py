@@ -79,8 +79,7 @@ def average(added: Tensor, frame: HoledFrame, before: HoledFrame, before_added: 
     flow = resize_flow(optical_flow(frame.video, before.video), frame.video.shape[-2:])
     flow = flow[0][:, row, column]
     past_added, was_hole, past_video = (
-        warp_points(image, flow, row, column)
-        for image in (before_added, before.wide, before.video)
+        warp_points(image, flow, row, column) for image in (before_added, before.wide, before.video)
     )
     difference = (past_video - frame.video[0][:, row, column]).abs().mean(0)
     kept = KEPT * was_hole * torch.exp(-difference / LIKE)

@@ -83,8 +83,10 @@ def _levels(video: Video, rows: slice, sigmas: tuple[float, ...]) -> list[Video]
 
 
 def _cell_sums(levels: list[Video], hole: Tensor) -> Tensor:
-    """Return means over cells `[T, 2 (B + 1), h, w]`: B bands' strengths and the weight, of the
-    known pixels and then of the hole's."""
+    """Return means over cells `[T, 2 (B + 1), h, w]`.
+
+    They are of B bands' strengths and of the weight, of the known pixels and then of the hole's.
+    """
     bands = [sharper - softer for sharper, softer in pairwise(levels)]
     strengths = torch.cat([band.abs().mean(1, keepdim=True) for band in bands], 1)
     weighted = [part for w in (1 - hole, hole) for part in (strengths * w, w)]
