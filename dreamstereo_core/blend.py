@@ -52,8 +52,8 @@ def blend(
     result = torch.empty_like(warped)
     for top in range(0, height, rows):  # in strips: memory
         begin, bottom = max(0, top - halo), min(height, top + rows)
-        strip = (x[..., begin : bottom + halo, :] for x in (inpainted, warped, occlusion_mask))
-        blended = _blend_whole(*strip, feather)
+        at = (..., slice(begin, bottom + halo), slice(None))
+        blended = _blend_whole(inpainted[at], warped[at], occlusion_mask[at], feather)
         result[..., top:bottom, :] = blended[..., top - begin : bottom - begin, :]
     return result
 
