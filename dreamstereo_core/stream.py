@@ -70,9 +70,13 @@ class Frame:
 
 
 def beside(
-    frames: Iterable[T], stage: Callable[[Iterator[T]], Iterable[Result]]
+    frames: Iterable[T],
+    stage: Callable[[Iterator[T]], Iterable[Result]],
+    rest: Callable[[T], T] = lambda frame: frame,
 ) -> Iterator[tuple[T, Result]]:
     """Yield each frame with what `stage` yields for it; frames wait here until it does.
+
+    `rest` makes of a frame what waits, and comes out.
 
     Raises:
         RuntimeError: the stage ended before it gave each frame its result.
@@ -85,11 +89,13 @@ def beside(
 
     def handed_over() -> Iterator[T]:
         for frame in frames:
-            waiting.append(frame)
+            waiting.append(rest(frame))
             yield frame
+            del frame  # what is named here would stay while the next one is made
 
     for result in stage(handed_over()):
         yield waiting.popleft(), result
+        del result
     if waiting:
         raise RuntimeError(f"stage: expected a result for each frame, {len(waiting)} got none")
 

@@ -55,9 +55,16 @@ class RefinedInpainter(Inpainter):
                     yield frame.video
                     continue
                 if past is not None:
-                    added = average(added, frame, *past)
-                past = frame, added
-                yield (frame.video + added).clamp(0, 1)
+                    before, colours = past
+                    before_added = torch.zeros_like(added)
+                    before_added[before.wide.expand_as(added)] = colours
+                    added = average(added, frame, before, before_added)
+                    del before, before_added
+                past = frame, added[frame.wide.expand_as(added)]  # it is 0 elsewhere
+                result = added.add_(frame.video).clamp_(0, 1)
+                del frame, added  # what is named here would stay while the next one is made
+                yield result
+                del result
 
     def _added(self, frame: HoledFrame, memory: Memory, dilation: int) -> Tensor:
         weight = self.network.unet.enter.weight
@@ -79,7 +86,8 @@ def average(added: Tensor, frame: HoledFrame, before: HoledFrame, before_added: 
     flow = resize_flow(optical_flow(frame.video, before.video), frame.video.shape[-2:])
     flow = flow[0][:, row, column]
     past_added, was_hole, past_video = (
-        warp_points(image, flow, row, column) for image in (before_added, before.wide, before.video)
+        warp_points(image, flow, row, column)
+        for image in (before_added, before.wide.to(before_added), before.video)
     )
     difference = (past_video - frame.video[0][:, row, column]).abs().mean(0)
     kept = KEPT * was_hole * torch.exp(-difference / LIKE)

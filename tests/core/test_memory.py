@@ -8,11 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from dreamstereo_core import ConvertOptions, StereoPipeline
 from dreamstereo_core.fill.classic import ClassicInpainter
 from dreamstereo_core.fill.inpainter import MaskedFrame
 from dreamstereo_core.optical_flow import warp, warp_points
-from dreamstereo_core.stream import LARGE_PIXELS, Frame
+from dreamstereo_core.stream import LARGE_PIXELS, Frame, beside
 from dreamstereo_core.video_io import read_frames
+
+from .test_pipeline import BrightIsNear, joined, shot
 
 WHOLE = 1 << 30
 SHAPE = (2, 3, 83, 67)
@@ -89,3 +92,31 @@ def test_large_frames_are_filled_with_a_shorter_reach(monkeypatch):
     monkeypatch.setattr("dreamstereo_core.fill.classic.REACH_OF_LARGE", ((16 * 24 - 1, 2),))
     for a, b in zip(ClassicInpainter().stream(film), short, strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_film_that_rests_becomes_the_same(monkeypatch):
+    video = shot(12, 0)
+    video[:, :, :4] = video[:, :, -4:] = 0  # bars
+    frames = [Frame(pixels, Fraction(n), again=pixels.clone) for n, pixels in enumerate(video)]
+    pipeline = StereoPipeline(
+        BrightIsNear(), ClassicInpainter(reach=(1, 2)), ConvertOptions(max_disparity=12)
+    )
+    awake = list(pipeline.stream(frames))
+    monkeypatch.setattr("dreamstereo_core.stream.LARGE_PIXELS", 1)
+    rested = list(pipeline.stream(frames))
+    for name in ("left", "right", "inverse_depth", "occlusion_mask"):
+        assert torch.equal(joined(awake, name), joined(rested, name)), name
+
+
+def test_frames_rest_while_a_stage_looks_ahead(monkeypatch):
+    monkeypatch.setattr("dreamstereo_core.stream.LARGE_PIXELS", 1)
+    seen = []
+
+    def late(frames):
+        taken = list(frames)
+        seen.extend(not frame.pixels.is_meta for frame in taken)
+        yield from range(len(taken))
+
+    frames = [Frame(torch.rand(3, 4, 6), again=lambda: torch.zeros(3, 4, 6)) for _ in range(3)]
+    assert all(frame.pixels.is_meta for frame, _ in beside(frames, late, Frame.at_rest))
+    assert seen == [True] * 3
