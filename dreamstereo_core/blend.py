@@ -10,6 +10,7 @@ from .masks import depth_inside, dilate
 from .types import OcclusionMask, Video
 
 DEFAULT_FEATHER = 4
+_STRIP_PIXELS = 1 << 20
 
 
 def blend(
@@ -53,6 +54,22 @@ def blend(
     check_frames("occlusion_mask", occlusion_mask, channels=1, like=warped)
     if feather < 0:
         raise ValueError(f"feather: expected at least 0 pixels, got {feather}")
+    if not (occlusion_mask > 0).any():
+        return warped.clone()
+    height, width = warped.shape[-2:]
+    rows, halo = max(1, _STRIP_PIXELS // width), 2 * feather + 1
+    result = torch.empty_like(warped)
+    for top in range(0, height, rows):  # in strips: memory
+        begin, bottom = max(0, top - halo), min(height, top + rows)
+        at = (..., slice(begin, bottom + halo), slice(None))
+        blended = _blend_whole(inpainted[at], warped[at], occlusion_mask[at], feather)
+        result[..., top:bottom, :] = blended[..., top - begin : bottom - begin, :]
+    return result
+
+
+def _blend_whole(
+    inpainted: Video, warped: Video, occlusion_mask: OcclusionMask, feather: int
+) -> Video:
     hole = occlusion_mask > 0
     if feather and hole.any():
         inpainted = inpainted + _seam_correction(inpainted, warped, hole.float(), feather)

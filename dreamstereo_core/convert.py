@@ -182,6 +182,7 @@ def _convert_film(
             writer = open_writer(path, width=width, height=height, layout=view)
             writers[view] = stack.enter_context(writer)
         film = chain([first], source_frames)
+        del first  # or its pixels would stay to the end
         _write_views(pipeline.stream(film, frame_rate=float(info.frame_rate)), writers, report)
 
 

@@ -53,7 +53,7 @@ def optical_flow(a: Tensor, b: Tensor, *, width: int = 256) -> Tensor:
         raise ValueError(f"a, b: expected two equal shapes [N, 3 or 1, H, W], got {shapes}")
     if width < 8:
         raise ValueError(f"width: expected at least 8 pixels, got {width}")
-    pyramid = [_work_image(torch.cat((a, b)), width)]
+    pyramid = [torch.cat([_work_image(frames, width) for frames in (a, b)])]
     while min(pyramid[-1].shape[2:]) >= 2 * _COARSEST:
         h, w = pyramid[-1].shape[2:]
         pyramid.append(F.interpolate(pyramid[-1], (ceil(h / 2), ceil(w / 2)), mode="area"))
@@ -104,6 +104,16 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
     grid = torch.stack((grid_x[:, 0], grid_y[:, 0]), dim=-1)
     sampled = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
     return torch.where((flow == 0).all(1, keepdim=True), image, sampled)
+
+
+def warp_points(image: Tensor, flow: Tensor, row: Tensor, column: Tensor) -> Tensor:
+    """Return what `warp` gives at N points alone: ``[1, C, h, w]``, flow ``[2, N]``: ``[C, N]``."""
+    h, w = image.shape[2:]
+    x = (column + flow[0] + 0.5) * (2 / w) - 1
+    y = (row + flow[1] + 0.5) * (2 / h) - 1
+    grid = torch.stack((x, y), dim=-1)[None, None]
+    sampled = F.grid_sample(image, grid, padding_mode="border", align_corners=False)[0, :, 0]
+    return torch.where((flow == 0).all(0), image[0][:, row, column], sampled)
 
 
 def resize_flow(flow: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:

@@ -148,6 +148,7 @@ class StereoPipeline:
             return
         size = self._chunk_frames(first.pixels)
         film = _same_size(chain([first], iterator))
+        del first  # or its pixels would stay to the end
         # Depth on one core, warp and fill on another.
         with closing(in_background(self._deepen(film, size, frame_rate), size)) as deep:
             start = 0
@@ -187,13 +188,15 @@ class StereoPipeline:
 
         warped = (self._warp(frame, window) for frame in frames)
         for frame, filled in beside(warped, fill):
-            yield self._blend(frame, filled)
+            made = self._blend(frame, filled)
+            del frame, filled  # what is named here would stay while the next one is made
+            yield made
+            del made
 
     def _warp(self, frame: Frame, window: FloatingWindow | None) -> _Warped:
         """Enlarge a frame's depth and make the other eye of it, with holes."""
-        options, picture = self.options, frame.picture
-        inverse_depth = upsample_inverse_depth(frame.inverse_depth, picture)
-        inverse_depth = dilate(inverse_depth, self._dilation(frame.inverse_depth, picture))
+        options, awake = self.options, frame.awake()
+        picture, inverse_depth = awake.picture, self._enlarged(awake)
         disparity = inverse_depth_to_disparity(
             inverse_depth,
             max_disparity=options.max_disparity,
@@ -210,7 +213,15 @@ class StereoPipeline:
         )
         masked = MaskedFrame(warp.video, warp.occlusion_mask, warp.disparity, stretched=True)
         strips = window.strips(disparity, options.eye) if window else None
-        return _Warped(replace(frame, inverse_depth=inverse_depth), masked, strips)
+        if awake is frame:  # else its depth is made again, too
+            frame = replace(frame, inverse_depth=inverse_depth)
+        return _Warped(frame, masked, strips)
+
+    def _enlarged(self, frame: Frame) -> InverseDepth:
+        """Return the inverse depth in the picture's size, near things grown."""
+        picture = frame.picture
+        inverse_depth = upsample_inverse_depth(frame.inverse_depth, picture)
+        return dilate(inverse_depth, self._dilation(frame.inverse_depth, picture))
 
     def _dilation(self, inverse_depth: Tensor, picture: Tensor) -> int:
         if self.options.foreground_dilation is not None:
@@ -220,7 +231,8 @@ class StereoPipeline:
 
     def _blend(self, warped: _Warped, filled: Video) -> _Made:
         """Put the filled holes into the made eye, and the bars around it."""
-        frame, masked, strips = warped.frame, warped.masked, warped.strips
+        frame, masked, strips = warped.frame.awake(), warped.masked, warped.strips
+        inverse_depth = frame.inverse_depth if frame is warped.frame else self._enlarged(frame)
         bars, source = frame.bars, frame.pixels[None]
         made = blend(filled, masked.video, masked.occlusion_mask, feather=self.options.feather)
         made = bars.paste(made, source)
@@ -228,7 +240,7 @@ class StereoPipeline:
         if strips is not None:
             inside = mask_borders(bars.crop(left), bars.crop(right), strips)
             left, right = (bars.paste(a, b) for a, b in zip(inside, (left, right), strict=True))
-        inverse_depth = bars.pad(frame.inverse_depth, frame.convergence)  # bars lie on the screen
+        inverse_depth = bars.pad(inverse_depth, frame.convergence)  # bars lie on the screen
         return _Made(left, right, inverse_depth, bars.pad(masked.occlusion_mask, 0), frame.time)
 
 

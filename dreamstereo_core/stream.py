@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import groupby
 from typing import TypeVar
@@ -21,6 +21,8 @@ from .types import NO_BARS, UNIT_SCALE, Bars, InverseDepth, ShotScale
 T = TypeVar("T")
 Result = TypeVar("Result")
 
+LARGE_PIXELS = 4_000_000
+"""From which on a frame counts as large: it waits without its pixels."""
 _UNKNOWN = torch.empty(1, 1, 0, 0)
 
 
@@ -46,6 +48,20 @@ class Frame:
     scale: ShotScale = UNIT_SCALE
     convergence: float = 0.5
     """The inverse depth that lies on the screen."""
+    again: Callable[[], Tensor] | None = None
+    """Makes the same pixels once more from what the decoder gave, which is an eighth of them."""
+
+    def at_rest(self) -> Frame:
+        """Return the frame as it is to wait: if it is large, without pixels that can be remade."""
+        if self.again is None or self.pixels[0].numel() < LARGE_PIXELS:
+            return self
+        return replace(self, pixels=torch.empty_like(self.pixels, device="meta"))
+
+    def awake(self) -> Frame:
+        """Return the frame with its pixels."""
+        if self.again is None or not self.pixels.is_meta:
+            return self
+        return replace(self, pixels=self.again())
 
     @property
     def picture(self) -> Tensor:
@@ -54,9 +70,13 @@ class Frame:
 
 
 def beside(
-    frames: Iterable[T], stage: Callable[[Iterator[T]], Iterable[Result]]
+    frames: Iterable[T],
+    stage: Callable[[Iterator[T]], Iterable[Result]],
+    rest: Callable[[T], T] = lambda frame: frame,
 ) -> Iterator[tuple[T, Result]]:
     """Yield each frame with what `stage` yields for it; frames wait here until it does.
+
+    `rest` makes of a frame what waits, and comes out.
 
     Raises:
         RuntimeError: the stage ended before it gave each frame its result.
@@ -69,11 +89,13 @@ def beside(
 
     def handed_over() -> Iterator[T]:
         for frame in frames:
-            waiting.append(frame)
+            waiting.append(rest(frame))
             yield frame
+            del frame  # what is named here would stay while the next one is made
 
     for result in stage(handed_over()):
         yield waiting.popleft(), result
+        del result
     if waiting:
         raise RuntimeError(f"stage: expected a result for each frame, {len(waiting)} got none")
 

@@ -82,7 +82,11 @@ class DepthEstimator(Protocol):
             RuntimeError: `predict` and `flush` gave another number of depths than a shot has
                 frames.
         """
-        for frame, raw in beside(frames, lambda taken: self._predict_all(taken, chunk_frames)):
+
+        def stage(taken: Iterator[Frame]) -> Iterator[Tensor]:
+            return self._predict_all(taken, chunk_frames)
+
+        for frame, raw in beside(frames, stage, Frame.at_rest):
             yield frame.bars.crop_scaled(raw, frame.pixels) if self.whole_frames else raw
 
     def _predict_all(self, frames: Iterable[Frame], chunk_frames: int) -> Iterator[Tensor]:
@@ -93,6 +97,8 @@ class DepthEstimator(Protocol):
                 seen = [f.pixels[None] if self.whole_frames else f.picture for f in chunk]
                 raws, state = self.predict(torch.cat(seen), state, new_shot=new_shot)
                 new_shot, owed = False, owed + len(chunk) - len(raws)
+                chunk.clear()
+                seen.clear()
                 yield from raws[:, None]
             raws = self.flush(state)
             if len(raws) != owed:
@@ -120,7 +126,8 @@ def with_depth(
 ) -> Iterator[Frame]:
     """Give each frame its inverse depth, in [0, 1] on one scale per shot, and that scale.
 
-    An estimator that normalises has the scale from 0 to 1.
+    An estimator that normalises has the scale from 0 to 1. Large frames come at rest
+    (`Frame.awake`).
 
     Raises:
         RuntimeError: the estimator gave too few depths for a shot, or too many.
@@ -133,7 +140,8 @@ def with_depth(
     def scales(deep: Iterator[Frame]) -> Iterator[ShotScale]:
         return ShotNormalizer().stream((frame.inverse_depth, frame.new_shot) for frame in deep)
 
-    deep = (replace(frame, inverse_depth=raw) for frame, raw in beside(frames, raws))
+    waited = beside(frames, raws, Frame.at_rest)
+    deep = (replace(frame, inverse_depth=raw) for frame, raw in waited)
     for frame, scale in beside(deep, scales):
         if estimator.normalized:
             scale = replace(scale, low=0.0, high=1.0)

@@ -13,6 +13,7 @@ from ..types import InverseDepth, Video
 _REACH = 1.2  # px of the small depth, on either side, over which an edge's ramp is looked for
 _NEAR = 0.2  # share of a ramp from which on it belongs to the near side
 _STEEPNESS = 4.0  # how much shorter a ramp becomes, times the enlargement
+_STRIP_PIXELS = 1 << 20
 _STEP = (0.04, 0.08)  # range of the surroundings: where an edge begins, and where it is whole
 
 
@@ -41,17 +42,28 @@ def upsample_inverse_depth(inverse_depth: Tensor, video: Video) -> InverseDepth:
     if low_size == size:
         return inverse_depth
     scale = size[1] / low_size[1]
-    frames = inverse_depth.split(1)  # one at a time: memory
-    return torch.cat([_ramps_to_steps(_enlarge(depth, size), scale) for depth in frames])
+    result = inverse_depth.new_empty(len(video), 1, *size)
+    for frame, depth in zip(result, inverse_depth, strict=True):  # one at a time: memory
+        _ramps_to_steps(_enlarge(depth[None], size), scale, frame[None])
+    return result
 
 
 def _enlarge(depth: Tensor, size: torch.Size) -> Tensor:
     return F.interpolate(depth, size, mode="bilinear", align_corners=False)
 
 
-def _ramps_to_steps(depth: Tensor, scale: float) -> Tensor:
-    """Steepen the edges of a depth that was enlarged `scale` times."""
+def _ramps_to_steps(depth: Tensor, scale: float, out: Tensor) -> None:
+    """Steepen the edges of a depth that was enlarged `scale` times; in strips of rows: memory."""
     reach = max(1, round(_REACH * scale))
+    height, width = depth.shape[-2:]
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        begin, end = max(0, top - reach), min(height, top + rows + reach)
+        strip = _steepened(depth[..., begin:end, :], scale, reach)
+        out[..., top : top + rows, :] = strip[..., top - begin :, :][..., :rows, :]
+
+
+def _steepened(depth: Tensor, scale: float, reach: int) -> Tensor:
     far, near = erode(depth, reach), dilate(depth, reach)
     extent = near - far
     share = (depth - far).div_(extent.clamp(min=1e-6))

@@ -41,6 +41,8 @@ of both."""
 ALIKE = 0.15
 """Colour difference, as a mean over the channels, at which the two ends of a hole stop counting as
 one surface."""
+BLOCK_ROWS = 128
+"""Rows in which the ends of holes are looked for at once."""
 MIN_MARGIN = 0.75
 """The least such margin, in pixels."""
 
@@ -71,7 +73,7 @@ def find_background(video: Tensor, mask: Tensor, disparity: Tensor | None) -> Ba
     """
     width = mask.shape[-1]
     row, column = mask[0, 0].nonzero(as_tuple=True)
-    left, right = (x[0, 0, row, column] for x in _row_ends(mask))
+    left, right = _row_ends(mask[0, 0])
     has_left, has_right = left >= 0, right < width
     if disparity is None:
         at_left, at_right = column - left, right - column  # the nearer end counts as background
@@ -139,12 +141,16 @@ def pull_push(values: Tensor, weight: Tensor) -> Tensor:
 
 
 def _row_ends(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return x `[1, 1, H, W]` of the next known pixel to the left, or -1, and right, or W."""
+    """Return, of each hole pixel of `[H, W]`, x `[N]` of the known ones beside it, or -1 and W."""
     width = mask.shape[-1]
-    x = torch.arange(width, device=mask.device).expand_as(mask)
-    known = mask == 0
-    left = torch.where(known, x, -1).cummax(-1).values
-    right = width - 1 - torch.where(known.flip(-1), x, -1).cummax(-1).values.flip(-1)
+    x = torch.arange(width, device=mask.device)
+    ends = []
+    for rows in mask.split(BLOCK_ROWS):
+        known = rows == 0
+        left = torch.where(known, x, -1).cummax(-1).values[~known]
+        right = torch.where(known.flip(-1), x, -1).cummax(-1).values.flip(-1)[~known]
+        ends.append(torch.stack([left, width - 1 - right]))
+    left, right = torch.cat(ends, 1)
     return left, right
 
 
@@ -171,7 +177,7 @@ def _smooth_mean(video: Tensor, weight: Tensor) -> Tensor:
 
 
 def _coherence(video: Tensor, weight: Tensor) -> Tensor:
-    """Return `[1, 3, H, W]`: x and y of the edges' unit normal, and how strictly to follow them.
+    """Return `[1, 3, H/2, W/2]`: x and y of the edges' unit normal, how strictly to follow them.
 
     Both come from the structure tensor of the background pixels, carried on into the holes.
     """
@@ -188,8 +194,13 @@ def _coherence(video: Tensor, weight: Tensor) -> Tensor:
     angle = torch.atan2(2 * xy, xx - yy) / 2
     relative = gap / (xx + yy).clamp(min=1e-9)
     strictness = 1 + SHARPNESS * relative**2 * torch.exp(-(CONTRAST**2) / gap.clamp(min=1e-9))
-    guide = torch.cat([angle.cos(), angle.sin(), strictness], dim=1)
-    return F.interpolate(guide, video.shape[-2:], mode="nearest")
+    return torch.cat([angle.cos(), angle.sin(), strictness], dim=1)
+
+
+def _nearest(small: int, size: int, device: torch.device) -> Tensor:
+    """Return the index among `small` values that each of `size` has when they are enlarged."""
+    index = torch.arange(small, dtype=torch.float32, device=device).view(1, 1, -1)
+    return F.interpolate(index, size, mode="nearest").view(-1).long()
 
 
 def _gauss(image: Tensor, sigma: float) -> Tensor:
@@ -215,26 +226,38 @@ def _march(video: Tensor, hole: Tensor, source: Tensor, mean: Tensor, guide: Ten
     width = hole.shape[1]
     pitch = width + 2 * RADIUS
 
-    def padded(tensor: Tensor) -> Tensor:  # `[C, H, W]` to `[padded pixels, C]`
-        return F.pad(tensor, (RADIUS,) * 4).flatten(1).T.contiguous()
+    def padded(tensor: Tensor) -> Tensor:  # `[H, W]` to `[padded pixels]`
+        return F.pad(tensor, (RADIUS,) * 4).flatten()
 
     def pick(tensor: Tensor, pixel: Tensor) -> Tensor:  # `[1, C, H, W]` at padded indices, `[C, N]`
         row, column = pixel // pitch - RADIUS, pixel % pitch - RADIUS
         return tensor.flatten(2)[0][:, row * width + column]
 
-    todo = padded(hole[None])[:, 0]
+    def follow(pixel: Tensor) -> Tensor:  # `[3, N]`, the guide at padded indices
+        row, column = pixel // pitch - RADIUS, pixel % pitch - RADIUS
+        return guide[0][:, guide_row[row], guide_column[column]]
+
+    guide_row, guide_column = (
+        _nearest(small, size, hole.device)
+        for small, size in zip(guide.shape[2:], hole.shape, strict=True)
+    )
+    todo = padded(hole)
     # Colour and 1 where a pixel may be taken from, else zeros: one weighted sum gives both.
-    marched = padded(torch.cat([video[0], torch.ones_like(video[0, :1])]) * source)
-    rank = torch.empty_like(todo, dtype=torch.int64)
+    marched = video.new_zeros(hole.shape[0] + 2 * RADIUS, pitch, 4)
+    inside = marched[RADIUS:-RADIUS, RADIUS:-RADIUS]
+    inside[..., 3] = source
+    torch.mul(video[0].permute(1, 2, 0), source[..., None], out=inside[..., :3])
+    marched = marched.flatten(0, 1)
+    rank = torch.empty_like(todo, dtype=torch.int32)
     dx, dy, offset = _disc(RADIUS, pitch, hole.device)
     nearness = 1 / torch.hypot(dx, dy)
     step = _disc(1, pitch, hole.device)[2]
     ring = F.max_pool2d(source[None, None].float(), 3, 1, 1)[0] > 0
-    front = (padded(ring)[:, 0] & todo).nonzero()[:, 0]
+    front = (padded(ring[0]) & todo).nonzero()[:, 0]
     pixels, colours = [], []
     while front.numel():
         around = front[:, None] + offset
-        nx, ny, strict = pick(guide, front)[:, :, None]
+        nx, ny, strict = follow(front)[:, :, None]
         across = (nx * dx + ny * dy) * strict / RADIUS
         weight = torch.exp(-0.5 * across**2) * nearness + 1e-6
         total = F.embedding_bag(around, marched, per_sample_weights=weight, mode="sum")
@@ -246,7 +269,7 @@ def _march(video: Tensor, hole: Tensor, source: Tensor, mean: Tensor, guide: Ten
         following = (front[:, None] + step).flatten()
         following = following[todo[following]]
         # Each pixel once: it stays where its last mention is.
-        order = torch.arange(following.numel(), device=front.device)
+        order = torch.arange(following.numel(), dtype=rank.dtype, device=front.device)
         rank[following] = order
         front = following[rank[following] == order]
     left_over = todo.nonzero()[:, 0]  # holes without any background

@@ -152,7 +152,8 @@ class _Shot:
         self.pending += len(group)
         if self.encoder is not None:  # the first latent of a shot has one frame
             group = group + [group[-1]] * (4 - len(group))
-        mask = torch.cat([pad_to_tokens(frame.wide) for frame in group]).to(self.device)
+        wide = [frame.wide.to(frame.video) for frame in group]
+        mask = torch.cat([pad_to_tokens(mask) for mask in wide]).to(self.device)
         video = torch.cat([pad_to_tokens(frame.video) for frame in group]).to(self.device)
         masked = torch.where(mask > 0, GREY, video)
         latent, self.encoder = self.inpainter.vae.encode_chunk(

@@ -31,8 +31,9 @@ class HoledFrame:
 
     video: Video
     """Its narrow holes are filled; with a first fill, so are the others."""
-    every: OcclusionMask
-    wide: OcclusionMask
+    every: Tensor
+    """Bool, as `wide`: a quarter of the memory."""
+    wide: Tensor
 
     def finish(self, decoded: Video) -> Video:
         """Return the result: the network's picture with corrected tones, but for narrow holes."""
@@ -44,7 +45,7 @@ def narrow_filled(frames: Iterable[MaskedFrame], narrow: int) -> Iterator[HoledF
     """Fill the holes that are less than `narrow` pixels wide along a row."""
     for frame in frames:
         video, wide = fill_narrow(frame.video, frame.occlusion_mask, narrow)
-        yield HoledFrame(video, (frame.occlusion_mask > 0).to(wide), wide)
+        yield HoledFrame(video, frame.occlusion_mask > 0, wide > 0)
 
 
 def first_filled(
@@ -52,9 +53,13 @@ def first_filled(
 ) -> Generator[HoledFrame, None, None]:
     """Fill all holes by another inpainter; only the wide ones are left to the network."""
     for frame, filled in beside(frames, inpainter.stream):
-        every = (frame.occlusion_mask > 0).to(filled)
-        video = torch.where(every > 0, filled, frame.video)
-        yield HoledFrame(video, every, wide_parts(every, narrow))
+        every = frame.occlusion_mask > 0
+        holed = HoledFrame(
+            torch.where(every, filled, frame.video), every, wide_parts(every, narrow) > 0
+        )
+        del frame, filled  # what is named here would stay while the next one is made
+        yield holed
+        del holed
 
 
 def fill_narrow(

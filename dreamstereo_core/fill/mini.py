@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from ..models.inpainter import InpaintingNetwork, Memory
-from ..optical_flow import optical_flow, resize_flow, warp
+from ..optical_flow import optical_flow, resize_flow, warp_points
 from ..prefetch import in_background
 from ..types import Video
 from .classic import ClassicInpainter
 from .holes import NARROW, HoledFrame, first_filled
 from .inpainter import DEFAULTS, FillOptions, Inpainter, MaskedFrame
 
-AHEAD = 2
+AHEAD = 1
 """Frames that are filled at first while one is refined."""
 KEPT = 0.8
 """Share of the past in what is added to a frame, where the fill has only moved."""
@@ -55,9 +55,16 @@ class MiniInpainter(Inpainter):
                     yield frame.video
                     continue
                 if past is not None:
-                    added = average(added, frame, *past)
-                past = frame, added
-                yield (frame.video + added).clamp(0, 1)
+                    before, colours = past
+                    before_added = torch.zeros_like(added)
+                    before_added[before.wide.expand_as(added)] = colours
+                    added = average(added, frame, before, before_added)
+                    del before, before_added
+                past = frame, added[frame.wide.expand_as(added)]  # it is 0 elsewhere
+                result = added.add_(frame.video).clamp_(0, 1)
+                del frame, added  # what is named here would stay while the next one is made
+                yield result
+                del result
 
     def _added(self, frame: HoledFrame, memory: Memory, dilation: int) -> Tensor:
         weight = self.network.unet.enter.weight
@@ -75,9 +82,15 @@ def average(added: Tensor, frame: HoledFrame, before: HoledFrame, before_added: 
         before: the frame before, likewise.
         before_added: what was added to that.
     """
+    row, column = frame.wide[0, 0].nonzero(as_tuple=True)  # nothing is added elsewhere
     flow = resize_flow(optical_flow(frame.video, before.video), frame.video.shape[-2:])
-    past = warp(torch.cat([before_added, before.wide, before.video], dim=1), flow)
-    past_added, was_hole, past_video = past.split((3, 1, 3), dim=1)
-    difference = (past_video - frame.video).abs().mean(1, keepdim=True)
-    kept = KEPT * was_hole * frame.wide * torch.exp(-difference / LIKE)
-    return torch.lerp(added, past_added, kept)
+    flow = flow[0][:, row, column]
+    past_added, was_hole, past_video = (
+        warp_points(image, flow, row, column)
+        for image in (before_added, before.wide.to(before_added), before.video)
+    )
+    difference = (past_video - frame.video[0][:, row, column]).abs().mean(0)
+    kept = KEPT * was_hole * torch.exp(-difference / LIKE)
+    result = added.clone()
+    result[0][:, row, column] = torch.lerp(added[0][:, row, column], past_added, kept)
+    return result

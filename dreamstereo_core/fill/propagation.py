@@ -27,10 +27,10 @@ FLOW_WIDTH = 256
 class FilledFrame:
     """One frame, filled by itself, and what its neighbours need to know of it."""
 
-    video: Tensor
-    """`[1, 3, H, W]`, holes filled."""
-    mask: Tensor
-    """`[1, 1, H, W]`, 1 in holes."""
+    warped: Tensor
+    """`[1, 3, H, W]`, not filled: the tensor that others hold too, not one more."""
+    colours: Tensor
+    """`[3, N]` that fill the hole pixels."""
     disparity: Tensor | None
     """`[1, 1, H, W]` or None."""
     holes: tuple[Tensor, Tensor]
@@ -41,6 +41,22 @@ class FilledFrame:
     """`[1, 3, h, w]`: `video` on the motion grid."""
     background: Tensor
     """`[1, 1, h, w]`: the background's weight there."""
+
+    @property
+    def video(self) -> Tensor:
+        """`[1, 3, H, W]`, holes filled; made anew."""
+        row, column = self.holes
+        filled = self.warped.clone()
+        filled[0][:, row, column] = self.colours
+        return filled
+
+    @property
+    def mask(self) -> Tensor:
+        """`[1, 1, H, W]`, 1 in holes; made anew."""
+        row, column = self.holes
+        mask = torch.zeros_like(self.warped[:, :1])
+        mask[0, 0, row, column] = 1
+        return mask
 
 
 @dataclass(frozen=True)
@@ -65,8 +81,8 @@ def fill_frame(frame: MaskedFrame) -> FilledFrame:
     size = (max(1, round(height * grid_width / width)), grid_width)
     row, column = mask[0, 0].nonzero(as_tuple=True)
     return FilledFrame(
-        video=filled,
-        mask=mask,
+        warped=video,
+        colours=filled[0][:, row, column],
         disparity=disparity,
         holes=(row, column),
         threshold=background.threshold[0, 0, row, column],
@@ -108,14 +124,14 @@ def propagate(
     if not row.numel() or not paths:
         return here.video
     errors = _disagreement(here, [frames[at] for at in paths], torch.cat(list(paths.values())))
-    total = here.video[0][:, row, column].clone()
+    total = here.colours.clone()
     weight = torch.ones_like(total[:1])
     for (at, path), error in zip(paths.items(), errors, strict=True):
         colour, trust = _look_up(here, frames[at], torch.cat([path, error[None]], dim=1))
         trust = trust / abs(at - centre)
         total += colour * trust
         weight += trust
-    result = here.video.clone()
+    result = here.warped.clone()
     result[0][:, row, column] = total / weight
     return result
 
@@ -152,7 +168,7 @@ def _look_up(here: FilledFrame, there: FilledFrame, guide: Tensor) -> tuple[Tens
     `guide` `[1, 3, h, w]` holds the path and the disagreement.
     """
     row, column = here.holes
-    height, width = here.video.shape[-2:]
+    height, width = here.warped.shape[-2:]
     grid_height, grid_width = guide.shape[-2:]
 
     def points(x: Tensor, y: Tensor) -> Tensor:

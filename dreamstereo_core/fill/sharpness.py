@@ -18,7 +18,8 @@ CELL = 16
 """Side in pixels of the cells in which the strength of detail is measured."""
 REACH = 6
 """Cells around a place that count as its surroundings."""
-
+STRIP_PIXELS = 1 << 20
+"""Pixels, in whole rows of cells, that are worked on at once: large frames need less memory so."""
 
 TOLERANCE = 1.2
 """By how much sharper than its surroundings a fill may be."""
@@ -42,37 +43,83 @@ def match_sharpness(video: Video, occlusion_mask: OcclusionMask) -> Video:
     Returns:
         `[T, 3, H, W]`; known pixels are `video`'s own.
     """
-    hole = (occlusion_mask > 0).to(video)
+    hole = occlusion_mask > 0
     if not hole.any():
         return video
-    levels = [video]
-    for sigma in SIGMAS:
+    strips = _strips(*video.shape[-2:])
+    sums, levels = [], []
+    for rows in strips:
+        levels = _levels(video, rows, SIGMAS)
+        sums.append(_cell_sums(levels, hole[..., rows, :].to(video)))
+    gains = _gains(torch.cat(sums, 2))
+    result = video.clone()
+    for rows in strips:
+        here = hole[..., rows, :]
+        if not here.any():
+            continue
+        if len(strips) > 1:  # else they are there still
+            levels = _levels(video, rows, SIGMAS[:-1])
+        matched = levels[len(SIGMAS) - 1]
+        parts = _enlarge(gains, rows, video.shape[-1]).split(1, 1)
+        for (sharper, softer), gain in zip(pairwise(levels[: len(SIGMAS)]), parts, strict=True):
+            matched = matched + (sharper - softer) * gain
+        result[..., rows, :] = torch.where(here, matched, levels[0])
+    return result
+
+
+def _strips(height: int, width: int) -> list[slice]:
+    rows = max(1, STRIP_PIXELS // (width * CELL)) * CELL
+    return [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
+
+
+def _levels(video: Video, rows: slice, sigmas: tuple[float, ...]) -> list[Video]:
+    """Return some rows of the video and of its blurs, one after the other."""
+    halo = sum(_radius(sigma) for sigma in sigmas)
+    top = max(0, rows.start - halo)
+    levels = [video[..., top : rows.stop + halo, :]]
+    for sigma in sigmas:
         levels.append(_blur(levels[-1], sigma))
+    return [level[..., rows.start - top : rows.stop - top, :] for level in levels]
+
+
+def _cell_sums(levels: list[Video], hole: Tensor) -> Tensor:
+    """Return means over cells `[T, 2 (B + 1), h, w]`.
+
+    They are of B bands' strengths and of the weight, of the known pixels and then of the hole's.
+    """
     bands = [sharper - softer for sharper, softer in pairwise(levels)]
     strengths = torch.cat([band.abs().mean(1, keepdim=True) for band in bands], 1)
-    known, own = (_mean_around(strengths, weight) for weight in (1 - hole, hole))
+    weighted = [part for w in (1 - hole, hole) for part in (strengths * w, w)]
+    sums = torch.cat(weighted, 1)
+    pad = (0, -sums.shape[-1] % CELL, 0, -sums.shape[-2] % CELL)
+    return F.avg_pool2d(F.pad(sums, pad), CELL)
+
+
+def _gains(sums: Tensor) -> Tensor:
+    """Return what each cell's fine bands are scaled by, from `_cell_sums` of the whole picture."""
+    sums = F.avg_pool2d(sums, 2 * REACH + 1, 1, REACH)
+    known, own = (part[:, :-1] / part[:, -1:].clamp(min=1e-6) for part in sums.chunk(2, 1))
     # (known fine / known coarse) / (own fine / own coarse), without a division by 0
     wanted, there = known[:, :-1] * own[:, -1:], own[:, :-1] * known[:, -1:]
     ratio = TOLERANCE * wanted / there.clamp(min=1e-12)
-    gains = torch.where(there > 0, ratio.clamp(max=1) ** POWER, 1)
-    gains = F.interpolate(gains, scale_factor=float(CELL), mode="bilinear")
-    gains = gains[..., : video.shape[-2], : video.shape[-1]]
-    result = levels[-2]
-    for band, gain in zip(bands[:-1], gains.split(1, 1), strict=True):
-        result = result + band * gain
-    return torch.where(hole > 0, result, video)
+    return torch.where(there > 0, ratio.clamp(max=1) ** POWER, 1)
 
 
-def _mean_around(values: Tensor, weight: Tensor) -> Tensor:
-    """Return the weighted means of `[T, C, H, W]` around each cell."""
-    sums = torch.cat([values * weight, weight], 1)
-    sums = F.avg_pool2d(F.pad(sums, (0, -sums.shape[-1] % CELL, 0, -sums.shape[-2] % CELL)), CELL)
-    sums = F.avg_pool2d(sums, 2 * REACH + 1, 1, REACH)
-    return sums[:, :-1] / sums[:, -1:].clamp(min=1e-6)
+def _enlarge(gains: Tensor, rows: slice, width: int) -> Tensor:
+    """Return the gains of some rows of pixels, which begin with a cell."""
+    first, last = rows.start // CELL, -(-rows.stop // CELL)
+    top = max(0, first - 1)  # the cells before and after it lead over to its own
+    part = F.interpolate(gains[:, :, top : last + 1], scale_factor=float(CELL), mode="bilinear")
+    begin = rows.start - top * CELL
+    return part[:, :, begin : begin + rows.stop - rows.start, :width]
+
+
+def _radius(sigma: float) -> int:
+    return ceil(2.5 * sigma)
 
 
 def _blur(video: Video, sigma: float) -> Video:
-    radius = ceil(2.5 * sigma)
+    radius = _radius(sigma)
     taps = torch.exp(-torch.arange(-radius, radius + 1.0).square() / (2 * sigma**2))
     x = F.pad(video, (radius, radius, radius, radius), mode="replicate")
     for axis in (-1, -2):  # shifted sums: several times as fast as a convolution by channels

@@ -56,6 +56,6 @@ def find_shots(
         yield from cut
         return
     around = NO_BARS
-    for frame, now in beside(cut, bars.stream):
-        yield replace(frame, new_shot=frame.new_shot or now != around, bars=now)
+    for frame, now in beside(cut, bars.stream, Frame.at_rest):
+        yield replace(frame.awake(), new_shot=frame.new_shot or now != around, bars=now)
         around = now

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -63,27 +64,29 @@ def _read_images(images: list[Path], start: int, options: DecodeOptions) -> Iter
     for index, path in enumerate(images, start):
         with open_footage(path, options) as footage:
             picture = next(footage.pictures())
-            upright.turn(footage.orientation or orientation(picture.frame))
-            yield Frame(upright.convert(picture, source_name(path)), index / SEQUENCE_RATE)
+            turned = footage.orientation or orientation(picture.frame)
+            pixels = partial(upright.convert, picture, source_name(path), turned)
+            yield Frame(pixels(), index / SEQUENCE_RATE, again=pixels)
 
 
 def _read_one(
     source: Source, start: int, stop: int | None, options: DecodeOptions
 ) -> Iterator[Frame]:
     with open_footage(source, options) as footage:
-        upright = _Upright(options)
+        upright, turned = _Upright(options), Orientation()
         clock, steady = PictureClock(footage.may_jump), _Steady(footage.rate, footage.time_base)
         index = -1
         for index, picture in enumerate(footage.pictures()):
             stamp = None if picture.frame.pts is None else picture.frame.pts * footage.time_base
             time = steady.place(clock.move(stamp, 1 / footage.rate))
             if index == 0:
-                upright.turn(footage.orientation or orientation(picture.frame))
+                turned = footage.orientation or orientation(picture.frame)
                 tagged = tagged_packing(footage.metadata, picture.frame)
                 warn_of_stereo(tagged, options, footage.name)
                 upright.packing = chosen_packing(tagged, options, footage.name)
             if index >= start:
-                yield Frame(upright.convert(picture, footage.name), time)
+                pixels = partial(upright.convert, picture, footage.name, turned)
+                yield Frame(pixels(), time, again=pixels)
             if stop is not None and index + 1 >= stop:
                 return
         if index < start:
@@ -116,19 +119,17 @@ class _Upright:
     def __init__(self, options: DecodeOptions) -> None:
         self._eye = options.source_eye
         self._background = options.background_rgb
-        self._turned = Orientation()
         self._size: tuple[int, int] | None = None
         self._warned = False
         self.packing: Packing | None = None
         """How the two eyes lie in the picture, if one of them is to be taken."""
 
-    def turn(self, turned: Orientation) -> None:
-        """Set the orientation of the pictures that follow."""
-        self._turned = turned
+    def convert(self, picture: Picture, name: str, turned: Orientation) -> Tensor:
+        """Return RGB [3, H, W] on the background, mirrored and turned as `turned` says.
 
-    def convert(self, picture: Picture, name: str) -> Tensor:
-        """Return RGB [3, H, W] on the background, mirrored and turned as the picture's tags say."""
-        frame, turned = picture.frame, self._turned
+        The same arguments give the same pixels, however late.
+        """
+        frame = picture.frame
         lying = turned.quarters % 2 == 1
         shown = (frame.height, frame.width) if lying else (frame.width, frame.height)
         width, height = self._size = self._size or shown

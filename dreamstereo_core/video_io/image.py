@@ -88,8 +88,10 @@ def numbered_name(pattern: str, number: int) -> str:
 def _packed(pixels: Tensor, bits: int) -> VideoFrame:
     """Convert RGB [3, H, W] in [0, 1] to a packed rgb24 or rgb48be frame."""
     top = (1 << bits) - 1
-    levels = pixels.detach().to("cpu", torch.float32).clamp(0, 1).mul(top).round_()
-    array = levels.permute(1, 2, 0).numpy().astype(np.uint8 if bits == 8 else ">u2")
+    array = np.empty((*pixels.shape[1:], len(pixels)), np.uint8 if bits == 8 else ">u2")
+    for channel, plane in enumerate(pixels.detach()):  # one at a time: memory
+        levels = plane.to("cpu", torch.float32).clamp(0, 1).mul_(top).round_()
+        array[..., channel] = levels.numpy()
     frame = VideoFrame(array.shape[1], array.shape[0], "rgb24" if bits == 8 else "rgb48be")
     plane = frame.planes[0]
     lines = raw_view(plane, np.uint8).reshape(plane.height, -1)

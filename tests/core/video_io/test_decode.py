@@ -185,6 +185,12 @@ def test_frames_are_freed_without_the_garbage_collector(tmp_path):
     assert alive < 30
 
 
+def test_pixels_can_be_made_again_to_the_bit(ramp):
+    frames = list(read_frames(ramp))
+    assert all(frame.again is not None for frame in frames)
+    assert all(torch.equal(f.again(), f.pixels) for f in frames if f.again)
+
+
 def test_frames_are_read_lazily(ramp):
     frames = read_frames(ramp)
     assert next(frames).time == 0

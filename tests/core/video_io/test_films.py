@@ -193,6 +193,17 @@ class TestCodec:
         path = save(tmp_path / "a.mp4", ramp(count), INFO, encode)
         assert [frame.time for frame in read_frames(path)] == times(count)
 
+    def test_x265_looks_less_far_ahead_on_large_pictures(self, tmp_path, monkeypatch):
+        def parameters(preset=None):
+            encode = EncodeOptions("hevc", preset=preset)
+            path = save(tmp_path / "a.mkv", ramp(2), INFO, encode, overwrite=True)
+            return path.read_bytes()  # x265 notes them there
+
+        assert b"rc-lookahead=20" in parameters()
+        monkeypatch.setattr("dreamstereo_core.video_io.mux._LARGE_PIXELS", 1)
+        assert b"rc-lookahead=5" in parameters()
+        assert b"rc-lookahead=25" in parameters("slow")
+
     @pytest.mark.parametrize("codec", ["h264", "hevc"])
     def test_whole_chroma_keeps_thin_colours(self, tmp_path, codec):
         picture = bars(48)[:, :, ::8].repeat_interleave(2, 2)  # bars of four pixels

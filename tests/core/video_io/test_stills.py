@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dreamstereo_core import (
@@ -176,6 +177,17 @@ class TestFolders:
         folder = self.photos(tmp_path / "film", (64, 48), (64, 48))
         assert separate_pictures(folder) is None
         assert separate_pictures(folder / "p%d.png") is None
+
+    def test_pixels_made_again_lie_as_their_own_picture_does(self, tmp_path):
+        for number, orientation in enumerate((1, 3, 1)):  # 3: upside down
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            picture = Image.fromarray(np.kron(COLORS.reshape(2, 2, 3), np.ones((8, 8, 1), "u1")))
+            picture.save(tmp_path / f"p{number}.png", exif=exif)
+        first, second, third = frames = list(read_frames(tmp_path))
+        assert torch.equal(first.pixels.flip(1, 2), second.pixels)
+        assert torch.equal(first.pixels, third.pixels)
+        assert all(torch.equal(frame.again(), frame.pixels) for frame in frames)
 
     def test_a_camera_held_upright_makes_another_size(self, tmp_path):
         folder = self.photos(tmp_path / "film", (64, 48))
