@@ -1,4 +1,4 @@
-"""The `dreamstereo` command: convert, preview, info."""
+"""The `dreamstereo` command: convert, preview, download, info."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from ..video_io import DecodeOptions, EncodeOptions, VideoError, probe, separate
 from ..video_io.mux import AUTO, CHROMA, CODECS
 from ..video_io.target import check_targets
 from .arguments import DTYPES, add_options, frame_range, reading_options
+from .download import add_download, tell_of_better_depth
 from .jobs import Job, Plan, WrongUse, make_plan
 
 WHERE_WAN_IS = (
@@ -131,6 +132,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     preview.add_argument("--count", type=int, default=4, help="how many frames")
     preview.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
 
+    add_download(commands)
     info = commands.add_parser("info", help="versions, devices, models and where they go")
     info.set_defaults(run=_info)
     return parser, dict(commands.choices)
@@ -157,6 +159,7 @@ def _models(options: argparse.Namespace) -> dict:
         )
     except ValueError as error:
         raise WrongUse(error) from error
+    tell_of_better_depth(options)
     depth = load_depth(
         options.depth,
         allow_download=options.download,
