@@ -75,10 +75,11 @@ def load_depth(
 
     Args:
         spec: "auto" (the best that is in the local cache, see `best_there`; where nothing is and
-            a download is allowed, Depth-Anything-V2-Small), "embedded" ("mini" where its weights are there, else "cues"),
-            "mini" (the small network), "cues" (without weights), "video-depth-anything" or a weight
-            file of it or of "mini" (.pth or .safetensors), a transformers model (hub id or local
-            folder), or a depth file: video, image, folder of images or printf pattern.
+            a download is allowed, Depth-Anything-V2-Small), "embedded" ("mini" where its weights
+            are there, else "cues"), "mini" (the small network), "cues" (without weights),
+            "video-depth-anything" or a weight file of it or of "mini" (.pth or .safetensors), a
+            transformers model (hub id or local folder), or a depth file: video, image, folder of
+            images or printf pattern.
         device: of a model; "auto" takes CUDA, then MPS, then the CPU.
         dtype: of a model; None is float16 on CUDA, else float32.
         allow_download: fetch a hub model that is not in the local cache.
