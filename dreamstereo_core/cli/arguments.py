@@ -16,6 +16,7 @@ from ..shots import DETECTORS
 from ..types import EYES
 from ..video_io import DecodeOptions
 from ..video_io.decode_options import DEINTERLACING, SOURCE_EYES, SOURCE_LAYOUTS
+from .download import tell_of_better_depth
 from .outcome import WrongUse
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -109,6 +110,7 @@ def load_models(options: argparse.Namespace) -> dict:
         WrongUse: a value makes no sense.
     """
     geometry = options_of(ConvertOptions, options)
+    tell_of_better_depth(options)
     depth = load_depth(
         options.depth,
         allow_download=options.allow_download,

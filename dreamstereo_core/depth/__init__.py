@@ -27,6 +27,7 @@ from .video_depth_checkpoint import (
     describe_video_model,
     is_video_model,
     load_video_depth,
+    video_model_is_cached,
 )
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "TransformersDepth",
     "VideoDepthAnything",
     "WrappedDepth",
+    "best_there",
     "describe_models",
     "load_depth",
     "load_mini_depth",
@@ -72,11 +74,12 @@ def load_depth(
     """Return the estimator that `spec` names.
 
     Args:
-        spec: "auto" (Depth-Anything-V2-Small where it is in the local cache or may be downloaded,
-            else the embedded one), "embedded" ("mini" where its weights are there, else "cues"),
-            "mini" (the small network), "cues" (without weights), "video-depth-anything" or a weight
-            file of it or of "mini" (.pth or .safetensors), a transformers model (hub id or local
-            folder), or a depth file: video, image, folder of images or printf pattern.
+        spec: "auto" (the best that is in the local cache, see `best_there`; where nothing is and
+            a download is allowed, Depth-Anything-V2-Small), "embedded" ("mini" where its weights
+            are there, else "cues"), "mini" (the small network), "cues" (without weights),
+            "video-depth-anything" or a weight file of it or of "mini" (.pth or .safetensors), a
+            transformers model (hub id or local folder), or a depth file: video, image, folder of
+            images or printf pattern.
         device: of a model; "auto" takes CUDA, then MPS, then the CPU.
         dtype: of a model; None is float16 on CUDA, else float32.
         allow_download: fetch a hub model that is not in the local cache.
@@ -96,6 +99,9 @@ def load_depth(
         >>> depth.estimate(torch.rand(2, 3, 48, 64)).shape
         torch.Size([2, 1, 48, 64])
     """
+    if spec == "auto":
+        spec = best_there()
+        spec = DEFAULT_MODEL if spec == "embedded" and allow_download else spec
     path = Path(spec)
     named = str(spec) in NAMES
     is_model = path.is_dir() and (path / "config.json").exists()
@@ -105,8 +111,6 @@ def load_depth(
     if invert or metric:
         name = "invert" if invert else "metric"
         raise ValueError(f"{name}: expected a depth file to go with it, got {spec}")
-    if spec == "auto":
-        spec = DEFAULT_MODEL if allow_download or is_cached() else "embedded"
     if spec == "embedded":
         spec = "cues" if mini_path() is None else "mini"
     if spec == "cues":
@@ -120,6 +124,17 @@ def load_depth(
     else:
         depth = TransformersDepth(spec, device=device, dtype=dtype, allow_download=allow_download)
     return SteadyDepth(depth) if steady else depth
+
+
+def best_there() -> str:
+    """Return what "auto" is: the best of the models in the local cache, or "embedded".
+
+    Video-Depth-Anything-Small is before Depth-Anything-V2-Small, of which it is made: it is steady
+    by itself.
+    """
+    if video_model_is_cached():
+        return VIDEO_MODEL
+    return DEFAULT_MODEL if is_cached() else "embedded"
 
 
 def describe_models() -> dict[str, str]:

@@ -51,7 +51,7 @@ class TransformersDepth(DepthEstimator):
         allow_download: bool = False,
     ) -> None:
         self.name = str(model)
-        folder = _find(model, allow_download=allow_download)
+        folder = find_model(model, allow_download=allow_download)
         self.device = choose_device(device)
         self.dtype = dtype or (torch.float16 if self.device.type == "cuda" else torch.float32)
         self._preprocessor = read_preprocessor(folder)
@@ -147,8 +147,12 @@ def where_missing_goes(model: str) -> str:
     )
 
 
-def _find(model: str | Path, *, allow_download: bool) -> Path:
-    """Return the local folder of a model."""
+def find_model(model: str | Path, *, allow_download: bool) -> Path:
+    """Return the local folder of a model.
+
+    Raises:
+        DepthError: it is not there, or could not be downloaded.
+    """
     if Path(model).is_dir():
         return Path(model)
     name = str(model)

@@ -51,7 +51,7 @@ def load_video_depth(
         DepthError: the file is not there, is damaged, or is of another model.
     """
     named = str(spec) == VIDEO_MODEL or _REPOSITORY.fullmatch(str(spec))
-    path = _find(str(spec), allow_download=allow_download) if named else Path(spec)
+    path = find_video_model(str(spec), allow_download=allow_download) if named else Path(spec)
     try:
         network = load_network(path, VIDEO_DEPTH_ANYTHING)
     except (CheckpointError, FileNotFoundError) as error:
@@ -63,8 +63,12 @@ def load_video_depth(
 
 def describe_video_model() -> str:
     """Return in words whether the small model is ready, or where it goes."""
-    cached = try_to_load_from_cache(_SMALL, _file_name(_SMALL))
-    return "found" if isinstance(cached, str) else f"not found in {_where_missing_goes(_SMALL)}"
+    return "found" if video_model_is_cached() else f"not found in {_where_missing_goes(_SMALL)}"
+
+
+def video_model_is_cached() -> bool:
+    """Return whether the small model is in the local cache."""
+    return isinstance(try_to_load_from_cache(_SMALL, _file_name(_SMALL)), str)
 
 
 def _file_name(repository: str) -> str:
@@ -73,7 +77,12 @@ def _file_name(repository: str) -> str:
     return f"{metric}video_depth_anything_vit{size}.pth"
 
 
-def _find(spec: str, *, allow_download: bool) -> Path:
+def find_video_model(spec: str = VIDEO_MODEL, *, allow_download: bool = False) -> Path:
+    """Return the local file of a named model.
+
+    Raises:
+        DepthError: it is not there, or could not be downloaded.
+    """
     repository = _SMALL if spec == VIDEO_MODEL else spec
     file = _file_name(repository)
     try:
