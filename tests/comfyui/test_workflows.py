@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from .media import describe
+from .media import describe, write_film
 from .server import PACK
 from .workflow import CONTROL, load_workflow, real_nodes, to_prompt, widget_names
 
@@ -92,3 +92,20 @@ def test_runs_on_the_first_press(comfy, object_info, name, frames):
     assert made["audio"] == given["audio"] == ["aac"]
     assert json.loads(made["metadata"]["workflow"]) == workflow
     assert "SaveVideo" in made["metadata"]["prompt"]
+
+
+@pytest.mark.parametrize("loader", ["DreamStereoLoadVideo", "LoadVideo"])
+def test_a_second_press_converts_nothing_again(comfy, object_info, loader):
+    prompt = to_prompt(load_workflow("2d_to_3d"), object_info)
+    convert = prompt[node_of(load_workflow("2d_to_3d"), "DreamStereoConvertVideo")]
+    film = write_film(comfy.base / "input" / f"{loader}.mp4", frames=2).name
+    prompt[convert["inputs"]["video"][0]] = {"class_type": loader, "inputs": {"file": film}}
+    first, second = comfy.run(prompt), comfy.run(prompt)
+    first.check_success()
+    second.check_success()
+    assert set(second.of("execution_cached")[0]["nodes"]) == set(prompt)
+
+
+def test_the_example_is_there_for_the_page(comfy):
+    shown = comfy.get("/view?filename=dreamstereo_example.mp4&type=input")
+    assert shown.content == DEMO.read_bytes()
