@@ -8,8 +8,9 @@ from ..dreamstereo_core import load_depth, load_inpainter
 from ..dreamstereo_core.checks import check_choice
 from ..dreamstereo_core.depth import DepthEstimator
 from ..dreamstereo_core.fill import INPAINTERS
+from .messages import explained
 from .places import depth_spec
-from .wire_types import Depth, Inpainter, schema
+from .wire_types import MODELS, Depth, Inpainter, schema
 
 DEPTH_MODELS = [
     "auto",
@@ -35,7 +36,8 @@ class LoadDepth(io.ComfyNode):
                 "Loads what tells near from far: a depth model, or a depth video that you have "
                 "already."
             ),
-            aliases=("depth anything", "depth model"),
+            room=MODELS,
+            aliases=("depth anything", "video depth anything", "depth model"),
             inputs=[
                 io.Combo.Input(
                     "model",
@@ -81,6 +83,7 @@ class LoadDepth(io.ComfyNode):
         )
 
     @classmethod
+    @explained
     def execute(
         cls, model: str, custom: str, allow_download: bool, invert: bool, metric: bool = False
     ) -> io.NodeOutput:
@@ -100,6 +103,7 @@ class LoadInpainter(io.ComfyNode):
             "LoadInpainter",
             display_name="Load Inpainter",
             description="Loads what fills the holes beside near objects.",
+            room=MODELS,
             aliases=("inpaint", "fill"),
             inputs=[
                 io.Combo.Input(
@@ -118,6 +122,7 @@ class LoadInpainter(io.ComfyNode):
         )
 
     @classmethod
+    @explained
     def execute(cls, inpainter: str) -> io.NodeOutput:
         """Load it for the device that ComfyUI computes on."""
         return io.NodeOutput(inpainter_on_device(inpainter))

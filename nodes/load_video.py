@@ -36,7 +36,7 @@ class LoadVideoOrExample(io.ComfyNode):
                 "Loads a video of ComfyUI's input folder, or the short example clip, so that a "
                 "workflow runs before you have chosen anything."
             ),
-            aliases=("load video", "example video"),
+            aliases=("load video", "example video", "import video"),
             inputs=[
                 io.Combo.Input(
                     "file",

@@ -33,7 +33,9 @@ def test_the_pack_loads_without_a_complaint(comfy):
 
 
 def test_every_node_is_there(object_info):
-    ours = {name for name, info in object_info.items() if info["category"] == "DreamStereo"}
+    ours = {
+        name for name, info in object_info.items() if info["category"].startswith("DreamStereo")
+    }
     assert ours == NODES
 
 
@@ -60,6 +62,18 @@ def test_every_widget_has_a_default(object_info):
                 continue
             if kind in ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"):
                 assert "default" in settings, (node, name)
+
+
+def test_a_form_of_few_things(object_info):
+    inputs = object_info["DreamStereoConvertVideo"]["input"]
+    shown = [
+        name
+        for group in ("required", "optional")
+        for name, (_, settings) in inputs[group].items()
+        if not settings.get("advanced")
+    ]
+    widgets = ["layout", "max_disparity", "convergence_mode", "convergence", "depth"]
+    assert shown == ["video", *widgets, "depth_model", "inpainter"]
 
 
 def test_no_help_page_without_its_node():

@@ -85,13 +85,27 @@ def test_runs_on_the_first_press(comfy, object_info, name, frames):
     run.check_success()
 
     (result,) = run.outputs[node_of(workflow, "SaveVideo")]["images"]
-    assert "_LRF_Full_SBS" in result["filename"]
+    film = {"2d_to_3d": "dreamstereo_example", "2d_to_3d_stages": "DreamStereo"}[name]
+    assert result["filename"].startswith(f"{film}_LRF_Full_SBS_")
     made, given = describe(comfy.output_path(result)), describe(DEMO)
     assert made["size"] == (2 * given["size"][0], given["size"][1])
     assert made["frames"] == (frames or given["frames"])
     assert made["audio"] == given["audio"] == ["aac"]
     assert json.loads(made["metadata"]["workflow"]) == workflow
     assert "SaveVideo" in made["metadata"]["prompt"]
+
+
+def test_the_name_follows_film_and_layout(comfy, object_info):
+    prompt = to_prompt(load_workflow("2d_to_3d"), object_info)
+    convert = prompt[node_of(load_workflow("2d_to_3d"), "DreamStereoConvertVideo")]
+    film = write_film(comfy.base / "input" / "holiday.mp4", frames=2).name
+    prompt[convert["inputs"]["video"][0]]["inputs"]["file"] = film
+    convert["inputs"]["layout"] = "anaglyph"
+    run = comfy.run(prompt)
+    run.check_success()
+    (result,) = run.outputs[node_of(load_workflow("2d_to_3d"), "SaveVideo")]["images"]
+    assert result["subfolder"] == "video"
+    assert result["filename"] == "holiday_anaglyph_00001_.mp4"
 
 
 @pytest.mark.parametrize("loader", ["DreamStereoLoadVideo", "LoadVideo"])

@@ -5,6 +5,7 @@ from pathlib import Path
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 NOTES = ("Note", "MarkdownNote")
+MUTED = 2
 CONTROL = "control_after_generate"
 WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
 
@@ -38,6 +39,8 @@ def to_prompt(workflow: dict, object_info: dict) -> dict:
     links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
     prompt = {}
     for node in real_nodes(workflow):
+        if node["mode"] == MUTED:
+            continue
         names = widget_names(object_info[node["type"]])
         assert len(names) == len(node["widgets_values"]), (node["type"], names)
         values = dict(zip(names, node["widgets_values"], strict=True))
