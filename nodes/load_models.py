@@ -1,6 +1,9 @@
 """The depth model and the inpainter, loaded once and handed to the nodes that use them."""
 
+import os
+
 import comfy.model_management
+import folder_paths
 from comfy_api.latest import io
 
 from ..dreamstereo_core import Inpainter as EmbeddedInpainter
@@ -22,6 +25,8 @@ DEPTH_MODELS = [
     "Intel/dpt-large",
 ]
 
+DEPTH_FOLDER = "geometry_estimation"
+
 
 class LoadDepth(io.ComfyNode):
     """Loads a depth estimator."""
@@ -41,12 +46,13 @@ class LoadDepth(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "model",
-                    options=DEPTH_MODELS,
+                    options=[*DEPTH_MODELS, *depth_files()],
                     default="auto",
                     tooltip=(
                         "auto: Depth Anything V2 Small where it is on this computer, else the "
-                        "embedded one. embedded: needs no download. The others come from the "
-                        "Hugging Face hub."
+                        "embedded one. embedded: needs no download. Files lie in "
+                        "models/geometry_estimation (Video-Depth-Anything). The others come from "
+                        "the Hugging Face hub, if allow download is on."
                     ),
                 ),
                 io.String.Input(
@@ -126,6 +132,15 @@ class LoadInpainter(io.ComfyNode):
     def execute(cls, inpainter: str) -> io.NodeOutput:
         """Load it for the device that ComfyUI computes on."""
         return io.NodeOutput(inpainter_on_device(inpainter))
+
+
+def depth_files() -> list[str]:
+    """Return the weight files in ComfyUI's folder of depth models, which older cores lack."""
+    if DEPTH_FOLDER not in folder_paths.folder_names_and_paths:
+        path = os.path.join(folder_paths.models_dir, DEPTH_FOLDER)
+        folder_paths.add_model_folder_path(DEPTH_FOLDER, path)
+    names = folder_paths.get_filename_list(DEPTH_FOLDER)
+    return [name for name in names if name.endswith((".safetensors", ".pth"))]
 
 
 def inpainter_on_device(name: str) -> EmbeddedInpainter:

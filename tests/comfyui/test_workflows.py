@@ -8,7 +8,8 @@ from .media import describe, write_film
 from .server import PACK
 from .workflow import CONTROL, load_workflow, real_nodes, to_prompt, widget_names
 
-NAMES = ["2d_to_3d", "2d_to_3d_stages", "wan_sparse_inpaint"]
+NAMES = ["2d_to_3d", "2d_to_3d_stages", "2d_to_3d_video_depth", "wan_sparse_inpaint"]
+WEIGHTS = (".safetensors", ".pth")
 DEMO = PACK / "docs" / "demo.mp4"
 
 
@@ -60,14 +61,16 @@ class TestFormat:
             expected = list(zip(info["output_name"], info["output"], strict=True))
             assert outputs == expected, node["type"]
 
-    def test_every_model_file_comes_with_its_address(self, name, object_info):
+    def test_every_model_file_comes_with_its_address(self, name, comfy):
+        folders = comfy.get("/models").json()
         for node in real_nodes(load_workflow(name)):
-            files = [v for v in node["widgets_values"] if str(v).endswith(".safetensors")]
+            files = [v for v in node["widgets_values"] if str(v).endswith(WEIGHTS)]
             models = node["properties"].get("models", [])
             assert [model["name"] for model in models] == files
             for model in models:
                 assert model["url"].startswith("https://huggingface.co/")
-                assert model["url"].endswith(f"/{model['directory']}/{model['name']}")
+                assert model["url"].endswith(f"/{model['name']}")
+                assert model["directory"] in folders
 
     def test_links_agree_on_both_ends(self, name):
         workflow = load_workflow(name)

@@ -50,6 +50,19 @@ def test_files_outside_are_refused(base, places, node_module, name):
         node.execute(name)
 
 
+def test_depth_models_of_comfyuis_folder(base, places, node_module):
+    load = node_module("load_models")
+    assert load.depth_files() == []
+    folder = base / "models" / "geometry_estimation"
+    folder.mkdir()
+    for name in ("vda.pth", "vda.safetensors", "notes.txt"):
+        (folder / name).touch()
+    assert load.depth_files() == ["vda.pth", "vda.safetensors"]
+    inputs = {i.id: i for i in load.LoadDepth.define_schema().inputs}
+    assert inputs["model"].options[-2:] == ["vda.pth", "vda.safetensors"]
+    assert places.depth_spec("vda.pth") == str(folder / "vda.pth")
+
+
 class TestExample:
     def test_it_is_put_there_once(self, base, node_module, caplog):
         load = node_module("load_video")
