@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -18,6 +20,12 @@ from .video_io.target import check_targets
 
 ROWS = ("anaglyph", "depth", "mask")
 COLUMN_WIDTH = 480
+Step: TypeAlias = Callable[[int, int], None]
+"""Hears how many steps of how many are done."""
+
+
+def _ignore(done: int, total: int) -> None:
+    pass
 
 
 def preview_sheet(
@@ -73,9 +81,11 @@ def preview_picture(
     options: ConvertOptions | None = None,
     decode: DecodeOptions | None = None,
     count: int = 4,
+    on_step: Step = _ignore,
 ) -> Video:
     """Return the sheet `[1, 3, h, w]` that `preview_sheet` writes; arguments and errors as there.
 
+    `on_step` hears how many steps of how many are done: a frame read is one, a frame shown another.
     Its rows are `ROWS`, its columns the frames, each `COLUMN_WIDTH` pixels wide.
     """
     if count < 1:
@@ -84,24 +94,34 @@ def preview_picture(
     options = options or ConvertOptions()
     info = probe(source, decode)
     depth = depth.for_film(info)
-    for index, frame in _sample(source, decode, count):
+    frames, read = _sample(source, decode, count, on_step)
+    for done, (index, frame) in enumerate(frames, start=read):
+        on_step(done, read + len(frames))
         pipeline = StereoPipeline(depth.from_frame(index), inpainter, options)
         for stereo in pipeline.convert([frame]):
             columns.append(torch.cat([_shrink(show(stereo, row)) for row in ROWS], dim=2))
+    on_step(read + len(frames), read + len(frames))
     return torch.cat(columns, dim=3)
 
 
-def _sample(source: Source, decode: DecodeOptions | None, count: int) -> list[tuple[int, Tensor]]:
-    """Return `count` frames `[3, H, W]` and their numbers, the middle ones of equal parts."""
+def _sample(
+    source: Source, decode: DecodeOptions | None, count: int, on_step: Step
+) -> tuple[list[tuple[int, Tensor]], int]:
+    """Return `count` frames `[3, H, W]` with their numbers, and how many were read for them.
+
+    They are the middle ones of equal parts.
+    """
     total = probe(source, decode).frame_count or 1
     wanted = sorted({int((i + 0.5) * total / count) for i in range(count)})
     frames: list[tuple[int, Tensor]] = []
+    index = 0
     for index, frame in enumerate(read_frames(source, 0, wanted[-1] + 1, decode)):
+        on_step(index, wanted[-1] + 1 + len(wanted))
         if index in wanted:
             frames.append((index, frame.pixels))
     if not frames:
         raise VideoError(f"{source}: has no frame to show")
-    return frames
+    return frames, index + 1
 
 
 def _shrink(picture: Tensor) -> Tensor:

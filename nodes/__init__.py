@@ -11,7 +11,7 @@ from .inpaint import Inpaint
 from .inpaint_conditioning import InpaintConditioning
 from .load_diffusion import LoadModel
 from .load_models import LoadDepth, LoadInpainter
-from .load_video import LoadVideoOrExample
+from .load_video import LoadVideoOrExample, put_example
 from .pack import Pack
 from .preview import PreviewSheet
 from .sparse_patch import SparseTokens
@@ -40,5 +40,6 @@ class DreamStereoExtension(ComfyExtension):
     """The nodes that ComfyUI registers."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """Return every node of this pack."""
+        """Return every node of this pack; the example clip is there for them, and for the page."""
+        put_example()  # Not in `on_load`, which older cores do not call.
         return NODES

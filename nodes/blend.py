@@ -11,7 +11,7 @@ from ..dreamstereo_core.models.conditioning import FRAMES
 from .layout import from_video, to_occlusion_mask, to_video
 from .options import feather_input
 from .runtime import chunks
-from .wire_types import schema
+from .wire_types import STAGES, schema
 
 
 class Blend(io.ComfyNode):
@@ -27,6 +27,7 @@ class Blend(io.ComfyNode):
                 "Takes the holes from the inpainted frames; every other pixel stays exactly as it"
                 " was warped."
             ),
+            room=STAGES,
             aliases=("composite", "mask blend"),
             inputs=[
                 io.Image.Input(

@@ -9,7 +9,9 @@ from comfy_api.latest import Input, InputImpl, io
 from ..dreamstereo_core import FILE_LAYOUTS, DecodeOptions, EncodeOptions, convert_file
 from ..dreamstereo_core.options import pick_options
 from ..dreamstereo_core.video_io import stereo_name
+from .file_names import film_name, name_output, saved_name
 from .load_models import depth_on_device, inpainter_on_device
+from .messages import explained
 from .options import (
     bars_input,
     chroma_input,
@@ -20,6 +22,7 @@ from .options import (
     eye_input,
     feather_input,
     fill_input,
+    folded,
     reading_inputs,
     shots_input,
     strength_inputs,
@@ -46,7 +49,19 @@ class ConvertVideo(io.ComfyNode):
                 "and encoded piece by piece, so memory stays small; sound, frame rate and colours"
                 " are kept."
             ),
-            aliases=("stereoscopic video", "top bottom", "depth to stereo"),
+            essential="Video Tools",
+            aliases=(
+                "2d to 3d",
+                "3d video",
+                "stereoscopic",
+                "stereo",
+                "sbs",
+                "side by side",
+                "top bottom",
+                "vr",
+                "anaglyph",
+                "depth to stereo",
+            ),
             inputs=[
                 io.Video.Input("video", tooltip="The 2D film, of any length."),
                 io.Combo.Input(
@@ -56,7 +71,7 @@ class ConvertVideo(io.ComfyNode):
                     tooltip=f"{LAYOUT_TOOLTIP} depth, mask: the estimated depth, the holes.",
                 ),
                 *strength_inputs(),
-                eye_input(),
+                *folded(eye_input()),
                 io.Combo.Input(
                     "depth",
                     options=["auto", "embedded"],
@@ -67,31 +82,38 @@ class ConvertVideo(io.ComfyNode):
                         " goes before it."
                     ),
                 ),
-                fill_input(),
-                feather_input(),
-                *encoding_inputs(),
+                *folded(fill_input(), feather_input(), *encoding_inputs()),
                 Depth.Input("depth_model", optional=True, tooltip="From Load Depth Model."),
                 Inpainter.Input(
                     "inpainter",
                     optional=True,
                     tooltip="From Load Inpainter or Load DreamStereo Model.",
                 ),
-                *comfort_inputs(),
-                *diffusion_inputs(),
-                shots_input(),
-                bars_input(),
-                chroma_input(),
-                *reading_inputs(),
+                *folded(
+                    *comfort_inputs(),
+                    *diffusion_inputs(),
+                    shots_input(),
+                    bars_input(),
+                    chroma_input(),
+                    *reading_inputs(),
+                ),
             ],
             outputs=[
                 io.Video.Output(
                     display_name="video", tooltip="The stereo film. Save Video keeps it as it is."
-                )
+                ),
+                name_output("The film's name"),
             ],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
+    def validate_inputs(cls, codec: str | None = None, crf: int | None = None) -> bool | str:
+        """Refuse a quality that the codec does not have before the run."""
+        return wrong_quality(codec, crf) or True
+
+    @classmethod
+    @explained
     def execute(
         cls,
         video: Input.Video,
@@ -104,6 +126,7 @@ class ConvertVideo(io.ComfyNode):
         """Convert the whole film into ComfyUI's temp folder."""
         # Save Video writes .mp4, which does not hold a camera's PCM sound.
         encode = pick_options(EncodeOptions, {**given, "audio": "copy_or_aac"})
+        name = saved_name(film_name(video), encode.layout)
         with stream_source(video) as source:
             (path,) = convert_file(
                 source,
@@ -115,7 +138,21 @@ class ConvertVideo(io.ComfyNode):
                 decode=pick_options(DecodeOptions, given),
                 on_progress=NodeProgress(cls.hidden.unique_id),
             )
-        return io.NodeOutput(InputImpl.VideoFromFile(str(path)))
+        return io.NodeOutput(InputImpl.VideoFromFile(str(path)), name)
+
+
+def wrong_quality(codec: str | None, crf: int | None) -> str | None:
+    """Return what is wrong with the quality for the codec, None where that is nothing.
+
+    None as an input: it comes over a wire, and is known when the node runs.
+    """
+    if codec is None or crf is None:
+        return None
+    try:
+        EncodeOptions(codec=codec, crf=crf)
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def temp_target(layout: str) -> Path:

@@ -5,8 +5,9 @@ from torch import Tensor
 
 from .layout import from_inverse_depth, to_video
 from .load_models import depth_on_device
-from .runtime import StoppableDepth
-from .wire_types import Depth, schema
+from .messages import explained
+from .runtime import FrameBar, StoppableDepth
+from .wire_types import STAGES, Depth, schema
 
 
 class EstimateDepth(io.ComfyNode):
@@ -22,7 +23,8 @@ class EstimateDepth(io.ComfyNode):
                 "Estimates the depth of a short clip: white is near, black is far, one scale per "
                 "shot."
             ),
-            aliases=("depth map", "depth anything"),
+            room=STAGES,
+            aliases=("depth map", "depth anything", "2d to 3d depth"),
             inputs=[
                 io.Image.Input("images", tooltip="The frames of the clip, in order."),
                 Depth.Input(
@@ -45,7 +47,9 @@ class EstimateDepth(io.ComfyNode):
         )
 
     @classmethod
+    @explained
     def execute(cls, images: Tensor, depth_model=None) -> io.NodeOutput:
         """Estimate the whole clip, so that its shots share one scale."""
-        estimator = StoppableDepth(depth_model or depth_on_device("auto"))
-        return io.NodeOutput(from_inverse_depth(estimator.estimate(to_video(images))))
+        video = to_video(images)
+        estimator = StoppableDepth(depth_model or depth_on_device("auto"), FrameBar(len(video)))
+        return io.NodeOutput(from_inverse_depth(estimator.estimate(video)))

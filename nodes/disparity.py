@@ -11,15 +11,18 @@ from ..dreamstereo_core.convergence import clip_convergence
 from ..dreamstereo_core.masks import dilate
 from ..dreamstereo_core.types import NO_BARS
 from .layout import to_inverse_depth, to_video
+from .messages import explained
 from .options import (
     bars_input,
     convert_options,
+    folded,
     limit_inputs,
     shots_input,
     strength_inputs,
 )
+from .runtime import FrameBar
 from .shots import Shot, clip_shots
-from .wire_types import Disparity, schema
+from .wire_types import STAGES, Disparity, schema
 
 
 class DepthToDisparity(io.ComfyNode):
@@ -35,7 +38,8 @@ class DepthToDisparity(io.ComfyNode):
                 "Turns depth into the shift between the eyes: how strong the effect is, and what "
                 "lies on the screen."
             ),
-            aliases=("disparity", "parallax", "strength", "convergence"),
+            room=STAGES,
+            aliases=("disparity", "parallax", "stereo strength", "convergence"),
             inputs=[
                 io.Image.Input("inverse_depth", tooltip="Grey depth picture, white = near."),
                 *strength_inputs(),
@@ -50,7 +54,7 @@ class DepthToDisparity(io.ComfyNode):
                         "about 1 for 640 of width."
                     ),
                 ),
-                *limit_inputs(),
+                *folded(*limit_inputs()),
                 io.Image.Input(
                     "images",
                     optional=True,
@@ -60,8 +64,7 @@ class DepthToDisparity(io.ComfyNode):
                         "counts as one shot."
                     ),
                 ),
-                shots_input(),
-                bars_input(),
+                *folded(shots_input(), bars_input()),
             ],
             outputs=[
                 Disparity.Output(
@@ -71,17 +74,18 @@ class DepthToDisparity(io.ComfyNode):
         )
 
     @classmethod
+    @explained
     def execute(
         cls, inverse_depth: Tensor, images: Tensor | None = None, **given: Any
     ) -> io.NodeOutput:
         """Scale to pixels of the picture's own width, shot by shot and frame by frame."""
         options = convert_options(given)
         depth = to_inverse_depth(inverse_depth)
-        parts = []
+        parts, bar = [], FrameBar(len(depth))
         for shot in _shots(images, depth, options):
             inside = shot.bars.crop(depth[shot.frames])
             screens = clip_convergence(inside, options.convergence)
-            for frame, screen in zip(inside.split(1), screens, strict=True):
+            for frame, screen in bar.count(zip(inside.split(1), screens, strict=True)):
                 disparity = inverse_depth_to_disparity(
                     dilate(frame, options.foreground_dilation or 0),
                     max_disparity=options.max_disparity,

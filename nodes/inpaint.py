@@ -10,17 +10,19 @@ from ..dreamstereo_core.checks import check_finite, check_frames
 from ..dreamstereo_core.fill import INPAINTERS, MirroredInpainter
 from .layout import from_video, to_occlusion_mask, to_video
 from .load_models import inpainter_on_device
+from .messages import explained
 from .options import (
     bars_input,
     convert_options,
     diffusion_inputs,
     eye_input,
     fill_input,
+    folded,
     shots_input,
 )
-from .runtime import StoppableInpainter
+from .runtime import FrameBar, StoppableInpainter
 from .shots import Shot, clip_shots
-from .wire_types import Disparity, Inpainter, schema
+from .wire_types import STAGES, Disparity, Inpainter, schema
 
 
 class Inpaint(io.ComfyNode):
@@ -35,7 +37,8 @@ class Inpaint(io.ComfyNode):
             description=(
                 "Fills the holes that the warp opened. Blend the result with the warped frames."
             ),
-            aliases=("fill holes", "disocclusion"),
+            room=STAGES,
+            aliases=("fill holes", "disocclusion", "inpaint"),
             inputs=[
                 io.Image.Input("warped", tooltip="The warped frames."),
                 io.Mask.Input(
@@ -54,20 +57,20 @@ class Inpaint(io.ComfyNode):
                     optional=True,
                     tooltip="From Load Inpainter or Load DreamStereo Model.",
                 ),
-                *diffusion_inputs(),
+                *folded(*diffusion_inputs()),
                 eye_input(
                     "The eye that was made, as in Warp to Other Eye: tells on which side of near "
                     "things the holes lie.",
                     optional=True,
                 ),
                 fill_input(optional=True),
-                shots_input(),
-                bars_input(),
+                *folded(shots_input(), bars_input()),
             ],
             outputs=[io.Image.Output(display_name="inpainted", tooltip="The filled frames.")],
         )
 
     @classmethod
+    @explained
     def execute(
         cls,
         warped: Tensor,
@@ -84,7 +87,8 @@ class Inpaint(io.ComfyNode):
         if warped_disparity is not None:
             check_frames("warped_disparity", warped_disparity, channels=1, like=video)
             check_finite("warped_disparity", warped_disparity)
-        filler = StoppableInpainter(inpainter or inpainter_on_device(fill))
+        bar = FrameBar(len(video))
+        filler = StoppableInpainter(inpainter or inpainter_on_device(fill), bar)
         if options.eye == "left":
             filler = MirroredInpainter(filler)
         parts = []

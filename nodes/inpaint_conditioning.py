@@ -12,7 +12,7 @@ from ..dreamstereo_core.fill.holes import GREY, fill_narrow, pad_to_tokens
 from ..dreamstereo_core.models.conditioning import FRAMES, missing_channels
 from .layout import from_video, to_occlusion_mask, to_video
 from .sparse_patch import narrow_input
-from .wire_types import schema
+from .wire_types import WAN, schema
 
 
 class InpaintConditioning(io.ComfyNode):
@@ -28,6 +28,7 @@ class InpaintConditioning(io.ComfyNode):
                 "Tells a Wan inpainting model (Fun-InP) the video and its holes, frame by frame. "
                 "For KSampler, with or without Sparse Tokens (Wan)."
             ),
+            room=WAN,
             aliases=("wan", "fun inp", "video inpainting"),
             inputs=[
                 io.Conditioning.Input("positive", tooltip="From CLIP Text Encode."),

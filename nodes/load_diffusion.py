@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..dreamstereo_core import DiffusionInpainter, load_inpainter, load_vae
 from .managed import ManagedInpainter, comfy_attention, compute_dtype
-from .wire_types import Inpainter, schema
+from .messages import explained
+from .wire_types import MODELS, Inpainter, schema
 
 NO_LORA = "none"
 
@@ -29,6 +30,7 @@ class LoadModel(io.ComfyNode):
                 "Loads a video diffusion model that fills the holes: a DreamStereo model, or Wan "
                 "2.1 Fun-InP 1.3B, with its VAE and a LoRA."
             ),
+            room=MODELS,
             aliases=("inpaint model", "wan", "diffusion inpainter", "sasi"),
             inputs=[
                 io.Combo.Input(
@@ -78,6 +80,7 @@ class LoadModel(io.ComfyNode):
         )
 
     @classmethod
+    @explained
     def execute(
         cls,
         diffusion_model: str,

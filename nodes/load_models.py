@@ -1,6 +1,9 @@
 """The depth model and the inpainter, loaded once and handed to the nodes that use them."""
 
+import os
+
 import comfy.model_management
+import folder_paths
 from comfy_api.latest import io
 
 from ..dreamstereo_core import Inpainter as EmbeddedInpainter
@@ -8,8 +11,9 @@ from ..dreamstereo_core import load_depth, load_inpainter
 from ..dreamstereo_core.checks import check_choice
 from ..dreamstereo_core.depth import DepthEstimator
 from ..dreamstereo_core.fill import INPAINTERS
+from .messages import explained
 from .places import depth_spec
-from .wire_types import Depth, Inpainter, schema
+from .wire_types import MODELS, Depth, Inpainter, schema
 
 DEPTH_MODELS = [
     "auto",
@@ -20,6 +24,8 @@ DEPTH_MODELS = [
     "depth-anything/Depth-Anything-V2-Large-hf",
     "Intel/dpt-large",
 ]
+
+DEPTH_FOLDER = "geometry_estimation"
 
 
 class LoadDepth(io.ComfyNode):
@@ -35,16 +41,18 @@ class LoadDepth(io.ComfyNode):
                 "Loads what tells near from far: a depth model, or a depth video that you have "
                 "already."
             ),
-            aliases=("depth anything", "depth model"),
+            room=MODELS,
+            aliases=("depth anything", "video depth anything", "depth model"),
             inputs=[
                 io.Combo.Input(
                     "model",
-                    options=DEPTH_MODELS,
+                    options=[*DEPTH_MODELS, *depth_files()],
                     default="auto",
                     tooltip=(
                         "auto: Depth Anything V2 Small where it is on this computer, else the "
-                        "embedded one. embedded: needs no download. The others come from the "
-                        "Hugging Face hub."
+                        "embedded one. embedded: needs no download. Files lie in "
+                        "models/geometry_estimation (Video-Depth-Anything). The others come from "
+                        "the Hugging Face hub, if allow download is on."
                     ),
                 ),
                 io.String.Input(
@@ -81,6 +89,7 @@ class LoadDepth(io.ComfyNode):
         )
 
     @classmethod
+    @explained
     def execute(
         cls, model: str, custom: str, allow_download: bool, invert: bool, metric: bool = False
     ) -> io.NodeOutput:
@@ -100,6 +109,7 @@ class LoadInpainter(io.ComfyNode):
             "LoadInpainter",
             display_name="Load Inpainter",
             description="Loads what fills the holes beside near objects.",
+            room=MODELS,
             aliases=("inpaint", "fill"),
             inputs=[
                 io.Combo.Input(
@@ -118,9 +128,19 @@ class LoadInpainter(io.ComfyNode):
         )
 
     @classmethod
+    @explained
     def execute(cls, inpainter: str) -> io.NodeOutput:
         """Load it for the device that ComfyUI computes on."""
         return io.NodeOutput(inpainter_on_device(inpainter))
+
+
+def depth_files() -> list[str]:
+    """Return the weight files in ComfyUI's folder of depth models, which older cores lack."""
+    if DEPTH_FOLDER not in folder_paths.folder_names_and_paths:
+        path = os.path.join(folder_paths.models_dir, DEPTH_FOLDER)
+        folder_paths.add_model_folder_path(DEPTH_FOLDER, path)
+    names = folder_paths.get_filename_list(DEPTH_FOLDER)
+    return [name for name in names if name.endswith((".safetensors", ".pth"))]
 
 
 def inpainter_on_device(name: str) -> EmbeddedInpainter:

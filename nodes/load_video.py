@@ -1,18 +1,23 @@
 """A video file, or the clip that ships with DreamStereo."""
 
+import logging
 import os
 import shutil
 from pathlib import Path
 
 import folder_paths
-from comfy_api.latest import InputImpl, io, ui
+from comfy_api.latest import InputImpl, io
 
 from .places import media_path
-from .sources import temp_directory
 from .wire_types import schema
 
-EXAMPLE = "DreamStereo example"
+EXAMPLE = "dreamstereo_example.mp4"
+"""The clip's name in ComfyUI's input folder, where every node that loads a video finds it."""
+OLD_EXAMPLE = "DreamStereo example"
+"""What graphs of the first days call it."""
 EXAMPLE_PATH = Path(__file__).resolve().parents[1] / "docs" / "demo.mp4"
+
+_log = logging.getLogger(__name__)
 
 
 class LoadVideoOrExample(io.ComfyNode):
@@ -31,11 +36,11 @@ class LoadVideoOrExample(io.ComfyNode):
                 "Loads a video of ComfyUI's input folder, or the short example clip, so that a "
                 "workflow runs before you have chosen anything."
             ),
-            aliases=("load video", "example video"),
+            aliases=("load video", "example video", "import video"),
             inputs=[
                 io.Combo.Input(
                     "file",
-                    options=[EXAMPLE, *videos],
+                    options=[EXAMPLE, *(name for name in videos if name != EXAMPLE)],
                     default=EXAMPLE,
                     upload=io.UploadType.video,
                     tooltip=(
@@ -50,14 +55,7 @@ class LoadVideoOrExample(io.ComfyNode):
     @classmethod
     def execute(cls, file: str) -> io.NodeOutput:
         """Return the film, still on disk."""
-        video = InputImpl.VideoFromFile(video_path(file))
-        if file != EXAMPLE:
-            return io.NodeOutput(video)
-        # The page can only show what lies in ComfyUI's own folders.
-        copy = temp_directory() / "dreamstereo_example.mp4"
-        shutil.copyfile(EXAMPLE_PATH, copy)
-        preview = ui.SavedResult(copy.name, "", io.FolderType.temp)
-        return io.NodeOutput(video, ui=ui.PreviewVideo([preview]))
+        return io.NodeOutput(InputImpl.VideoFromFile(video_path(file)))
 
     @classmethod
     def fingerprint_inputs(cls, file: str) -> float:
@@ -76,9 +74,24 @@ class LoadVideoOrExample(io.ComfyNode):
 
 
 def video_path(file: str) -> str:
-    """Return where `file` lies.
+    """Return where `file` lies; the example is there even where the input folder lacks it.
 
     Raises:
         ValueError: it lies outside ComfyUI's folders.
     """
-    return str(EXAMPLE_PATH) if file == EXAMPLE else media_path(file)
+    path = media_path(EXAMPLE if file == OLD_EXAMPLE else file)
+    if file in (EXAMPLE, OLD_EXAMPLE) and not os.path.isfile(path):
+        return str(EXAMPLE_PATH)
+    return path
+
+
+def put_example() -> None:
+    """Put the example into ComfyUI's input folder, as ComfyUI does with its own, when absent."""
+    target = Path(folder_paths.get_input_directory(), EXAMPLE)
+    if target.exists():
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(EXAMPLE_PATH, target)
+    except OSError as error:
+        _log.warning("DreamStereo: the example video could not be put into %s: %s", target, error)

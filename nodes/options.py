@@ -73,7 +73,7 @@ def strength_inputs() -> list[io.Input]:
             max=1.0,
             step=0.01,
             tooltip=(
-                "Used when convergence_mode is manual: the depth that lies on the screen. 0 brings "
+                "Used when the choice above is manual: the depth that lies on the screen. 0 brings "
                 "everything in front of it, 1 puts everything behind it."
             ),
         ),
@@ -244,16 +244,12 @@ def encoding_inputs() -> list[io.Input]:
 
 def chroma_input() -> io.Input:
     """Return the input for the colour's resolution."""
-    return _advanced(
-        io.Combo.Input(
-            "chroma",
-            options=list(CHROMA),
-            default=EncodeOptions.chroma,
-            optional=True,
-            tooltip=(
-                "444 keeps the colour of each pixel, for screen recordings; few devices play it."
-            ),
-        )
+    return io.Combo.Input(
+        "chroma",
+        options=list(CHROMA),
+        default=EncodeOptions.chroma,
+        optional=True,
+        tooltip="444 keeps the colour of each pixel, for screen recordings; few devices play it.",
     )
 
 
@@ -287,9 +283,11 @@ def reading_inputs() -> list[io.Input]:
         optional=True,
         tooltip="What transparent parts lie on: black, white, grey or RRGGBB.",
     )
-    return [_advanced(item) for item in (deinterlace, background, source_eye, source_layout)]
+    return [deinterlace, background, source_eye, source_layout]
 
 
-def _advanced(item: io.Input) -> io.Input:
-    item.advanced = True  # an argument in newer cores only, so an attribute
-    return item
+def folded(*inputs: io.Input) -> list[io.Input]:
+    """Fold inputs away, as those that few people need; pages that cannot do it show them."""
+    for item in inputs:
+        item.extra_dict = {**item.extra_dict, "advanced": True}  # an argument in newer cores only
+    return list(inputs)

@@ -5,9 +5,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dreamstereo_core import LAYOUTS, EncodeOptions, pack_stereo
+from .file_names import NAMELESS, name_output, saved_name
 from .layout import from_video, to_video
 from .runtime import chunks
-from .wire_types import schema
+from .wire_types import STAGES, schema
 
 LAYOUT_TOOLTIP = (
     "full_sbs: side by side, twice as wide (VR players). half_sbs: side by side, squeezed (3D"
@@ -28,7 +29,8 @@ class Pack(io.ComfyNode):
             description=(
                 "Puts the two views into one picture: side by side, top-bottom or anaglyph."
             ),
-            aliases=("top bottom", "red cyan", "glasses"),
+            room=STAGES,
+            aliases=("sbs", "side by side", "top bottom", "anaglyph", "red cyan", "stereo", "vr"),
             inputs=[
                 io.Image.Input("left", tooltip="What the left eye sees."),
                 io.Image.Input("right", tooltip="What the right eye sees."),
@@ -44,7 +46,10 @@ class Pack(io.ComfyNode):
                     tooltip="Exchange left and right (cross-eyed viewing).",
                 ),
             ],
-            outputs=[io.Image.Output(display_name="images", tooltip="The packed frames.")],
+            outputs=[
+                io.Image.Output(display_name="images", tooltip="The packed frames."),
+                name_output("A name"),
+            ],
         )
 
     @classmethod
@@ -59,4 +64,5 @@ class Pack(io.ComfyNode):
                 f" got {list(right.shape)}"
             )
         parts = [pack_stereo(first[part], second[part], layout) for part in chunks(len(first))]
-        return io.NodeOutput(from_video(torch.cat(parts)))
+        name = saved_name(NAMELESS, layout, swapped=swap_eyes)
+        return io.NodeOutput(from_video(torch.cat(parts)), name)

@@ -10,6 +10,7 @@ from ..dreamstereo_core.options import pick_options
 from ..dreamstereo_core.preview import preview_picture
 from .layout import from_video
 from .load_models import depth_on_device, inpainter_on_device
+from .messages import explained
 from .options import (
     bars_input,
     comfort_inputs,
@@ -18,10 +19,11 @@ from .options import (
     eye_input,
     feather_input,
     fill_input,
+    folded,
     reading_inputs,
     strength_inputs,
 )
-from .runtime import StoppableDepth, StoppableInpainter
+from .runtime import FrameBar, StoppableDepth, StoppableInpainter
 from .sources import stream_source
 from .wire_types import Depth, Inpainter, schema
 
@@ -39,7 +41,7 @@ class PreviewSheet(io.ComfyNode):
                 "Shows a few frames of a film before the long run: the anaglyph, the depth and the "
                 "holes, one frame a column. Each frame is converted by itself."
             ),
-            aliases=("contact sheet", "test frames"),
+            aliases=("2d to 3d preview", "stereo preview", "contact sheet", "test frames"),
             inputs=[
                 io.Video.Input("video", tooltip="The 2D film, of any length."),
                 io.Int.Input(
@@ -63,13 +65,15 @@ class PreviewSheet(io.ComfyNode):
                     optional=True,
                     tooltip="From Load Inpainter or Load DreamStereo Model.",
                 ),
-                *comfort_inputs(),
-                eye_input(optional=True),
-                fill_input(optional=True),
-                feather_input(optional=True),
-                *diffusion_inputs(),
-                bars_input(),
-                *reading_inputs(),
+                *folded(
+                    *comfort_inputs(),
+                    eye_input(optional=True),
+                    fill_input(optional=True),
+                    feather_input(optional=True),
+                    *diffusion_inputs(),
+                    bars_input(),
+                    *reading_inputs(),
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -81,6 +85,7 @@ class PreviewSheet(io.ComfyNode):
         )
 
     @classmethod
+    @explained
     def execute(
         cls,
         video: Input.Video,
@@ -99,6 +104,7 @@ class PreviewSheet(io.ComfyNode):
                 options=convert_options(given),
                 decode=pick_options(DecodeOptions, given),
                 count=count,
+                on_step=FrameBar(1).show,
             )
         images = from_video(sheet)
         return io.NodeOutput(images, ui=ui.PreviewImage(images, cls=cls))

@@ -6,15 +6,15 @@ from typing import TypeVar
 import comfy.model_management
 import comfy.utils
 from PIL import Image
-from server import PromptServer
 from torch import Tensor
 
 from ..dreamstereo_core import Inpainter, MaskedFrame
 from ..dreamstereo_core.convert import Progress
-from ..dreamstereo_core.depth import WrappedDepth
+from ..dreamstereo_core.depth import DepthEstimator, WrappedDepth
 from ..dreamstereo_core.fill import DEFAULTS, FillOptions
 from ..dreamstereo_core.stream import Frame
 from ..dreamstereo_core.types import Video
+from .messages import say
 
 Item = TypeVar("Item")
 PREVIEW_SIZE = 512
@@ -27,7 +27,7 @@ class NodeProgress:
     def __init__(self, node_id: str):
         self.node_id = node_id
         self.bar = comfy.utils.ProgressBar(1, node_id=node_id)
-        self.say("looking ahead ...")  # The first frames come out after a look at what follows.
+        say("looking ahead ...", node_id)  # The first frames come out after a look at what follows.
 
     def __call__(self, progress: Progress) -> None:
         """Report one step.
@@ -39,12 +39,35 @@ class NodeProgress:
         total = progress.total or progress.done + 1
         picture = preview_picture(progress.preview(PREVIEW_SIZE))
         self.bar.update_absolute(progress.done, total, picture)
-        self.say(progress_text(progress))
+        say(progress_text(progress), self.node_id)
 
-    def say(self, text: str) -> None:
-        """Show `text` on the node."""
-        server = PromptServer.instance
-        server.send_progress_text(text, self.node_id, server.client_id)
+
+class FrameBar:
+    """Shows on the running node how many of its frames are done."""
+
+    def __init__(self, total: int):
+        self.bar = comfy.utils.ProgressBar(total)
+        self.done = 0
+
+    def count(self, items: Iterable[Item]) -> Iterator[Item]:
+        """Pass the items on, one for each frame.
+
+        Raises:
+            InterruptProcessingException: the user pressed the stop button.
+        """
+        for item in stoppable(items):
+            self.done += 1
+            self.bar.update_absolute(self.done)
+            yield item
+
+    def show(self, done: int, total: int) -> None:
+        """Show that so much is done.
+
+        Raises:
+            InterruptProcessingException: the user pressed the stop button.
+        """
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        self.bar.update_absolute(done, total)
 
 
 def progress_text(progress: Progress) -> str:
@@ -62,7 +85,11 @@ def preview_picture(picture: Tensor) -> tuple[str, Image.Image, int]:
 
 
 class StoppableDepth(WrappedDepth):
-    """A depth estimator that looks at the stop button before each frame."""
+    """A depth estimator that looks at the stop button before each frame, and fills a bar."""
+
+    def __init__(self, estimator: DepthEstimator, bar: FrameBar | None = None):
+        super().__init__(estimator)
+        self.bar = bar
 
     def stream(self, frames: Iterable[Frame], chunk_frames: int = CHUNK_FRAMES) -> Iterator[Tensor]:
         """Estimate as the estimator does; on a CPU frame by frame, since a batch takes long there.
@@ -71,14 +98,15 @@ class StoppableDepth(WrappedDepth):
             InterruptProcessingException: the user pressed the stop button.
         """
         on_cpu = comfy.model_management.get_torch_device().type == "cpu"
-        return self.estimator.stream(_stoppable(frames), 1 if on_cpu else chunk_frames)
+        raws = self.estimator.stream(stoppable(frames), 1 if on_cpu else chunk_frames)
+        return self.bar.count(raws) if self.bar else raws
 
 
 class StoppableInpainter(Inpainter):
-    """An inpainter that looks at the stop button before each frame."""
+    """An inpainter that looks at the stop button before each frame, and fills a bar."""
 
-    def __init__(self, inpainter: Inpainter):
-        self.inpainter, self.name = inpainter, inpainter.name
+    def __init__(self, inpainter: Inpainter, bar: FrameBar | None = None):
+        self.inpainter, self.name, self.bar = inpainter, inpainter.name, bar
 
     def stream(
         self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
@@ -88,10 +116,16 @@ class StoppableInpainter(Inpainter):
         Raises:
             InterruptProcessingException: the user pressed the stop button.
         """
-        return _stoppable(self.inpainter.stream(_stoppable(frames), options))
+        filled = self.inpainter.stream(stoppable(frames), options)
+        return self.bar.count(filled) if self.bar else stoppable(filled)
 
 
-def _stoppable(items: Iterable[Item]) -> Iterator[Item]:
+def stoppable(items: Iterable[Item]) -> Iterator[Item]:
+    """Pass the items on, with a look at the stop button before each.
+
+    Raises:
+        InterruptProcessingException: the user pressed the stop button.
+    """
     for item in items:
         comfy.model_management.throw_exception_if_processing_interrupted()
         yield item
@@ -103,9 +137,8 @@ def chunks(frames: int, size: int = CHUNK_FRAMES) -> Iterator[slice]:
     Raises:
         InterruptProcessingException: the user pressed the stop button.
     """
-    bar = comfy.utils.ProgressBar(frames)
+    bar = FrameBar(frames)
     for start in range(0, frames, size):
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        stop = min(start + size, frames)
-        yield slice(start, stop)
-        bar.update_absolute(stop)
+        bar.show(start, frames)
+        yield slice(start, min(start + size, frames))
+    bar.show(frames, frames)

@@ -30,7 +30,7 @@ from ..dreamstereo_core.models.sparse import (
 )
 from ..dreamstereo_core.types import LatentMask, OcclusionMask, TokenIndex
 from .layout import to_occlusion_mask
-from .wire_types import schema
+from .wire_types import WAN, schema
 
 KEY = "dreamstereo_sparse_tokens"
 
@@ -48,6 +48,7 @@ class SparseTokens(io.ComfyNode):
                 "Makes a Wan model compute only the part of the video around the holes; the rest "
                 "keeps the masked video's own latents. LoRAs, fp8 and samplers work as before."
             ),
+            room=WAN,
             aliases=("sasi", "sparse", "inpainting speed-up", "wan"),
             inputs=[
                 io.Model.Input(

@@ -10,7 +10,7 @@ from ..dreamstereo_core.types import Eye
 from .layout import from_occlusion_mask, from_video, to_video
 from .options import eye_input
 from .runtime import chunks
-from .wire_types import Disparity, schema
+from .wire_types import STAGES, Disparity, schema
 
 
 class Warp(io.ComfyNode):
@@ -26,7 +26,8 @@ class Warp(io.ComfyNode):
                 "Moves every pixel to where the other eye sees it, and marks what this eye never "
                 "saw."
             ),
-            aliases=("gapw", "parallax", "reprojection"),
+            room=STAGES,
+            aliases=("gapw", "parallax", "reprojection", "stereo view", "other eye"),
             inputs=[
                 io.Image.Input("images", tooltip="The frames that one eye sees."),
                 Disparity.Input(

@@ -5,6 +5,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from .labels import label_inputs
+
 Depth = io.Custom("DREAMSTEREO_DEPTH")
 """A `dreamstereo_core.depth.DepthEstimator`."""
 
@@ -14,12 +16,22 @@ Inpainter = io.Custom("DREAMSTEREO_INPAINTER")
 Disparity = io.Custom("DREAMSTEREO_DISPARITY")
 """`[T, 1, H, W]` signed pixels, x_left - x_right; > 0 in front of the screen."""
 
-SEARCH_ALIASES = ["2d to 3d", "stereo", "stereoscopic", "sbs", "side by side", "vr", "anaglyph"]
+MODELS, STAGES, WAN = "models", "stages", "Wan"
+"""Rooms of our category; the nodes that most people need stand at its door."""
 
 
-def schema(node_id: str, *, aliases: tuple[str, ...] = (), **fields: Any) -> io.Schema:
-    """Return a schema in our category, with search aliases where the core knows them."""
+def schema(
+    node_id: str,
+    *,
+    room: str | None = None,
+    aliases: tuple[str, ...] = (),
+    essential: str | None = None,
+    **fields: Any,
+) -> io.Schema:
+    """Return a schema in our category; search aliases and the like where the core knows them."""
     known = {field.name for field in dataclasses.fields(io.Schema)}
-    if "search_aliases" in known:
-        fields["search_aliases"] = [*SEARCH_ALIASES, *aliases]
-    return io.Schema(node_id=f"DreamStereo{node_id}", category="DreamStereo", **fields)
+    newer = {"search_aliases": list(aliases), "essentials_category": essential}
+    fields |= {name: value for name, value in newer.items() if name in known}
+    label_inputs(fields.get("inputs", []))
+    category = f"DreamStereo/{room}" if room else "DreamStereo"
+    return io.Schema(node_id=f"DreamStereo{node_id}", category=category, **fields)

@@ -90,7 +90,7 @@ def _by_openexr(path: Path, depth: DepthChannel) -> np.ndarray:
     except ImportError as error:
         raise VideoError(
             f"{path}: its depth {depth.name!r} lies in several parts or in DWA compression; "
-            "pip install dreamstereo[exr], or save it with ZIP compression in one part"
+            "pip install openexr, or save it with ZIP compression in one part"
         ) from error
     try:
         parts = OpenEXR.File(str(path), separate_channels=True).parts

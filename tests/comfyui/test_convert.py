@@ -154,6 +154,13 @@ class TestBadInput:
         assert "sound.mp4" in message
         assert "video" in message
 
+    def test_an_error_has_a_plain_name_and_a_short_path(self, comfy):
+        (comfy.base / "input" / "noise.mp4").write_bytes(b"noise" * 100)
+        run = comfy.run(prompt_for("noise.mp4"))
+        (failure,) = run.of("execution_error")
+        assert failure["exception_type"] == "ValueError"
+        assert run.error.startswith("noise.mp4: ")
+
     def test_a_model_that_is_not_here(self, comfy, film):
         prompt = prompt_for(film, depth_model=["4", 0])
         settings = {"model": "auto", "custom": "nobody/nothing", "allow_download": False}
@@ -170,6 +177,13 @@ class TestBadInput:
         assert reply.status_code == 400
         (error,) = reply.json()["node_errors"]["1"]["errors"]
         assert "gone.mp4" in error["details"]
+
+    @pytest.mark.parametrize(("codec", "crf"), [("h264", 60), ("av1", 64), ("gif", 20)])
+    def test_a_quality_that_the_codec_has_not(self, comfy, film, codec, crf):
+        reply = comfy.post("/prompt", prompt=prompt_for(film, codec=codec, crf=crf))
+        assert reply.status_code == 400
+        errors = reply.json()["node_errors"]["2"]["errors"]
+        assert all("expected" in error["details"] for error in errors)
 
     def test_a_coloured_depth_picture(self, comfy, film):
         prompt = {

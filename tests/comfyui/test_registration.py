@@ -33,7 +33,9 @@ def test_the_pack_loads_without_a_complaint(comfy):
 
 
 def test_every_node_is_there(object_info):
-    ours = {name for name, info in object_info.items() if info["category"] == "DreamStereo"}
+    ours = {
+        name for name, info in object_info.items() if info["category"].startswith("DreamStereo")
+    }
     assert ours == NODES
 
 
@@ -62,6 +64,18 @@ def test_every_widget_has_a_default(object_info):
                 assert "default" in settings, (node, name)
 
 
+def test_a_form_of_few_things(object_info):
+    inputs = object_info["DreamStereoConvertVideo"]["input"]
+    shown = [
+        name
+        for group in ("required", "optional")
+        for name, (_, settings) in inputs[group].items()
+        if not settings.get("advanced")
+    ]
+    widgets = ["layout", "max_disparity", "convergence_mode", "convergence", "depth"]
+    assert shown == ["video", *widgets, "depth_model", "inpainter"]
+
+
 def test_no_help_page_without_its_node():
     pages = {path.stem for path in (PACK / "nodes" / "web" / "docs").glob("*.md")}
     assert pages == NODES
@@ -69,7 +83,7 @@ def test_no_help_page_without_its_node():
 
 def test_the_template_browser_lists_the_workflows(comfy):
     templates = comfy.get("/workflow_templates").json()["dreamstereo"]
-    assert sorted(templates) == ["2d_to_3d", "2d_to_3d_stages", "wan_sparse_inpaint"]
+    assert sorted(templates) == [path.stem for path in sorted((PACK / "workflows").glob("*.json"))]
     for name in templates:
         picture = comfy.get(f"/api/workflow_templates/dreamstereo/{name}.jpg")
         assert picture.content[:3] == b"\xff\xd8\xff", name

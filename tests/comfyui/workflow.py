@@ -5,8 +5,10 @@ from pathlib import Path
 
 WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 NOTES = ("Note", "MarkdownNote")
+MUTED = 2
 CONTROL = "control_after_generate"
-WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
+DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"
+WIDGET_TYPES = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", DYNAMIC_COMBO)
 
 
 def load_workflow(name: str) -> dict:
@@ -33,13 +35,27 @@ def widget_names(info: dict) -> list[str]:
     return names
 
 
+def saved_names(node: dict, object_info: dict) -> list[str]:
+    """The widgets whose values a saved node has: newer cores may have added others behind them."""
+    names = widget_names(object_info[node["type"]])
+    assert len(names) >= len(node["widgets_values"]), (node["type"], names)
+    return names[: len(node["widgets_values"])]
+
+
+def choices(kind, settings: dict) -> list | None:
+    """What a widget offers, None where it is no list."""
+    options = kind if isinstance(kind, list) else settings.get("options")
+    return [option["key"] for option in options] if kind == DYNAMIC_COMBO else options
+
+
 def to_prompt(workflow: dict, object_info: dict) -> dict:
     """Turn the UI format into the API format, as the page's graphToPrompt does."""
     links = {link[0]: [str(link[1]), link[2]] for link in workflow["links"]}
     prompt = {}
     for node in real_nodes(workflow):
-        names = widget_names(object_info[node["type"]])
-        assert len(names) == len(node["widgets_values"]), (node["type"], names)
+        if node["mode"] == MUTED:
+            continue
+        names = saved_names(node, object_info)
         values = dict(zip(names, node["widgets_values"], strict=True))
         values.pop("upload", None)
         values.pop(CONTROL, None)

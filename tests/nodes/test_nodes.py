@@ -77,8 +77,9 @@ class TestStages:
     def test_swapped_eyes(self, node_module):
         pack = node_module("pack").Pack
         left, right = torch.rand(1, 4, 6, 3), torch.rand(1, 4, 6, 3)
-        (images,) = pack.execute(left, right, "full_sbs", True).args
+        images, name = pack.execute(left, right, "full_sbs", True).args
         assert torch.equal(images, torch.cat([right, left], 2))
+        assert name == "video/DreamStereo_cross_eyed"
 
     def test_views_of_different_size_are_refused(self, node_module):
         pack = node_module("pack").Pack
@@ -157,6 +158,33 @@ class TestConvertVideo:
         assert {o.convergence for o in options} == {"median"}
         assert {(e.layout, e.crf, e.audio) for e in encodes} == {("half_tb", 20, "copy_or_aac")}
         assert [d.source_eye for d in decodes] == ["both", "left"]
+
+
+class TestFileNames:
+    @pytest.mark.parametrize(
+        ("layout", "name"),
+        [
+            ("full_sbs", "video/a film_LRF_Full_SBS"),
+            ("half_tb", "video/a film_TB"),
+            ("anaglyph_gray", "video/a film_anaglyph"),
+            ("depth", "video/a film_depth"),
+        ],
+    )
+    def test_a_name_follows_film_and_layout(self, node_module, layout, name):
+        names = node_module("file_names")
+        film = names.InputImpl.VideoFromFile("/somewhere/a film.mov")
+        assert names.saved_name(names.film_name(film), layout) == name
+
+    def test_films_without_a_file(self, node_module):
+        names, parts = node_module("file_names"), node_module("components").Types
+        stream = names.InputImpl.VideoFromFile(bytes_io.BytesIO())
+        frames = parts.VideoComponents(images=torch.rand(1, 2, 2, 3), frame_rate=Fraction(1))
+        made = names.InputImpl.VideoFromComponents(frames)
+        assert names.film_name(stream) == names.film_name(made) == "DreamStereo"
+
+    def test_a_film_whose_name_looks_like_a_placeholder(self, node_module):
+        name = node_module("file_names").saved_name("100%width%", "full_sbs")
+        assert name == "video/100_width__LRF_Full_SBS"
 
 
 class TestPreviewSheet:

@@ -50,6 +50,45 @@ def test_files_outside_are_refused(base, places, node_module, name):
         node.execute(name)
 
 
+def test_depth_models_of_comfyuis_folder(base, places, node_module):
+    load = node_module("load_models")
+    assert load.depth_files() == []
+    folder = base / "models" / "geometry_estimation"
+    folder.mkdir()
+    for name in ("vda.pth", "vda.safetensors", "notes.txt"):
+        (folder / name).touch()
+    assert load.depth_files() == ["vda.pth", "vda.safetensors"]
+    inputs = {i.id: i for i in load.LoadDepth.define_schema().inputs}
+    assert inputs["model"].options[-2:] == ["vda.pth", "vda.safetensors"]
+    assert places.depth_spec("vda.pth") == str(folder / "vda.pth")
+
+
+class TestExample:
+    def test_it_is_put_there_once(self, base, node_module, caplog):
+        load = node_module("load_video")
+        load.put_example()
+        copy = base / "input" / "dreamstereo_example.mp4"
+        assert copy.read_bytes() == load.EXAMPLE_PATH.read_bytes()
+        copy.write_bytes(b"mine")
+        load.put_example()
+        assert copy.read_bytes() == b"mine"
+        assert load.video_path("dreamstereo_example.mp4") == str(copy)
+        assert caplog.records == []
+
+    def test_a_folder_that_cannot_be_written(self, base, node_module, monkeypatch, caplog):
+        load = node_module("load_video")
+
+        def refuse(*args):
+            raise PermissionError("read only")
+
+        monkeypatch.setattr(load.shutil, "copyfile", refuse)
+        load.put_example()
+        assert "could not be put" in caplog.text
+        for name in ("dreamstereo_example.mp4", "DreamStereo example"):
+            assert load.video_path(name) == str(load.EXAMPLE_PATH)
+            assert load.LoadVideoOrExample.validate_inputs(name) is True
+
+
 def test_depths_by_name_hub_id_or_place(base, places):
     for spec in ("auto", "embedded", "video-depth-anything", "depth-anything/Depth-Large-hf"):
         assert places.depth_spec(f" {spec} ") == spec

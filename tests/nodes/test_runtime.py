@@ -3,6 +3,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from ..comfyui.media import write_film
+
 
 @pytest.fixture
 def runtime(node_module):
@@ -77,3 +79,49 @@ def test_the_stop_button_ends_each_kind_of_work(runtime, stop_button):
     stop_button()
     with pytest.raises(interrupted):
         list(runtime.chunks(3))
+    stop_button()
+    with pytest.raises(interrupted):
+        runtime.FrameBar(1).show(0, 1)
+
+
+class TestBars:
+    @pytest.fixture
+    def told(self, runtime, monkeypatch):
+        """What a progress bar is told."""
+        told = []
+
+        def hook(value, total, preview, node_id=None):
+            told.append((value, total))
+
+        monkeypatch.setattr(runtime.comfy.utils, "PROGRESS_BAR_HOOK", hook)
+        return told
+
+    def test_each_stage_counts_its_frames(self, node_module, told):
+        images = torch.rand(5, 32, 48, 3)
+        depth = images[..., :1]
+        classic = node_module("load_models").inpainter_on_device("classic")
+        strength = {"max_disparity": 3.0, "convergence_mode": "auto", "convergence": 0.5}
+        runs = {
+            "depth": lambda node: node.EstimateDepth.execute(
+                images, node_module("load_models").depth_on_device("embedded")
+            ),
+            "disparity": lambda node: node.DepthToDisparity.execute(depth, images, **strength),
+            "inpaint": lambda node: node.Inpaint.execute(
+                images, (depth[..., 0] > 0.5).float(), None, classic
+            ),
+        }
+        for name, run in runs.items():
+            told.clear()
+            run(node_module(name))
+            assert told == [(i, 5) for i in range(1, 6)], name
+
+    def test_a_preview_counts_what_it_reads_and_what_it_shows(self, node_module, told, tmp_path):
+        video = node_module("sources").InputImpl.VideoFromFile(
+            str(write_film(tmp_path / "film.mp4", frames=4))
+        )
+        depth = node_module("load_models").depth_on_device("embedded")
+        settings = {"max_disparity": 3.0, "convergence_mode": "auto", "convergence": 0.5}
+        node_module("preview").PreviewSheet.execute(
+            video, 2, depth_model=depth, fill="classic", **settings
+        )
+        assert told == [(i, 6) for i in range(7)]

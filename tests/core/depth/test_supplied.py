@@ -378,7 +378,7 @@ class TestExrChannels:
     def test_what_ffmpeg_would_misread_wants_openexr(self, tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, "OpenEXR", None)
         path = write_channels(tmp_path / "d.exr", self.channels("Z"), compression=8)
-        with pytest.raises(VideoError, match=r"DWA compression; pip install dreamstereo\[exr\]"):
+        with pytest.raises(VideoError, match=r"DWA compression; pip install openexr"):
             load_depth(path)
 
     def test_damaged_headers_are_one_line(self, tmp_path):

