@@ -44,7 +44,7 @@ class MiniDepth(DepthEstimator):
     @torch.inference_mode()
     def predict(
         self, video: Video, state: Tensor | None = None, *, new_shot: bool = False
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor | None]:
         """Return raw inverse depth ``[T, 1, h / 2, w / 2]`` at the larger working size.
 
         The state is the last frame's correction of its large forms, ``[1, 1, rows, columns]``.
