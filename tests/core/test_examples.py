@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import dreamstereo_core
-from dreamstereo_core.models.vae.checkpoint import build_vae, save_vae
+from dreamstereo_core.models.files.load import save_network
+from dreamstereo_core.models.vae.checkpoint import VAE, build_vae
 from dreamstereo_core.models.vae.config import WanVAEConfig
 
 from .pictures import ramp, save
@@ -39,7 +40,8 @@ def folder(tmp_path_factory):
     """A folder with the files that examples name: three frames, and a small autoencoder."""
     path = tmp_path_factory.mktemp("examples")
     save(path / "film.mp4", ramp(3))
-    save_vae(build_vae(WanVAEConfig(widths=(4, 8, 12, 12))), path / "vae.safetensors")
+    vae = build_vae(WanVAEConfig(widths=(4, 8, 12, 12)))
+    save_network(vae, path / "vae.safetensors", VAE)
     return path
 
 

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 from dreamstereo_core.depth import DepthError, EmbeddedDepth, MiniDepth, SteadyDepth, load_depth
-from dreamstereo_core.depth.mini import settle, working_size
+from dreamstereo_core.depth.mini import working_size
 from dreamstereo_core.models.depth.mini import (
     MINI_DEPTH,
     Fine,
@@ -143,7 +143,7 @@ def test_working_size_keeps_the_aspect(size, expected):
 def test_any_size_is_taken(depth, size):
     raw, state = depth.predict(torch.rand(2, 3, *size), None, new_shot=True)
     assert raw.shape[:2] == (2, 1) and max(raw.shape[2:]) == SMALL.size // 2
-    assert raw.isfinite().all() and state.shape[:2] == (1, 1)
+    assert raw.isfinite().all() and state is None
 
 
 def test_the_border_is_its_neighbour(depth, monkeypatch):
@@ -157,49 +157,11 @@ def test_the_border_is_its_neighbour(depth, monkeypatch):
     assert torch.equal(raw[..., 2:-2, 2:-2], grown)
 
 
-def test_large_forms_are_those_of_both_looks_and_the_rest_is_the_finers(depth, monkeypatch):
-    """Means of 16 x 16 cells: half of what the coarse look differs by, enlarged."""
-    fine, coarse = torch.rand(1, 1, 32, 48), torch.rand(1, 1, 16, 32)
-    looks = {SMALL.size: fine, SMALL.size // 2: coarse}
-    monkeypatch.setattr(depth, "_look", lambda frames, longest: looks[longest])
-    large = fine.view(1, 1, 2, 16, 3, 16).mean((3, 5))
-    other = torch.nn.functional.adaptive_avg_pool2d(coarse, (2, 3))
-    change = torch.nn.functional.interpolate((other - large) / 2, (32, 48), mode="bilinear")
-    raw, state = depth.predict(torch.rand(1, 3, 64, 96))
-    torch.testing.assert_close(raw, torch.nn.functional.max_pool2d(fine + change, 3, 1, 1))
-    torch.testing.assert_close(state, other - large)
-
-
-def test_corrections_settle_along_a_shot():
-    changes = torch.tensor((1.0, 0.0, 2.0)).view(3, 1, 1, 1)
-    settled = settle(changes, None).flatten().tolist()
-    assert settled == pytest.approx([1.0, 0.9, 0.9 * 0.9 + 0.2])
-    assert settle(changes[1:], changes[:1]).flatten().tolist() == pytest.approx(settled[1:])
-
-
-def test_it_looks_at_both_sizes(depth, monkeypatch):
-    seen = []
-
-    def network(pictures):
-        seen.append(tuple(pictures.shape))
-        return pictures.mean(1, keepdim=True)[..., ::2, ::2]
-
-    network.mean = torch.zeros(1)
-    monkeypatch.setattr(depth, "network", network)
-    depth.predict(torch.rand(1, 3, 90, 180))
-    assert seen == [(1, 3, 64, 96), (1, 3, 32, 64)]  # 48 x 24 and 48 at work: multiples of 32
-
-
-def test_chunks_change_nothing_and_a_shot_forgets_the_one_before(depth):
+def test_frames_do_not_depend_on_each_other(depth):
     video = torch.rand(6, 3, 40, 70)
     together, _ = depth.predict(video)
-    parts, state = [], depth.predict(video[3:])[1]
-    for chunk in video.split((1, 3, 2)):
-        raw, state = depth.predict(chunk, state, new_shot=not parts)
-        parts.append(raw)
-    torch.testing.assert_close(torch.cat(parts), together, atol=1e-5, rtol=1e-4)
-    alone, _ = depth.predict(video[:1])
-    torch.testing.assert_close(together[:1], alone, atol=1e-5, rtol=1e-4)
+    alone = torch.cat([depth.predict(frame[None])[0] for frame in video])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
 
 
 def test_estimate_gives_the_videos_own_size(depth):
