@@ -50,7 +50,6 @@ def test_english_words_are_the_nodes_own(labels, nodes):
 
 def test_a_search_finds_the_nodes_that_do_it(nodes):
     schemas = [node.GET_SCHEMA() for node in nodes]
-    if not hasattr(schemas[0], "search_aliases"):
-        pytest.skip("this core knows no search aliases")
-    found = {schema.node_id for schema in schemas if "sbs" in schema.search_aliases}
-    assert found == {"DreamStereoConvertVideo", "DreamStereoPack"}
+    known = [schema for schema in schemas if hasattr(schema, "search_aliases")]  # not on 0.3.75
+    found = {schema.node_id for schema in known if "sbs" in schema.search_aliases}
+    assert found == ({"DreamStereoConvertVideo", "DreamStereoPack"} if known else set())
