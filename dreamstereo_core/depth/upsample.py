@@ -1,4 +1,4 @@
-"""Low-resolution inverse depth to the frame's own resolution, its edges steps."""
+"""Enlarge low-resolution inverse depth to the frame's size, with steps for edges."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _STEP = (0.04, 0.08)  # range of the surroundings: where an edge begins, and whe
 def upsample_inverse_depth(inverse_depth: Tensor, video: Video) -> InverseDepth:
     """Resize inverse depth ``[T, 1, h, w]`` to the video's ``[T, 3, H, W]``, edges sharp.
 
-    Enlarged bilinearly, a depth edge is a ramp, which a warp would stretch into a smear. It becomes
-    a step, a little outside of the middle, so that the border's mixed pixels move with the near
-    thing. Slopes and small steps stay as they are; no value leaves the range of its surroundings.
-    Depth of the video's size comes back as it is; larger depth is averaged down.
+    Enlarged bilinearly, a depth edge is a ramp, which a warp would stretch into a smear. The ramp
+    becomes a step, a little outside of its middle, so that the border's mixed pixels move with the
+    near thing. Slopes and small steps stay as they are, and no value leaves the range of its
+    surroundings. Depth of the video's size comes back as it is; larger depth is averaged down.
 
     Raises:
-        TypeError: an argument is no floating point tensor.
+        TypeError: an argument is not a floating point tensor.
         ValueError: the shapes do not go together.
     """
     check_frames("video", video, channels=3)

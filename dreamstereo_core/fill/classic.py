@@ -1,4 +1,4 @@
-"""Filling without weights, from the background around a hole and from other frames."""
+"""Fill without weights, from the background around a hole and from other frames."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REACH_OF_LARGE = ((16_000_000, 1), (4_000_000, 2))
 
 @dataclass
 class ClassicInpainter(Inpainter):
-    """Fill holes with background that neighbouring frames reveal, else by extending it.
+    """Fill holes with background that other frames reveal, else by extending the background.
 
     Each frame is filled by itself first (`coherence`). Then every hole pixel follows the
     background's motion to the frames `reach` before and behind: where one of them shows the

@@ -2,11 +2,11 @@
 
 Three fills are made and mixed. Coherence transport (Bornemann and Maerz, "Fast Image Inpainting
 Based on Coherence Transport", J. Math. Imaging Vis. 2007) marches inwards from the background
-border, layer by layer, and carries edges on along their own direction; a pull-push pyramid (Gortler
+border, layer by layer, and continues edges along their own direction. A pull-push pyramid (Gortler
 et al., "The Lumigraph", 1996) gives the smooth mean. Near the border the first is right; deeper
-inside nobody knows, and the mean is the better guess. The third is the warp's stretched sheet or,
-without it, the known pixel at the background's end of the row: streaks when alone, but wrong in
-other places than the other two.
+inside the hole the mean is the better guess. The third fill is the warp's stretched sheet or,
+without it, the known pixel at the background's end of the row. Alone it makes streaks, but its
+errors lie in other places than those of the other two.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from torch import Tensor
 from torch.nn import functional as F
 
 RADIUS = 3
-"""Of the neighbourhood that a pixel is filled from."""
+"""Radius in pixels of the neighbourhood that a pixel is filled from."""
 SHARPNESS = 15.0
-"""How strictly a coherent neighbourhood follows its direction (kappa in the paper)."""
+"""How strictly a fill follows the direction of a coherent neighbourhood (kappa in the paper)."""
 CONTRAST = 0.005
-"""Gradient contrast from which a direction is trusted (delta in the paper), per pixel."""
+"""Contrast of gradients, per pixel, above which a direction is trusted (delta in the paper)."""
 TENSOR_SIGMA = 2.0
-"""Smoothing of the structure tensor, in half-resolution pixels."""
+"""Width of the structure tensor's Gaussian, in pixels of half resolution."""
 TRUST_DEPTH = 3.0
 """Depth inside the hole, in pixels, over which trust in coherence transport falls to a half."""
 JUMP_SHARE = 0.7
 """A known pixel counts as background up to this share of the hole's disparity jump above the
 background's own."""
 ROW_SHARE = 0.3
-"""Share in the fill of the known pixel at the background's end of a hole's row."""
+"""Share in the fill of the known pixel at the background's end of the hole's row."""
 SHEET_SHARE = 0.5
 """Share in the fill of the warp's stretched sheet, where the hole holds it."""
 INSET = 4
-"""Where the two ends of a hole are compared, in pixels from it: its border itself may be a mixture
-of both."""
+"""Distance in pixels from a hole at which its two ends are compared, since the border itself may be
+a mixture of both."""
 ALIKE = 0.15
 """Colour difference, as a mean over the channels, at which the two ends of a hole stop counting as
 one surface."""
 BLOCK_ROWS = 128
-"""Rows in which the ends of holes are looked for at once."""
+"""Rows in which the ends of holes are looked for at the same time."""
 MIN_MARGIN = 0.75
-"""The least such margin, in pixels."""
+"""Least margin, in pixels of disparity, above the background's own disparity."""
 
 
 @dataclass(frozen=True)
@@ -62,69 +62,70 @@ class Background:
 def find_background(video: Tensor, mask: Tensor, disparity: Tensor | None) -> Background:
     """Tell the background from the foreground around the holes.
 
-    Each row of a hole ends on two known pixels; the farther one is the background. Where both look
-    alike, the hole was opened inside one surface, by a depth edge that misses the true border, and
-    both count.
+    Each row of a hole ends at two known pixels, and the farther one is the background. Where both
+    look alike, a depth edge that misses the true border has opened the hole inside one surface.
+    Then both count.
 
     Args:
-        video: `[1, 3, H, W]`, read at known pixels only, like the disparity.
+        video: `[1, 3, H, W]`; only known pixels are read.
         mask: `[1, 1, H, W]`, 1 in holes.
-        disparity: `[1, 1, H, W]` of the same view; None takes every known pixel.
+        disparity: `[1, 1, H, W]` of the same view, in pixels; only known pixels are read. With None
+            every known pixel counts as background.
     """
     width = mask.shape[-1]
-    row, column = mask[0, 0].nonzero(as_tuple=True)
-    left, right = _row_ends(mask[0, 0])
-    has_left, has_right = left >= 0, right < width
+    row, column = mask[0, 0].nonzero(as_tuple=True)  # [N] each, N pixels in holes
+    left, right = _row_ends(mask[0, 0])  # [N] each
+    has_left, has_right = left >= 0, right < width  # [N] bool each
     if disparity is None:
         at_left, at_right = column - left, right - column  # the nearer end counts as background
     else:
         at_left = disparity[0, 0, row, left.clamp(min=0)]
         at_right = disparity[0, 0, row, right.clamp(max=width - 1)]
     take_left = has_left & ((at_left < at_right) | ~has_right)
-    row_end = torch.where(take_left, left, torch.where(has_right, right, -1))
+    row_end = torch.where(take_left, left, torch.where(has_right, right, -1))  # [N]
     if disparity is None:
         return Background(1 - mask, torch.full_like(mask, math.inf), row_end)
     at_left, at_right = (
         torch.where(has_left, at_left, at_right),
         torch.where(has_right, at_right, at_left),
     )
-    margin = ((at_left - at_right).abs() * JUMP_SHARE).clamp_(min=MIN_MARGIN)
+    margin = ((at_left - at_right).abs() * JUMP_SHARE).clamp_(min=MIN_MARGIN)  # [N]
     inner_left, inner_right = (left - INSET).clamp(min=0), (right + INSET).clamp(max=width - 1)
     contrast = (video[0][:, row, inner_left] - video[0][:, row, inner_right]).abs().mean(0)
-    alike = torch.exp(-((contrast / ALIKE) ** 2)) * (has_left & has_right)
-    in_holes = mask.new_zeros(1, 2, *mask.shape[2:])
+    alike = torch.exp(-((contrast / ALIKE) ** 2)) * (has_left & has_right)  # [N]
+    in_holes = mask.new_zeros(1, 2, *mask.shape[2:])  # [1, 2, H, W]
     in_holes[0, 0, row, column] = torch.minimum(at_left, at_right) + margin
     in_holes[0, 1, row, column] = alike
-    threshold, alike = _spread(in_holes, mask).split(1, dim=1)
+    threshold, alike = _spread(in_holes, mask).split(1, dim=1)  # [1, 1, H, W] each
     alike = ((alike - 0.3) * 1.5).clamp(0, 1)  # neighbouring rows must agree
-    weight = torch.sigmoid((threshold - disparity) * 4)
+    weight = torch.sigmoid((threshold - disparity) * 4)  # [1, 1, H, W]
     return Background(torch.maximum(weight, alike) * (1 - mask), threshold, row_end)
 
 
 def spatial_fill(video: Tensor, mask: Tensor, background: Background, stretched: bool) -> Tensor:
-    """Fill `[1, 3, H, W]` where `mask` `[1, 1, H, W]` is 1; the rest comes back as it is.
+    """Fill `[1, 3, H, W]` where `mask` `[1, 1, H, W]` is 1; all other pixels stay as they are.
 
-    `stretched` says that the holes of `video` hold the warp's stretched sheet.
+    `stretched` says whether the holes of `video` hold the warp's stretched sheet.
     """
     hole = mask[0, 0] > 0
     if not hole.any():
         return video
     weight = background.weight
-    mean = _smooth_mean(video, weight.clamp(min=1e-4) * (1 - mask))
+    mean = _smooth_mean(video, weight.clamp(min=1e-4) * (1 - mask))  # [1, 3, H, W]
     filled = _march(video, hole, weight[0, 0] > 0.3, mean, _coherence(video, weight))
-    row, column = hole.nonzero(as_tuple=True)
+    row, column = hole.nonzero(as_tuple=True)  # [N] each
     if stretched:
-        third, share = video[0][:, row, column], SHEET_SHARE
+        third, share = video[0][:, row, column], SHEET_SHARE  # [3, N]
     else:
-        third = video[0][:, row, background.row_end.clamp(min=0)]
-        share = ROW_SHARE * (background.row_end >= 0)
+        third = video[0][:, row, background.row_end.clamp(min=0)]  # [3, N]
+        share = ROW_SHARE * (background.row_end >= 0)  # [N]
     filled[0][:, row, column] = torch.lerp(filled[0][:, row, column], third, share)
     return filled
 
 
 def pull_push(values: Tensor, weight: Tensor) -> Tensor:
-    """Interpolate `[T, C, H, W]` where `weight` `[T, 1, H, W]` is low; 1 keeps a value."""
-    levels = [(values * weight, weight)]
+    """Interpolate `[T, C, H, W]` where `weight` `[T, 1, H, W]` is low; weight 1 keeps a value."""
+    levels = [(values * weight, weight)]  # ([T, C, h, w], [T, 1, h, w]), each half as large
     while max(weight.shape[-2:]) > 1:
         pad = (0, weight.shape[-1] % 2, 0, weight.shape[-2] % 2)
         total = F.avg_pool2d(F.pad(levels[-1][0], pad), 2) * 4
@@ -132,34 +133,37 @@ def pull_push(values: Tensor, weight: Tensor) -> Tensor:
         scale = 1 / weight.clamp(min=1)
         total, weight = total * scale, weight * scale
         levels.append((total, weight))
-    filled = levels[-1][0] / levels[-1][1].clamp(min=1e-12)
+    filled = levels[-1][0] / levels[-1][1].clamp(min=1e-12)  # [T, C, 1, 1]
     for total, weight in reversed(levels[:-1]):
         height, width = weight.shape[-2:]
         coarse = F.interpolate(filled, scale_factor=2.0, mode="bilinear")[..., :height, :width]
-        filled = total + (1 - weight) * coarse
+        filled = total + (1 - weight) * coarse  # [T, C, h, w]
     return filled
 
 
 def _row_ends(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return, of each hole pixel of `[H, W]`, x `[N]` of the known ones beside it, or -1 and W."""
+    """Return for the N hole pixels of `[H, W]` x of the known pixels beside them, or -1 and W.
+
+    The result is two tensors `[N]`, for the left and the right.
+    """
     width = mask.shape[-1]
     x = torch.arange(width, device=mask.device)
     ends = []
     for rows in mask.split(BLOCK_ROWS):
-        known = rows == 0
+        known = rows == 0  # [h, W] bool
         left = torch.where(known, x, -1).cummax(-1).values[~known]
         right = torch.where(known.flip(-1), x, -1).cummax(-1).values.flip(-1)[~known]
-        ends.append(torch.stack([left, width - 1 - right]))
+        ends.append(torch.stack([left, width - 1 - right]))  # [2, hole pixels of these rows]
     left, right = torch.cat(ends, 1)
     return left, right
 
 
 def _spread(values: Tensor, mask: Tensor) -> Tensor:
-    """Carry values, 0 outside the holes, smoothly to the pixels around (at a quarter size)."""
+    """Carry `[1, C, H, W]`, 0 outside the holes, smoothly to the pixels around, at 1/4 size."""
     height, width = mask.shape[-2:]
     size = (max(1, height // 4), max(1, width // 4))
-    weight = F.adaptive_avg_pool2d(mask, size)
-    small = F.adaptive_avg_pool2d(values, size) / weight.clamp(min=1e-6)
+    weight = F.adaptive_avg_pool2d(mask, size)  # [1, 1, H/4, W/4]
+    small = F.adaptive_avg_pool2d(values, size) / weight.clamp(min=1e-6)  # [1, C, H/4, W/4]
     spread = pull_push(small, weight.clamp(max=1e-2) * 100)
     return F.interpolate(spread, (height, width), mode="bilinear")
 
@@ -171,40 +175,41 @@ def _halve(tensor: Tensor) -> Tensor:
 
 def _smooth_mean(video: Tensor, weight: Tensor) -> Tensor:
     """Return `[1, 3, H, W]`: the weighted pixels, and smooth means of them in between."""
-    small = _halve(weight)
-    colour = _halve(video * weight) / small.clamp(min=1e-12)
+    small = _halve(weight)  # [1, 1, H/2, W/2]
+    colour = _halve(video * weight) / small.clamp(min=1e-12)  # [1, 3, H/2, W/2]
     return F.interpolate(pull_push(colour, small), video.shape[-2:], mode="bilinear")
 
 
 def _coherence(video: Tensor, weight: Tensor) -> Tensor:
-    """Return `[1, 3, H/2, W/2]`: x and y of the edges' unit normal, how strictly to follow them.
+    """Return `[1, 3, H/2, W/2]`: x and y of the edges' unit normal, and how strict it is.
 
-    Both come from the structure tensor of the background pixels, carried on into the holes.
+    Both come from the structure tensor of the background pixels, continued into the holes.
     """
     grey, solid = _halve(video.mean(1, keepdim=True)), _halve(weight)
+    # All of [1, C, H/2, W/2] from here on; `solid` is 1 where the 3 x 3 pixels around are known.
     solid = (F.max_pool2d(-F.pad(solid, (1, 1, 1, 1), value=1.0), 3, 1) < -0.99).float()
     padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
     dx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 4 * solid  # per full-resolution pixel
     dy = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 4 * solid
-    products = _gauss(torch.cat([dx * dx, dx * dy, dy * dy, solid], dim=1), TENSOR_SIGMA)
+    products = _gauss(torch.cat([dx * dx, dx * dy, dy * dy, solid], dim=1), TENSOR_SIGMA)  # C = 4
     tensor, total = products[:, :3], products[:, 3:]
     tensor = pull_push(tensor / total.clamp(min=1e-4), (total > 0.05) * solid)
     xx, xy, yy = tensor.split(1, dim=1)
-    gap = torch.hypot(xx - yy, 2 * xy)  # of the eigenvalues
-    angle = torch.atan2(2 * xy, xx - yy) / 2
+    gap = torch.hypot(xx - yy, 2 * xy)  # difference of the eigenvalues
+    angle = torch.atan2(2 * xy, xx - yy) / 2  # of the edges' normal
     relative = gap / (xx + yy).clamp(min=1e-9)
     strictness = 1 + SHARPNESS * relative**2 * torch.exp(-(CONTRAST**2) / gap.clamp(min=1e-9))
-    return torch.cat([angle.cos(), angle.sin(), strictness], dim=1)
+    return torch.cat([angle.cos(), angle.sin(), strictness], dim=1)  # C = 3
 
 
 def _nearest(small: int, size: int, device: torch.device) -> Tensor:
-    """Return the index among `small` values that each of `size` has when they are enlarged."""
+    """Return for each of `size` places the index of the nearest of `small` values."""
     index = torch.arange(small, dtype=torch.float32, device=device).view(1, 1, -1)
     return F.interpolate(index, size, mode="nearest").view(-1).long()
 
 
 def _gauss(image: Tensor, sigma: float) -> Tensor:
-    reach = math.ceil(3 * sigma)
+    reach = math.ceil(3 * sigma)  # px
     taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) / sigma) ** 2)
     taps, channels = taps / taps.sum(), image.shape[1]
     rows = taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
@@ -213,7 +218,7 @@ def _gauss(image: Tensor, sigma: float) -> Tensor:
 
 
 def _disc(radius: int, pitch: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Return x, y and flat index of the offsets within `radius`, the centre left out."""
+    """Return x, y and flat index, `[K]` each, of the offsets within `radius` but the centre."""
     steps = torch.arange(-radius, radius + 1, device=device)
     y, x = torch.meshgrid(steps, steps, indexing="ij")
     inside = (x * x + y * y <= radius * radius + 1) & (x.abs() + y.abs() > 0)
@@ -222,18 +227,29 @@ def _disc(radius: int, pitch: int, device: torch.device) -> tuple[Tensor, Tensor
 
 
 def _march(video: Tensor, hole: Tensor, source: Tensor, mean: Tensor, guide: Tensor) -> Tensor:
-    """Fill layer after layer of the hole from `source`, mixing in `mean` with depth."""
-    width = hole.shape[1]
-    pitch = width + 2 * RADIUS
+    """Fill the hole layer by layer from `source`, with more of `mean` the deeper inside.
 
-    def padded(tensor: Tensor) -> Tensor:  # `[H, W]` to `[padded pixels]`
+    P is the number of pixels of the frame padded by `RADIUS`, N that of the current layer, and K
+    that of the offsets in a disc of `RADIUS`.
+
+    Args:
+        video: `[1, 3, H, W]`.
+        hole: `[H, W]` bool.
+        source: `[H, W]` bool, the known pixels to fill from.
+        mean: `[1, 3, H, W]`.
+        guide: `[1, 3, H/2, W/2]` of `_coherence`.
+    """
+    width = hole.shape[1]
+    pitch = width + 2 * RADIUS  # pixels of a padded row
+
+    def padded(tensor: Tensor) -> Tensor:  # [H, W] -> [P]
         return F.pad(tensor, (RADIUS,) * 4).flatten()
 
-    def pick(tensor: Tensor, pixel: Tensor) -> Tensor:  # `[1, C, H, W]` at padded indices, `[C, N]`
+    def pick(tensor: Tensor, pixel: Tensor) -> Tensor:  # [1, C, H, W], [N] padded -> [C, N]
         row, column = pixel // pitch - RADIUS, pixel % pitch - RADIUS
         return tensor.flatten(2)[0][:, row * width + column]
 
-    def follow(pixel: Tensor) -> Tensor:  # `[3, N]`, the guide at padded indices
+    def follow(pixel: Tensor) -> Tensor:  # padded indices [N] -> [3, N] of the guide
         row, column = pixel // pitch - RADIUS, pixel % pitch - RADIUS
         return guide[0][:, guide_row[row], guide_column[column]]
 
@@ -241,40 +257,40 @@ def _march(video: Tensor, hole: Tensor, source: Tensor, mean: Tensor, guide: Ten
         _nearest(small, size, hole.device)
         for small, size in zip(guide.shape[2:], hole.shape, strict=True)
     )
-    todo = padded(hole)
-    # Colour and 1 where a pixel may be taken from, else zeros: one weighted sum gives both.
+    todo = padded(hole)  # [P] bool
+    # Colour and 1 where a pixel may be taken from, else zeros, so that one weighted sum gives both.
     marched = video.new_zeros(hole.shape[0] + 2 * RADIUS, pitch, 4)
     inside = marched[RADIUS:-RADIUS, RADIUS:-RADIUS]
     inside[..., 3] = source
     torch.mul(video[0].permute(1, 2, 0), source[..., None], out=inside[..., :3])
-    marched = marched.flatten(0, 1)
-    rank = torch.empty_like(todo, dtype=torch.int32)
-    dx, dy, offset = _disc(RADIUS, pitch, hole.device)
-    nearness = 1 / torch.hypot(dx, dy)
+    marched = marched.flatten(0, 1)  # [P, 4]
+    rank = torch.empty_like(todo, dtype=torch.int32)  # [P]
+    dx, dy, offset = _disc(RADIUS, pitch, hole.device)  # [K] each
+    nearness = 1 / torch.hypot(dx, dy)  # [K]
     step = _disc(1, pitch, hole.device)[2]
-    ring = F.max_pool2d(source[None, None].float(), 3, 1, 1)[0] > 0
-    front = (padded(ring[0]) & todo).nonzero()[:, 0]
+    ring = F.max_pool2d(source[None, None].float(), 3, 1, 1)[0] > 0  # [1, H, W]
+    front = (padded(ring[0]) & todo).nonzero()[:, 0]  # [N], the layer's padded indices
     pixels, colours = [], []
     while front.numel():
-        around = front[:, None] + offset
-        nx, ny, strict = follow(front)[:, :, None]
-        across = (nx * dx + ny * dy) * strict / RADIUS
-        weight = torch.exp(-0.5 * across**2) * nearness + 1e-6
-        total = F.embedding_bag(around, marched, per_sample_weights=weight, mode="sum")
-        colour = total[:, :3] / total[:, 3:]
+        around = front[:, None] + offset  # [N, K]
+        nx, ny, strict = follow(front)[:, :, None]  # [N, 1] each
+        across = (nx * dx + ny * dy) * strict / RADIUS  # [N, K]
+        weight = torch.exp(-0.5 * across**2) * nearness + 1e-6  # [N, K]
+        total = F.embedding_bag(around, marched, per_sample_weights=weight, mode="sum")  # [N, 4]
+        colour = total[:, :3] / total[:, 3:]  # [N, 3]
         marched[front, :3], marched[front, 3], todo[front] = colour, 1.0, False
         trust = 0.5 + 0.5 * math.exp(-len(pixels) / TRUST_DEPTH)
         colours.append(torch.lerp(pick(mean, front).T, colour, trust))
         pixels.append(front)
-        following = (front[:, None] + step).flatten()
+        following = (front[:, None] + step).flatten()  # [8 N] neighbours
         following = following[todo[following]]
-        # Each pixel once: it stays where its last mention is.
+        # A pixel may be in there several times; only its last mention is kept.
         order = torch.arange(following.numel(), dtype=rank.dtype, device=front.device)
         rank[following] = order
         front = following[rank[following] == order]
     left_over = todo.nonzero()[:, 0]  # holes without any background
-    pixel = torch.cat([*pixels, left_over])
-    colour = torch.cat([*colours, pick(mean, left_over).T])
+    pixel = torch.cat([*pixels, left_over])  # [N of all layers]
+    colour = torch.cat([*colours, pick(mean, left_over).T])  # [N of all layers, 3]
     filled = video.clone()
     row, column = pixel // pitch - RADIUS, pixel % pitch - RADIUS
     filled[0][:, row, column] = colour.T

@@ -1,4 +1,4 @@
-"""`mini`: a fill made better by a network that sees it in the picture and in the frames before."""
+"""`mini`: a network corrects a fill, given the picture and the frames before it."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from .holes import NARROW, HoledFrame, first_filled
 from .inpainter import DEFAULTS, FillOptions, Inpainter, MaskedFrame
 
 AHEAD = 1
-"""Frames that are filled at first while one is refined."""
+"""Frames that get their first fill while one frame is refined."""
 KEPT = 0.8
-"""Share of the past in what is added to a frame, where the fill has only moved."""
+"""Share of the past in the correction of a frame, where the fill has only moved."""
 LIKE = 0.05
-"""Colour difference along the flow at which that falls to 1/e."""
+"""Colour difference along the flow at which that share falls to 1/e."""
 
 
 @dataclass
 class MiniInpainter(Inpainter):
-    """Fill by another inpainter, and refine what it put into holes that are not narrow.
+    """Fill by another inpainter, and refine its fill of holes that are not narrow.
 
     What the network adds is averaged over time along the fill's own motion, so that it does not
     flicker.
@@ -36,7 +36,7 @@ class MiniInpainter(Inpainter):
     network: InpaintingNetwork
     first_fill: Inpainter = field(default_factory=ClassicInpainter)
     narrow: int = NARROW
-    """Pixels along a row from which a hole is refined."""
+    """Least width in pixels of a hole that is refined."""
     name: str = "mini"
 
     @torch.no_grad()

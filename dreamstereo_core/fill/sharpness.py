@@ -1,4 +1,4 @@
-"""Fills as sharp as what is around them: no grain, no cut-out borders on soft footage."""
+"""Make fills no sharper than their surroundings, so that soft footage shows no cut-outs."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ from torch.nn import functional as F
 from ..types import OcclusionMask, Video
 
 SIGMAS = (1.0, 1.5, 3.0)
-"""Of blurs, one after the other, in pixels, between which the bands of detail lie. The last band
-is what the finer ones are compared with."""
+"""Widths in pixels of successive Gaussian blurs. The bands of detail lie between them, and the last
+band is what the finer ones are compared with."""
 CELL = 16
 """Side in pixels of the cells in which the strength of detail is measured."""
 REACH = 6
-"""Cells around a place that count as its surroundings."""
+"""Number of cells in each direction that count as the surroundings."""
 STRIP_PIXELS = 1 << 20
-"""Pixels, in whole rows of cells, that are worked on at once: large frames need less memory so."""
+"""Pixels, in whole rows of cells, that are worked on at once, so that large frames need less
+memory."""
 
 TOLERANCE = 1.2
-"""By how much sharper than its surroundings a fill may be."""
+"""Ratio by which a fill may be sharper than its surroundings."""
 POWER = 6
-"""Of the ratio by which it is too sharp."""
+"""Exponent of the ratio by which a fill is too sharp."""
 
 
 def match_sharpness(video: Video, occlusion_mask: OcclusionMask) -> Video:
     """Make a fill and its borders as soft as the footage around them.
 
-    What is copied or carried on row by row has detail down to the pixel, and meets the foreground
-    in a hard cut; film that was enlarged, compressed or out of focus has neither. Sharpness is the
-    strength of a fine band of detail beside that of a coarse one, which is the same for few edges
-    and for many. In each fine band the fill is scaled by a power of (sharpness of the known
-    pixels around) / (its own), never up.
+    A fill that is copied or continued row by row has detail down to the pixel and meets the
+    foreground in a hard edge. Film that was enlarged, compressed or out of focus has neither.
+    Sharpness is measured as the strength of a fine band of detail divided by that of a coarse one,
+    which does not depend on how many edges there are. In each fine band the fill is scaled by a
+    power of (sharpness of the known pixels around) / (its own sharpness), but never up.
 
     Args:
         video: `[T, 3, H, W]`, holes filled.
-        occlusion_mask: `[T, 1, H, W]`, > 0 where it was filled.
+        occlusion_mask: `[T, 1, H, W]`, > 0 where the video was filled.
 
     Returns:
         `[T, 3, H, W]`; known pixels are `video`'s own.
@@ -57,7 +58,7 @@ def match_sharpness(video: Video, occlusion_mask: OcclusionMask) -> Video:
         here = hole[..., rows, :]
         if not here.any():
             continue
-        if len(strips) > 1:  # else they are there still
+        if len(strips) > 1:  # else they are still there
             levels = _levels(video, rows, SIGMAS[:-1])
         matched = levels[len(SIGMAS) - 1]
         parts = _enlarge(gains, rows, video.shape[-1]).split(1, 1)
@@ -122,7 +123,7 @@ def _blur(video: Video, sigma: float) -> Video:
     radius = _radius(sigma)
     taps = torch.exp(-torch.arange(-radius, radius + 1.0).square() / (2 * sigma**2))
     x = F.pad(video, (radius, radius, radius, radius), mode="replicate")
-    for axis in (-1, -2):  # shifted sums: several times as fast as a convolution by channels
+    for axis in (-1, -2):  # shifted sums are several times faster than a grouped convolution
         size = x.shape[axis] - 2 * radius
         total = x.narrow(axis, 0, size) * taps[0]
         for i in range(1, len(taps)):

@@ -46,7 +46,7 @@ def rope_rotation(tokens: Tensor, grid: Grid, head_dim: int, *, start: int = 0) 
     _, height, width = grid
     positions = (tokens // (height * width), tokens // width % height, tokens % width)
     angles = [
-        _axis_angles(axis, pairs)  # [length, pairs], on the CPU: not every device has float64
+        _axis_angles(axis, pairs)  # [length, pairs], on the CPU, since not every device has float64
         for axis, pairs in zip(coordinates, rope_axes(head_dim), strict=True)
     ]
     cosine, sine = (
@@ -69,14 +69,14 @@ def _axis_angles(coordinates: Tensor, pairs: int) -> Tensor:
 
 def rotate(x: Tensor, rotation: Rotation) -> Tensor:
     """Rotate neighbouring channels of `[B, heads, K, head_dim]` as complex numbers, in float32."""
-    # Really as complex numbers: one pass over memory, where sums of products take seven.
+    # Complex numbers take one pass over memory, where sums of products take seven.
     numbers = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
     turned = numbers * torch.complex(*rotation)
     return torch.view_as_real(turned).flatten(-2).to(x.dtype)
 
 
 class SelfAttention(nn.Module):
-    """Attention of every token to every token, queries and keys normalised over all heads."""
+    """Attention of every token to every token, with queries and keys normalised over all heads."""
 
     def __init__(
         self, dim: int, num_heads: int, eps: float, *, operations: Any = nn, attention: Attention
@@ -96,13 +96,13 @@ class SelfAttention(nn.Module):
         return self.merge(self.attention(*self.project(x, rotation)))
 
     def project(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the queries, keys and values of `[B, K, dim]`, the former two rotated."""
+        """Return the queries, keys and values of `[B, K, dim]`; the first two are rotated."""
         query = rotate(self._heads(self.norm_q(self.q(x))), rotation)
         key = rotate(self._heads(self.norm_k(self.k(x))), rotation)
         return query, key, self._heads(self.v(x))
 
     def merge(self, x: Tensor) -> Tensor:
-        """Turn what was attended to `[B, heads, K, head_dim]` into `[B, K, dim]`."""
+        """Join the heads of `[B, heads, K, head_dim]` into `[B, K, dim]`."""
         return self.o(x.transpose(1, 2).flatten(2))
 
     def _heads(self, x: Tensor) -> Tensor:
@@ -110,7 +110,7 @@ class SelfAttention(nn.Module):
 
 
 class CrossAttention(SelfAttention):
-    """Attention to a context, and to image tokens where the model has that branch."""
+    """Attention to a context, and to image tokens if the model has that branch."""
 
     def __init__(
         self,
@@ -137,7 +137,7 @@ class CrossAttention(SelfAttention):
         return tuple((self._heads(key), self._heads(value)) for key, value in pairs)
 
     def forward(self, x: Tensor, keys_values: tuple[KeyValue, ...]) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Attend from `[B, K, dim]`; the branches' results are added."""
+        """Attend from `[B, K, dim]`; the results of the branches are added."""
         query = self._heads(self.norm_q(self.q(x)))
         batch = query.shape[0]
         first, *others = (

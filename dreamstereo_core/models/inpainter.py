@@ -27,7 +27,7 @@ from .unet import COARSEST, UNet
 from .vae.base import channels_innermost
 
 LONGEST_MEMORY = 64
-"""Frames; each keeps its tokens' keys and values."""
+"""Most frames in the memory; each keeps its tokens' keys and values."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class InpaintingConfig:
     num_heads: int = 6
     num_layers: int = 4
     memory: int = 2
-    """Frames before the one that is filled, that its tokens attend to."""
+    """How many frames before the current one its tokens attend to."""
 
     def __post_init__(self) -> None:
         names = ("dim", "ffn_dim", "num_heads", "num_layers")
@@ -54,15 +54,15 @@ class InpaintingConfig:
 
 @dataclass
 class Memory:
-    """What the network keeps of the frames of a shot, and how many those were."""
+    """What the network keeps of a shot's earlier frames, and how many there were."""
 
     frames: int = 0
     past: deque[tuple[int, list[KeyValue]]] = field(default_factory=deque)
-    """Number of each frame, and the keys and values of its tokens in each layer."""
+    """The number of each frame, with the keys and values of its tokens in each layer."""
 
 
 class InpaintingNetwork(nn.Module):
-    """Adds to filled holes what the fill has got wrong; known pixels stay as they are.
+    """Corrects the fill of holes; known pixels stay as they are.
 
     Args:
         config: the transformer's sizes.
@@ -77,7 +77,7 @@ class InpaintingNetwork(nn.Module):
         self.blocks = nn.ModuleList(_Block(config, operations) for _ in range(config.num_layers))
 
     def initialize_weights(self) -> None:
-        """Draw the weights for a training from scratch; it starts by adding nothing."""
+        """Draw the weights for training from scratch, so that at first nothing is added."""
         self.unet.initialize_weights()
         for name, parameter in self.blocks.named_parameters():
             if name.endswith(("attn.o.weight", "ffn.2.weight")):
@@ -88,13 +88,13 @@ class InpaintingNetwork(nn.Module):
     def forward(
         self, filled: Video, occlusion_mask: OcclusionMask, *, dilation: int | None = 5
     ) -> Video:
-        """Return better clips, all frames at once: what `step` gives one after the other.
+        """Return corrected clips, all frames at once; `step` gives the same frame by frame.
 
         Args:
             filled: clips with their holes filled, `[B, T, 3, H, W]`, any H and W.
             occlusion_mask: `[B, T, 1, H, W]`, 1 in the holes that are to be refined, else 0.
-            dilation: side of the square, in tokens and odd, by which the holes grow to what takes
-                part; None = every token.
+            dilation: side of the square, in tokens and odd, by which the holes grow to the tokens
+                that are computed; None computes every token.
         """
         clips, frames = filled.shape[:2]
         flat, mask = filled.flatten(0, 1), occlusion_mask.flatten(0, 1)
@@ -120,13 +120,13 @@ class InpaintingNetwork(nn.Module):
         *,
         dilation: int | None = 5,
     ) -> Video:
-        """Return the next frame of a shot made better; only the tokens that take part are computed.
+        """Return the next frame of a shot corrected; only tokens around holes are computed.
 
         Args:
             filled: the frame with its holes filled, `[1, 3, H, W]`, any H and W.
             occlusion_mask: `[1, 1, H, W]`, 1 in the holes that are to be refined, else 0.
-            memory: of this shot's frames before; the frame is added.
-            dilation: as for `forward`.
+            memory: the memory of this shot's earlier frames; this frame is added to it.
+            dilation: as in `forward`.
         """
         number = memory.frames
         memory.frames += 1
@@ -141,7 +141,7 @@ class InpaintingNetwork(nn.Module):
         return filled + (added * occlusion_mask).to(filled)
 
     def _attend(self, middle: Tensor, tokens: TokenIndex, memory: Memory, number: int) -> Tensor:
-        """Return tokens `[1, C, h, w]`, of which the kept ones `[1, K]` have attended."""
+        """Return `[1, C, h, w]` in which the kept tokens `[1, K]` have attended."""
         every = rearrange(middle, "1 c h w -> 1 (h w) c")
         grid = 1, middle.shape[-2], middle.shape[-1]
         head_dim = self.config.dim // self.config.num_heads
@@ -161,7 +161,7 @@ class InpaintingNetwork(nn.Module):
         time = torch.arange(frames, device=kept.device).repeat_interleave(height * width)
         age = time[:, None] - time
         near = (age >= 0) & (age <= self.config.memory)
-        # A token that takes no part sees itself: a row without any would give NaN.
+        # A token that takes no part attends to itself, since an empty row would give NaN.
         itself = torch.eye(len(time), dtype=torch.bool, device=kept.device)
         return near & kept.flatten(1)[:, None, None] | itself
 
@@ -199,10 +199,10 @@ class _Block(nn.Module):
 def touched_tokens(occlusion_mask: OcclusionMask, dilation: int | None) -> Tensor:
     """Return the tokens that holes touch, dilated, `[T, 1, H, W]` -> `[T, h, w]` bool.
 
-    With None they are all of a frame that has holes.
+    With None they are all tokens of the frames that have holes.
 
     Raises:
-        ValueError: the dilation is no odd number.
+        ValueError: the dilation is not an odd number.
     """
     height, width = occlusion_mask.shape[-2:]
     mask = F.pad(occlusion_mask, (0, -width % COARSEST, 0, -height % COARSEST))

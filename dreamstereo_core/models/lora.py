@@ -26,7 +26,7 @@ from .transformer import Transformer
 PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.")
 KOHYA = "lora_unet_"
 MOST_AXES = 8
-"""Of a shape that a file gives; no parameter has as many."""
+"""Most axes of a shape in a file; no parameter has as many."""
 
 _LOW_RANK = re.compile(r"(.+)\.lora[_.](A|B|down|up)(?:\.default)?(?:\.weight)?")
 _DIFFUSERS_KEY = "lora_adapter_metadata"
@@ -36,7 +36,7 @@ _PARTS = {"A": "down", "B": "up"}
 
 @dataclass(frozen=True)
 class Patch:
-    """What a LoRA does to one parameter."""
+    """The change of one parameter by a LoRA."""
 
     down: Tensor | None = None
     """`[rank, in, ...]`, A."""
@@ -45,11 +45,11 @@ class Patch:
     scale: float = 1.0
     """alpha / rank."""
     diff: Tensor | None = None
-    """To be added; where it is larger than the weight, the weight is padded with zeros."""
+    """A difference to add; if it is larger than the weight, the weight is padded with zeros."""
     value: Tensor | None = None
-    """The whole new weight, whatever the strength."""
+    """The whole new weight, independent of the strength."""
     shape: tuple[int, ...] | None = None
-    """The weight is padded to it with zeros."""
+    """The shape to which the weight is padded with zeros."""
 
     def apply(self, weight: Tensor, strength: float) -> Tensor:
         """Return the patched weight in float32."""
@@ -63,17 +63,17 @@ class Patch:
         return result
 
     def target_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Return the shape that a weight of this shape comes to have."""
+        """Return the shape of a weight of this shape after the patch."""
         if self.shape is not None:
             return self.shape
         return tuple(shape if self.diff is None else self.diff.shape)
 
     def fits(self, shape: Sequence[int]) -> bool:
-        """Whether it can patch a parameter of this shape."""
+        """Return whether the patch fits a parameter of this shape."""
         if self.value is not None:
             shape = self.value.shape
         target = self.target_shape(shape)
-        # Only new input channels of a convolution may come, as many as an inpainting model has.
+        # Only input channels of a convolution may be added, up to those of an inpainting model.
         larger = target == tuple(shape) or (
             len(target) == len(shape) == 5
             and (target[0], *target[2:]) == (shape[0], *shape[2:])
@@ -103,7 +103,7 @@ class Lora:
 
     path: Path
     patches: Mapping[str, Patch]
-    """By the name of the parameter."""
+    """The patches by the names of their parameters."""
 
 
 def load_lora(path: str | Path, model: Transformer) -> Lora:
@@ -111,7 +111,8 @@ def load_lora(path: str | Path, model: Transformer) -> Lora:
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: it is no LoRA, or names and shapes do not fit the model; they are listed.
+        CheckpointError: the file is no LoRA, or names and shapes that the message lists do not fit
+            the model.
     """
     file = open_checkpoint(path)
     if not (what := describe_file(file)).startswith(LORA):
@@ -160,7 +161,7 @@ def _pad(weight: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 def _targets(model: Transformer) -> dict[str, str]:
-    """Map every name that a LoRA may give a module or a parameter to the parameter's."""
+    """Map every name that a LoRA may use for a module or parameter to the parameter's own."""
     targets = {}
     for parameter, _ in model.named_parameters():
         module = parameter.removesuffix(".weight")
@@ -173,7 +174,7 @@ def _targets(model: Transformer) -> dict[str, str]:
 def _collect(
     file: CheckpointFile, targets: Mapping[str, str]
 ) -> tuple[dict[str, dict[str, Tensor]], list[str]]:
-    """Sort a file's tensors by parameter and part; return them and the names that fit nowhere."""
+    """Sort a file's tensors by parameter and part; also return the names that fit nowhere."""
     parts: dict[str, dict[str, Tensor]] = {}
     unmatched = []
     for name in file.shapes:
@@ -216,7 +217,7 @@ def _alpha(tensor: Tensor) -> float:
 
 
 def _peft_scale(file: CheckpointFile) -> Callable[[int], float]:
-    """Return the scale by rank where no `.alpha` tells it: PEFT's config, else 1.
+    """Return the scale for each rank where there is no `.alpha`: from PEFT's config, else 1.
 
     The config lies beside the file, or in its metadata as diffusers writes it.
     """

@@ -1,4 +1,4 @@
-"""Tokens of a latent: which to keep (SASI, paper Sec. 3.3), and the way there and back."""
+"""Tokens of a latent: select them (SASI, paper Sec. 3.3), gather and scatter them."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def select_tokens(
 ) -> TokenIndex:
     """Return the tokens that the mask touches, dilated (Phi in the paper, Sec. 3.3), ascending.
 
-    A batch has one K, its largest: a clip that needs fewer tokens is topped up with its first other
-    ones, so that every clip keeps all that it needs.
+    A batch has one K, the largest of its clips. A clip that needs fewer tokens also gets the first
+    of its other tokens, so that every clip keeps all that it needs.
 
     Args:
         latent_mask: `[B, 1, T', H', W']`, any value above 0 = inpaint; H' and W' even.
-        dilation: side of the square, odd, by which the mask grows in each latent frame; 1 = not at
-            all.
-        temporal_stride: keep `max(1, T' // stride)` latent frames whole, the first one and each
-            such one after it; None = none. Of 21 latent frames 20 keeps the first and 10 the first
-            and the eleventh, as the shares of Table 4 say.
-        grid: what the dilation's square is measured in. The paper does not say; tokens agree best
-            with the shares of Table 4.
+        dilation: side of the square, odd, by which the mask grows in each latent frame; 1 leaves it
+            as it is.
+        temporal_stride: keep `max(1, T' // stride)` latent frames whole, the first one and then
+            every `stride`-th; None keeps none. Of 21 latent frames, 20 keeps the first, and 10 the
+            first and the eleventh, which agrees with the shares in Table 4.
+        grid: the unit of the dilation's square. The paper does not name it; "tokens" agrees best
+            with the shares in Table 4.
 
     Returns:
-        `[B, K]` int64; K = 0 where the mask is empty, whatever the stride.
+        `[B, K]` int64; K is 0 if the mask is empty, whatever the stride.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -79,10 +79,10 @@ def select_tokens(
 
 
 def dilate_tokens(touched: Tensor, dilation: int) -> Tensor:
-    """Grow what holes touch of `[..., h, w]`, 1 or 0, by a square of side `dilation`; bool.
+    """Grow the touched tokens of `[..., h, w]`, 1 or 0, by a square of side `dilation`; bool.
 
     Raises:
-        ValueError: the dilation is no odd number.
+        ValueError: the dilation is not an odd number.
     """
     if dilation < 1 or dilation % 2 == 0:
         raise ValueError(f"dilation: expected an odd number of tokens from 1 up, got {dilation}")

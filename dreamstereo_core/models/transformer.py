@@ -62,12 +62,12 @@ class Transformer(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype that it computes in; bfloat16 where the weights have only 8 bits."""
+        """The dtype of the computation; bfloat16 if the weights have only 8 bits."""
         dtype = self.patch_embedding.weight.dtype
         return dtype if dtype.itemsize > 1 else torch.bfloat16
 
     def initialize_weights(self) -> None:
-        """Draw the weights for a training from scratch; the head starts at zero."""
+        """Draw the weights for training from scratch; the head starts at zero."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv3d):
                 nn.init.xavier_uniform_(module.weight.flatten(1))
@@ -81,7 +81,7 @@ class Transformer(nn.Module):
     def default_context(self) -> Tensor | None:
         """Return the learned context, else zeros `[1, 1, text_dim]`; None without cross-attention.
 
-        Wan's own null prompt is little else than zeros: it is padded with them up to text_len.
+        Wan's own empty prompt is little else than zeros, since it is padded with them to text_len.
         """
         if self.config.learned_context:
             return self.context
@@ -108,7 +108,7 @@ class Transformer(nn.Module):
         text = self.text_embedding(self._context(context).to(self.dtype))
         image_tokens = None
         if config.image_dim is not None:
-            # Attention to any number of equal tokens is the token itself: one stands for 257.
+            # Attention to any number of equal tokens gives that token, so one stands for 257.
             features = text.new_zeros(1, 1, config.image_dim) if image is None else image.to(text)
             _check_width("image", features, config.image_dim)
             image_tokens = self.img_emb(features)
@@ -125,7 +125,7 @@ class Transformer(nn.Module):
         *,
         image: Tensor | None = None,
     ) -> Conditioning:
-        """Compute all that depends on timestep and context alone, once for many calls.
+        """Compute all that depends only on the timestep and the context, once for many calls.
 
         Args:
             timestep: `[B or 1]` in [0, 1], 1 = pure noise; on the device to compute on.
@@ -187,8 +187,8 @@ class Transformer(nn.Module):
         return rope_rotation(tokens, grid, self.config.head_dim)
 
     def _tokens(self, x: Tensor, conditioning: Conditioning, rotation: Rotation) -> Tensor:
-        # The patches lie side by side as one strip, and the convolution's stride is its kernel: it
-        # embeds the kept patches alone, through whatever the operations do to its weight.
+        # The kept patches lie side by side as one strip. The convolution's stride is its kernel, so
+        # it embeds just these patches, whatever the operations do to its weight.
         strip = x.unflatten(2, (-1, *PATCH)).movedim(1, -2).flatten(-2)  # [B, C, 1, 2, 2K]
         x = self.patch_embedding(strip).flatten(2).transpose(1, 2)  # [B, K, dim]
         blocks = zip(

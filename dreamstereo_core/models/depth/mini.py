@@ -18,9 +18,9 @@ from ..files.load import NetworkKind
 from ..files.stored_config import check_sizes, read_config
 
 STRIDE = 32
-"""Sides of the input are multiples of it."""
+"""The sides of the input are multiples of this many pixels."""
 LARGEST_SIZE = 4096
-"""Pixels at which such a network may work."""
+"""Longest sides in pixels at which such a network may work."""
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # ImageNet's
 # Expansion, channels, blocks, first stride (the paper's table 2).
@@ -36,9 +36,9 @@ class MiniDepthConfig:
     widths: tuple[int, ...] = (96, 64, 48, 32, 24)
     """Channels at 1/32, 1/16, 1/8, 1/4 and 1/2 of the input."""
     size: int = 384
-    """Longer side in pixels at work."""
+    """The longer side in pixels at which the network works."""
     fine: int = 0
-    """Channels of the layer that gives depth at the input's size; 0 = half of that comes out."""
+    """Channels of the layer that doubles the depth to the input's size; 0 for no such layer."""
 
     def __post_init__(self) -> None:
         if len(self.widths) != len(_SKIPS) or min(self.widths) < 1:
@@ -54,7 +54,7 @@ def conv_norm(c_in: int, c_out: int, kernel: int, stride: int = 1, groups: int =
 
 
 class InvertedResidual(nn.Module):
-    """Expand, filter each channel, project; added to the input where the shapes agree."""
+    """Expand, filter each channel and project; add the input if the shapes agree."""
 
     def __init__(self, c_in: int, c_out: int, stride: int, expansion: int):
         super().__init__()
@@ -73,7 +73,7 @@ class InvertedResidual(nn.Module):
 
 
 class Merge(nn.Module):
-    """Double the size, add the trunk's features of that size, refine."""
+    """Double the size, add the trunk's features of that size, and refine."""
 
     def __init__(self, c_in: int, c_skip: int, c_out: int):
         super().__init__()
@@ -90,7 +90,7 @@ class Merge(nn.Module):
 
 
 class Fine(nn.Module):
-    """Double the size of inverse depth: each pixel is a mean of 3 x 3 coarse ones around it.
+    """Double the size of inverse depth; each pixel is a mean of 3 x 3 coarse ones around it.
 
     The shares come from the features and the picture (Teed and Deng, "RAFT", ECCV 2020, "convex
     upsampling"): an edge can be as sharp as a pixel, and nothing comes out that did not go in.
@@ -98,10 +98,10 @@ class Fine(nn.Module):
 
     def __init__(self, c_in: int, c_hidden: int):
         super().__init__()
-        # The picture's pixels of each coarse cell, side by side.
+        # The picture's pixels of each coarse cell become channels.
         self.first = nn.Sequential(*conv_norm(c_in + 12, c_hidden, 3), nn.ReLU())
         self.shares = nn.Conv2d(c_hidden, 4 * 9, 1)
-        with torch.no_grad():  # enlarges bilinearly, about
+        with torch.no_grad():  # at first it enlarges about bilinearly
             self.shares.weight.mul_(0.2)
         self.shares.bias = nn.Parameter(_bilinear_shares().log().flatten())
 
@@ -123,7 +123,7 @@ def _bilinear_shares() -> Tensor:
 
 
 class MiniDepthNetwork(nn.Module):
-    """A picture in [0, 1] to inverse depth of its size or half, about 0 (far) to 1 (near)."""
+    """Map a picture in [0, 1] to inverse depth of its size or half, about 0 (far) to 1 (near)."""
 
     mean: Tensor
     std: Tensor
@@ -140,7 +140,7 @@ class MiniDepthNetwork(nn.Module):
         self.features = nn.ModuleList(layers)
         widths = config.widths
         *skips, deepest = _SKIPS.values()
-        # One channel more: the height in the picture, which tells most about a ground's depth.
+        # One channel more is the height in the picture, which says most about the ground's depth.
         self.neck = nn.Sequential(*conv_norm(deepest + 1, widths[0], 1), nn.ReLU())
         self.whole = nn.Linear(widths[0], widths[0])
         self.merges = nn.ModuleList(
@@ -157,7 +157,7 @@ class MiniDepthNetwork(nn.Module):
     def forward(self, pictures: Tensor, *, sharp: Tensor | None = None) -> Tensor:
         """Map ``[N, 3, H, W]``, sides multiples of 32, to ``[N, 1, H, W]`` or half of it.
 
-        Where `sharp` ``[N]`` is false the fine layer is left out, and pixels are doubled instead.
+        Where `sharp` ``[N]`` is false, the fine layer is left out and pixels are doubled instead.
         """
         pictures = x = (pictures - self.mean) / self.std
         skips = []
@@ -183,7 +183,7 @@ class MiniDepthNetwork(nn.Module):
 
 @torch.no_grad()
 def fold_batch_norms(network: nn.Module) -> nn.Module:
-    """Multiply the batch norms into the convolutions before them, in place; for inference."""
+    """Merge the batch norms into the convolutions before them, in place, for inference."""
     for module in network.modules():
         if not isinstance(module, nn.Sequential):
             continue

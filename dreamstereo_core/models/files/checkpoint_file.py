@@ -1,4 +1,4 @@
-"""Files of tensors, opened lazily: safetensors in one file or in shards, and PyTorch's own."""
+"""Open files of tensors lazily: safetensors in one file or in shards, and PyTorch files."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ PICKLED = (".pth", ".pt", ".ckpt", ".bin")
 KIND_KEY = "dreamstereo_model"
 CONFIG_KEY = "dreamstereo_config"
 
-_SAFE_TORCH = (2, 6)  # before it, a pickle could run code even where only weights were asked for
-# What torch's readers raise about a file that is none, beside their own errors.
+_SAFE_TORCH = (2, 6)  # in older versions a pickle could run code even with weights_only
+# What torch's readers raise about a file that is not theirs, beside their own errors.
 _UNREADABLE = (
     *(RuntimeError, EOFError, pickle.UnpicklingError, zipfile.BadZipFile, struct.error),
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, AssertionError, ImportError),
@@ -39,7 +39,7 @@ _SHARD = re.compile(r"(.+)-\d{5}-of-\d{5}")
 
 @dataclass(frozen=True)
 class CheckpointFile:
-    """The tensors of a file by name; each is read when it is asked for."""
+    """The tensors of a file by name; each is read only when it is needed."""
 
     path: Path
     shapes: Mapping[str, tuple[int, ...]]
@@ -48,7 +48,7 @@ class CheckpointFile:
 
     @property
     def kind(self) -> str | None:
-        """What a DreamStereo file holds, as `save_checkpoint` was told; None for other files."""
+        """The kind of a DreamStereo file, as given to `save_checkpoint`; None for other files."""
         return self.metadata.get(KIND_KEY)
 
     @property
@@ -57,10 +57,10 @@ class CheckpointFile:
         return self.metadata.get(CONFIG_KEY)
 
     def read_weight(self, name: str, dtype: torch.dtype | None = None) -> Tensor:
-        """Read floating point numbers, all of them finite, in `dtype`; None = the file's.
+        """Read a weight in `dtype`, or in the file's if that is None.
 
         Raises:
-            CheckpointError: they are no such numbers.
+            CheckpointError: its numbers are not floating point, or not all finite.
         """
         tensor = self.read(name)
         if not tensor.is_floating_point():
@@ -75,7 +75,7 @@ class CheckpointFile:
         Raises:
             CheckpointError: it has NaN or infinite values.
         """
-        # 8-bit numbers know neither infinity tests nor extremes.
+        # Torch has neither a test for infinity nor extremes of 8-bit numbers.
         numbers = tensor.float() if tensor.element_size() == 1 else tensor
         if numbers.numel() and not torch.isfinite(torch.stack(numbers.aminmax())).all():
             raise CheckpointError(
@@ -84,7 +84,7 @@ class CheckpointFile:
         return tensor
 
     def require_blocks(self, blocks: int) -> None:
-        """Require that a config's blocks can all be here, before they are built.
+        """Require that the file can hold all blocks of a config, before they are built.
 
         Raises:
             CheckpointError: the file has fewer tensors than its config has blocks.
@@ -259,9 +259,9 @@ def _open_pickled(path: Path) -> CheckpointFile:
 
 
 def _check_plain(path: Path, name: str, tensor: Tensor) -> None:
-    """Refuse a tensor that is larger than what the file has of it, or has no numbers at all."""
+    """Refuse a tensor that is larger than its data in the file, or that is not dense."""
     plain = tensor.layout == torch.strided and not (tensor.is_meta or tensor.is_quantized)
-    # A few bytes and strides of 0 may pretend to be any number of weights.
+    # With strides of 0 a few bytes may claim to be any number of weights.
     if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
         raise CheckpointError(f"{path}: {name}: expected a plain tensor, all of it in the file")
 

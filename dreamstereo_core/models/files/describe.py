@@ -1,4 +1,4 @@
-"""What a model file holds, told by its own mark or by the names and shapes of its tensors."""
+"""Describe a model file by its own mark, or by the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _TABLE = (
     (r"(.*\.)?(input|double|joint|down|transformer)_blocks\.", "another diffusion model"),
     (r"context$", "a context for a transformer"),
 )
-"""Beginnings of names, and what they tell; the first row that one of the names has counts."""
+"""Beginnings of names, and what they mean; the first row that fits any name counts."""
 _VARIANTS = (
     (r"vace_", "a VACE model"),
     (r"(face_adapter|motion_encoder|pose_patch)", "a Wan Animate model"),
@@ -46,13 +46,13 @@ _VARIANTS = (
     (r"control_adapter", "a camera-control model"),
     (r"ref_conv", "a Fun-Control model"),
 )
-"""The same of models that have all that a Wan transformer has, and more."""
+"""The same for models that have all tensors of a Wan transformer, and more."""
 _WIDTHS = {5120: "a 14B model", 3072: "a 5B model (Wan 2.2)"}
 _PREFIX = f"({'|'.join(re.escape(prefix) for prefix in PREFIXES if prefix)})?"
 
 
 def describe_file(file: CheckpointFile) -> str:
-    """Say in words what a file holds, whatever was expected of it."""
+    """Return in words what a file holds, independent of what was expected."""
     if file.kind is not None:
         return f"a DreamStereo {_OWN.get(file.kind, file.kind)}"
     if not file.shapes:
@@ -75,7 +75,7 @@ def _find(file: CheckpointFile, table: tuple[tuple[str, str], ...]) -> str | Non
 
 
 def _wan_size(file: CheckpointFile) -> str | None:
-    """Say which Wan transformer it is where it has a size that does not run here."""
+    """Return which Wan transformer it is, if it has a size that does not run here."""
     for prefix in PREFIXES:
         dim, channels, *_ = (*file.shapes.get(f"{prefix}patch_embedding.weight", ()), 0, 0)
         if dim in _WIDTHS:

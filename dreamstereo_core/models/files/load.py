@@ -1,4 +1,4 @@
-"""The one loader: a file is opened safely, recognised and compared before a weight is read."""
+"""The one loader: open a file safely, recognise it, and compare it before reading weights."""
 
 from __future__ import annotations
 
@@ -16,57 +16,57 @@ from .checkpoint_file import CheckpointError, CheckpointFile, open_checkpoint, s
 from .describe import describe_file
 
 LISTED = 6
-"""Names that an error lists before it counts the rest."""
+"""How many names an error lists before it counts the rest."""
 
 Shapes = Mapping[str, tuple[int, ...]]
 Names = Mapping[str, str]
-"""Of tensors: the network's -> the file's."""
+"""The network's name of a tensor -> the file's name."""
 Network = TypeVar("Network", bound=nn.Module)
 
 
 def same_names(names: Iterable[str]) -> dict[str, str]:
-    """Map each name to itself: the file has the network's own names."""
+    """Map each name to itself, for files that have the network's own names."""
     return {name: name for name in names}
 
 
 def read_plain(file: CheckpointFile, names: Names, name: str, dtype: torch.dtype | None) -> Tensor:
-    """Read a tensor by the network's name for it, in `dtype`; None = the file's."""
+    """Read a tensor by the network's name for it, in `dtype`, or in the file's if that is None."""
     return file.read_weight(names[name], dtype)
 
 
 @dataclass(frozen=True)
 class NetworkKind(Generic[Network]):
-    """What a kind of network states of itself; `load_network` and `save_network` do the rest."""
+    """The description of a kind of network, which `load_network` and `save_network` use."""
 
     title: str
-    """As errors name it: "a Wan transformer"."""
+    """Its name in errors, such as "a Wan transformer"."""
     mark: str | None
-    """What a DreamStereo file says that it holds; None: there are none of this kind."""
+    """The kind that a DreamStereo file states; None if there are no such files."""
     build: Callable[..., Network]
-    """Makes the network of a config and of the caller's options."""
+    """Builds the network, given a config and the caller's options."""
     parse: Callable[[str], Any] | None = None
-    """Reads the config of a DreamStereo file. ValueError: it cannot be."""
+    """Reads the config of a DreamStereo file; raises ValueError if it is wrong."""
     config_text: Callable[[Any], str] = lambda config: json.dumps(asdict(config))
-    """Writes it."""
+    """Writes a config as text."""
     public: tuple[str, ...] = ()
-    """What `describe_file` says of the files of others that hold it."""
+    """What `describe_file` says of public files that hold such a network."""
     detect: Callable[[Shapes, Path], Any] | None = None
-    """Reads a config off a public file's shapes, by the network's names. KeyError: a tensor that
-    tells a size is missing; ValueError, IndexError: the sizes cannot be."""
+    """Derives a config from a public file's shapes, by the network's names. It raises KeyError if
+    a tensor that tells a size is missing, ValueError or IndexError if the sizes are impossible."""
     names: Callable[[Iterable[str]], dict[str, str]] = same_names
-    """Finds the network's tensors in a file. Others are other models', and left out."""
+    """Finds the network's tensors in a file; the tensors of other models are left out."""
     unread: tuple[str, ...] = ()
-    """Endings of names that a file may have or lack; of the network's own they become zeros."""
+    """Endings of names that a file may have or lack; such tensors of the network become zeros."""
     blocks: Callable[[Any], int] | None = None
-    """Counts the blocks of a config, each of which has a tensor or more."""
+    """Counts the blocks of a config; each of them has at least one tensor."""
     dtype_of: Callable[[Names], str] | None = None
-    """Names the tensor of the file whose dtype the network gets unless told; None = float32."""
+    """Names the tensor whose dtype in the file the network gets by default; None is float32."""
     read: Callable[[CheckpointFile, Names, str, torch.dtype], Tensor] = read_plain
     """Reads one tensor."""
     finish: Callable[[nn.Module], None] | None = None
-    """Is called with the weights in place."""
+    """Is called when the weights are loaded."""
     kernels: torch.dtype | None = None
-    """In which weights of more than one axis are stored unless told; None = as they are."""
+    """The default dtype for storing weights of more than one axis; None keeps theirs."""
 
 
 def load_network(
@@ -82,16 +82,16 @@ def load_network(
 
     Args:
         path: safetensors (one file, an index of shards, or their folder) or a PyTorch file.
-        kind: what it is to be.
-        config: its sizes; None = the file's own, or what its shapes tell.
+        kind: the expected kind of network.
+        config: its sizes; None takes the file's own config, or derives it from the shapes.
         device: where to put it; "auto" takes CUDA, then MPS, then the CPU.
-        dtype: of the weights and the computation; None = what the kind says.
-        options: for the kind's builder, as `operations`.
+        dtype: of the weights and the computation; None takes the kind's default.
+        options: for the kind's builder, such as `operations`.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: the file is corrupt, or of another model (then it is said which); names,
-            shapes or values are not what they should be.
+        CheckpointError: the file is corrupt, or holds another model, which the message names; or
+            names, shapes or values are wrong.
     """
     device = choose_device(device)
     file = open_checkpoint(path)
@@ -128,11 +128,11 @@ def save_network(
     """Write a network with its config as one safetensors file that `load_network` reads.
 
     Args:
-        network: with a `config`.
+        network: it has a `config`.
         path: `*.safetensors`; an existing file is replaced at once.
-        kind: what it is.
-        dtype: to store in; None = what the kind says.
-        metadata: more texts to keep in the file.
+        kind: the kind of the network.
+        dtype: the dtype to store; None takes the kind's default.
+        metadata: more texts to store in the file.
 
     Raises:
         OSError: the file cannot be written.
@@ -163,14 +163,14 @@ def require_kind(file: CheckpointFile, kind: NetworkKind[Any]) -> None:
 
 
 def list_some(items: Iterable[str]) -> str:
-    """Join the first names, and count the rest."""
+    """Join the first names and count the rest."""
     items = list(items)
     rest = len(items) - LISTED
     return ", ".join(items[:LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _config(file: CheckpointFile, names: Names, kind: NetworkKind[Any]) -> Any:
-    """Return the config that a DreamStereo file has, or what a public one's shapes tell."""
+    """Return a DreamStereo file's config, or derive it from the shapes of a public file."""
     if file.kind is not None and kind.parse is not None:
         try:
             return kind.parse(file.config or "")

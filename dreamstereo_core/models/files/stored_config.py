@@ -1,4 +1,4 @@
-"""Configurations read from files, whose authors are strangers: types and sizes before all else."""
+"""Read configs from untrusted files: check types and sizes before anything is built."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 LARGEST = 1 << 20
-"""No size of a model that runs here is beyond it."""
+"""The largest size that a model may have here."""
 LONGEST = 1 << 20
-"""Characters of a text that is read as a config."""
+"""Most characters of a text that is read as a config."""
 ENTRIES = 64
-"""Of a list in a config."""
+"""Most entries of a list in a config."""
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ def parse_object(text: str | bytes) -> dict[str, Any]:
     """Return a JSON object.
 
     Raises:
-        ValueError: the text is none, is too long, or nests too deep.
+        ValueError: the text is no JSON object, is too long, or is nested too deeply.
     """
     if len(text) > LONGEST:
         raise ValueError(f"expected JSON of at most {LONGEST} characters, got {len(text)}")
@@ -46,7 +46,7 @@ def read_config(kind: type[T], text: str) -> T:
 
 
 def build_config(kind: type[T], values: Mapping[str, Any]) -> T:
-    """Return the dataclass of these values, each of the type that its field declares.
+    """Return a dataclass of these values; each must have the type that its field declares.
 
     Raises:
         ValueError: an entry is unknown, missing, of another type, or beyond any model's size.
@@ -62,10 +62,10 @@ def build_config(kind: type[T], values: Mapping[str, Any]) -> T:
 
 
 def check_sizes(sizes: Mapping[str, int | None], least: int = 1, most: int = LARGEST) -> None:
-    """Require whole numbers from `least` to `most`; None is of an optional part and passes.
+    """Require whole numbers from `least` to `most`; None stands for an absent part and passes.
 
     Raises:
-        ValueError: naming the first that is not.
+        ValueError: a number is another one; the message names the first.
     """
     for name, size in sizes.items():
         if size is not None and not least <= size <= most:
@@ -76,7 +76,7 @@ def check_statistics(mean: Iterable[float], std: Iterable[float], channels: int)
     """Require a finite mean and a positive deviation for each channel.
 
     Raises:
-        ValueError: naming the one that has them not.
+        ValueError: one is missing; the message names it.
     """
     mean, std = tuple(mean), tuple(std)
     for name, values in (("mean", mean), ("std", std)):

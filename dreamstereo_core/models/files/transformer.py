@@ -1,4 +1,4 @@
-"""What a transformer's files are like: a user's own Wan files in every layout, and ours.
+"""The files of transformers: public Wan files in every layout, and ours.
 
 Names may be the original ones, bare or behind `diffusion_model.` or `model.diffusion_model.`, or
 diffusers'. 8-bit weights are multiplied by their scales and computed in a wider type.
@@ -20,17 +20,17 @@ from .load import Names, NetworkKind, Shapes
 from .names import original_names
 
 HEAD_DIM = 128
-"""Of all Wan models; shapes alone do not tell it."""
+"""Width of a head in all Wan models, which shapes alone do not tell."""
 SCALES = (".scale_weight", ".weight_scale")
-"""Factors of an 8-bit weight: ComfyUI's older and newer name."""
+"""ComfyUI's older and newer name for the factors of an 8-bit weight."""
 QUANTIZATION = (*SCALES, ".scale_input", ".input_scale", ".comfy_quant", "scaled_fp8")
-"""Tensors of 8-bit files that are no parameters."""
+"""Tensors of 8-bit files that are not parameters."""
 FLOAT32 = ("time_embedding.", "time_projection.")
-"""Parameters that stay in float32 like the modulations: they run once, and errors would stay."""
+"""Parameters that stay in float32, as the modulations do: they are used once, and cheaply."""
 
 
 def detect_config(shapes: Shapes, path: Path | None = None) -> TransformerConfig:
-    """Read a config off the shapes of a Wan transformer under its original names.
+    """Derive a config from the shapes of a Wan transformer under its original names.
 
     Raises:
         KeyError: one of the tensors that tell a size is missing.
@@ -81,7 +81,7 @@ def _read(file: CheckpointFile, names: Names, name: str, dtype: torch.dtype | No
             f"{file.path}: {scales[0]}: expected a factor for {list(tensor.shape)} or for each "
             f"of its rows, got {list(scale.shape)}"
         )
-    # One factor for the weight, or one for each of its rows.
+    # There is one factor for the weight, or one for each of its rows.
     tensor = tensor.float() * scale.reshape(*scale.shape, *[1] * (tensor.ndim - scale.ndim))
     return file.require_finite(name, tensor.to(dtype))
 

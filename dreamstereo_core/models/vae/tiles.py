@@ -1,9 +1,9 @@
-"""Layers that run on a part of the picture and still give what they give on the whole.
+"""Run layers on a part of the picture, with the same result as on the whole.
 
-A `Step` knows which input pixels an output region depends on. Walking the steps backwards from a
-region gives the crop that each of them needs; running forwards, each crop loses the margin that
-zero padding has spoilt at its inner sides. So a tile equals the same pixels of the whole, and
-tiles need no blending.
+A `Step` knows which input pixels an output region depends on. Going backwards through the steps
+from a region finds the crop that each step needs. Going forwards, each crop loses the margin that
+zero padding has spoilt at its inner sides. So a tile equals the same pixels of the whole, and tiles
+need no blending.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 Memory = Any
-"""What a step carries from one chunk of frames to the next: nested tuples of tensors, or None."""
+"""What a step keeps from one chunk of frames to the next: nested tuples of tensors, or None."""
 
 
 @dataclass(frozen=True)
@@ -24,22 +24,22 @@ class Step:
 
     run: Callable[[Tensor, Memory], tuple[Tensor, Memory]]
     radius: int = 0
-    """How far an output pixel sees, in pixels of the finer side."""
+    """How far an output pixel sees, in pixels of the finer of input and output."""
     up: int = 1
     down: int = 1
     dense: bool = False
-    """Every output depends on the whole picture (attention)."""
+    """Whether every output pixel depends on the whole picture, as in attention."""
 
     def source(self, start: int, stop: int) -> tuple[int, int]:
         """Return the span of the input, unclipped, that the output span [start, stop) needs."""
         if self.down > 1:
-            # A crop has to start in step with the stride.
+            # A crop must start at a multiple of the stride.
             margin = -(-self.radius // self.down) * self.down
             return start * self.down - margin, stop * self.down + self.radius
         return (start - self.radius) // self.up, -((-stop - self.radius) // self.up)
 
     def size(self, n: int) -> int:
-        """Return where pixel n (or the end n) of the input lies in the output."""
+        """Return the place in the output of the input's pixel n (or of its end n)."""
         return n * self.up // self.down
 
 
@@ -66,7 +66,7 @@ def run_steps(steps: Sequence[Step], x: Tensor, memory: Memory) -> tuple[Tensor,
 
 
 def plan(steps: Sequence[Step], height: int, width: int, region: Region) -> list[Region]:
-    """Return the crop at each step's input, then `region` itself; height, width: the input's."""
+    """Return the crop at each step's input, then `region`; height and width are the input's."""
     sizes = [(height, width)]
     for step in steps:
         sizes.append((step.size(sizes[-1][0]), step.size(sizes[-1][1])))
@@ -93,7 +93,7 @@ def run_region(
 def run_regions(
     steps: Sequence[Step], x: Tensor, memory: Memory, regions: Sequence[Region]
 ) -> tuple[Tensor, Memory]:
-    """Run the steps for some regions of their output; the rest of it is zero."""
+    """Run the steps for some regions of their output; the rest of the output is zero."""
     height, width = x.shape[-2:]
     out_height, out_width = height, width
     for step in steps:

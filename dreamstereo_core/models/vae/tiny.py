@@ -1,4 +1,4 @@
-"""Tiny autoencoders: 2-D convolutions, each block of which also sees the frame before.
+"""Tiny autoencoders of 2-D convolutions, whose blocks also see the frame before.
 
 The layout and the parameter names are those of madebyollin/taehv (MIT), so that taew2_1 and
 lighttaew2_1 load. Inside, a video is ``[B, T, C, H, W]``.
@@ -31,7 +31,7 @@ def _pictures(
 
 
 class MemBlock(nn.Module):
-    """Three convolutions that see a frame and the one before it, and a residual."""
+    """Three convolutions that see a frame and the one before it, with a residual."""
 
     def __init__(self, width: int, ops: Any) -> None:
         super().__init__()
@@ -52,12 +52,12 @@ class MemBlock(nn.Module):
         return F.relu_(y), x[:, -1:].clone(memory_format=torch.preserve_format)
 
     def step(self) -> Step:
-        """As a step: three 3x3 convolutions."""
+        """Return the block as a step of three 3x3 convolutions."""
         return Step(self, radius=3)
 
 
 class TimePool(nn.Module):
-    """`stride` frames to one by a 1x1 convolution."""
+    """Turn `stride` frames into one by a 1x1 convolution."""
 
     def __init__(self, width: int, stride: int, ops: Any) -> None:
         super().__init__()
@@ -65,16 +65,16 @@ class TimePool(nn.Module):
         self.conv = ops.Conv2d(width * stride, width, 1, bias=False)
 
     def forward(self, x: Tensor, past: Memory) -> tuple[Tensor, Memory]:
-        """``[B, T, C, H, W] -> [B, T / stride, C, H, W]``."""
+        """Map ``[B, T, C, H, W]`` to ``[B, T / stride, C, H, W]``."""
         return _frames(self.conv, x.unflatten(1, (-1, self.stride)).flatten(2, 3)), past
 
     def step(self) -> Step:
-        """As a step that stays in place."""
+        """Return the layer as a step that keeps the size."""
         return Step(self)
 
 
 class TimeGrow(nn.Module):
-    """One frame to `stride` by a 1x1 convolution, and `space` times the size."""
+    """Turn one frame into `stride` by a 1x1 convolution, `space` times as large."""
 
     def __init__(self, width: int, stride: int, space: int, ops: Any) -> None:
         super().__init__()
@@ -82,20 +82,20 @@ class TimeGrow(nn.Module):
         self.conv = ops.Conv2d(width, width * stride, 1, bias=False)
 
     def forward(self, x: Tensor, past: Memory) -> tuple[Tensor, Memory]:
-        """``[B, T, C, H, W] -> [B, T * stride, C, H * space, W * space]``."""
-        # taehv enlarges first; the two commute, and this order has less to do.
+        """Map ``[B, T, C, H, W]`` to ``[B, T * stride, C, H * space, W * space]``."""
+        # taehv enlarges first; the two commute, and this order is less work.
         x = _frames(self.conv, x).unflatten(2, (self.stride, -1)).flatten(1, 2)
         if self.space > 1:
             x = _frames(lambda y: F.interpolate(y, scale_factor=self.space), x)
         return x, past
 
     def step(self) -> Step:
-        """As a step of stride 1/space."""
+        """Return the layer as a step of stride 1/space."""
         return Step(self, up=self.space)
 
 
 class Soften(nn.Module):
-    """3 tanh(x / 3), so that no latent is far out."""
+    """Limit latents softly by 3 tanh(x / 3)."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x, softly limited to [-3, 3]."""
@@ -103,7 +103,7 @@ class Soften(nn.Module):
 
 
 class TinyVAE(VideoVAE):
-    """taew2_1's kind of autoencoder: a latent is four frames, the first one too."""
+    """An autoencoder like taew2_1; every latent is four frames, the first one too."""
 
     first_group = GROUP
 
@@ -122,19 +122,19 @@ class TinyVAE(VideoVAE):
         return [_step(layer) for layer in self.decoder]
 
     def to_network(self, video: Tensor) -> Tensor:
-        """Frames before channels."""
+        """Put the frames before the channels."""
         return video.transpose(1, 2)
 
     def from_network(self, video: Tensor) -> Tensor:
-        """Channels before frames."""
+        """Put the channels before the frames."""
         return video.transpose(1, 2)
 
     def latent_to_network(self, latent: Tensor) -> Tensor:
-        """Frames before channels."""
+        """Put the frames before the channels."""
         return latent.transpose(1, 2)
 
     def latent_from_network(self, moments: Tensor) -> Tensor:
-        """Channels before frames."""
+        """Put the channels before the frames."""
         return moments.transpose(1, 2)
 
 
