@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..filters import gaussian
+
 RADIUS = 3
 """Radius in pixels of the neighbourhood that a pixel is filled from."""
 SHARPNESS = 15.0
@@ -191,7 +193,8 @@ def _coherence(video: Tensor, weight: Tensor) -> Tensor:
     padded = F.pad(grey, (1, 1, 1, 1), mode="replicate")
     dx = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 4 * solid  # per full-resolution pixel
     dy = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 4 * solid
-    products = _gauss(torch.cat([dx * dx, dx * dy, dy * dy, solid], dim=1), TENSOR_SIGMA)  # C = 4
+    products = torch.cat([dx * dx, dx * dy, dy * dy, solid], dim=1)  # C = 4
+    products = gaussian(products, TENSOR_SIGMA, math.ceil(3 * TENSOR_SIGMA), edges="zeros")
     tensor, total = products[:, :3], products[:, 3:]
     tensor = pull_push(tensor / total.clamp(min=1e-4), (total > 0.05) * solid)
     xx, xy, yy = tensor.split(1, dim=1)
@@ -206,15 +209,6 @@ def _nearest(small: int, size: int, device: torch.device) -> Tensor:
     """Return for each of `size` places the index of the nearest of `small` values."""
     index = torch.arange(small, dtype=torch.float32, device=device).view(1, 1, -1)
     return F.interpolate(index, size, mode="nearest").view(-1).long()
-
-
-def _gauss(image: Tensor, sigma: float) -> Tensor:
-    reach = math.ceil(3 * sigma)  # px
-    taps = torch.exp(-0.5 * (torch.arange(-reach, reach + 1, device=image.device) / sigma) ** 2)
-    taps, channels = taps / taps.sum(), image.shape[1]
-    rows = taps.view(1, 1, 1, -1).expand(channels, 1, 1, -1)
-    image = F.conv2d(image, rows, padding=(0, reach), groups=channels)
-    return F.conv2d(image, rows.transpose(2, 3), padding=(reach, 0), groups=channels)
 
 
 def _disc(radius: int, pitch: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from ..filters import gaussian
 from ..types import OcclusionMask, Video
 
 SIGMAS = (1.0, 1.5, 3.0)
@@ -79,7 +80,7 @@ def _levels(video: Video, rows: slice, sigmas: tuple[float, ...]) -> list[Video]
     top = max(0, rows.start - halo)
     levels = [video[..., top : rows.stop + halo, :]]
     for sigma in sigmas:
-        levels.append(_blur(levels[-1], sigma))
+        levels.append(gaussian(levels[-1], sigma, _radius(sigma)))
     return [level[..., rows.start - top : rows.stop - top, :] for level in levels]
 
 
@@ -117,16 +118,3 @@ def _enlarge(gains: Tensor, rows: slice, width: int) -> Tensor:
 
 def _radius(sigma: float) -> int:
     return ceil(2.5 * sigma)
-
-
-def _blur(video: Video, sigma: float) -> Video:
-    radius = _radius(sigma)
-    taps = torch.exp(-torch.arange(-radius, radius + 1.0).square() / (2 * sigma**2))
-    x = F.pad(video, (radius, radius, radius, radius), mode="replicate")
-    for axis in (-1, -2):  # shifted sums are several times faster than a grouped convolution
-        size = x.shape[axis] - 2 * radius
-        total = x.narrow(axis, 0, size) * taps[0]
-        for i in range(1, len(taps)):
-            total.add_(x.narrow(axis, i, size), alpha=float(taps[i]))
-        x = total / taps.sum()
-    return x
