@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 import evaluate
 from dreamstereo_core import ClassicInpainter, Inpainter, gapw_warp, load_vae, probe
-from dreamstereo_core.fill import MiniInpainter
+from dreamstereo_core.fill import DEFAULTS, MiniInpainter
 from dreamstereo_core.models.files.load import save_network
 from dreamstereo_core.models.files.transformer import TRANSFORMER
 from dreamstereo_core.models.inpainter import InpaintingConfig, InpaintingNetwork
@@ -171,9 +171,9 @@ def test_a_constant_fill_scores_what_arithmetic_says(grey):
 class Counting(Inpainter):
     name = "counting"
 
-    def stream(self, frames, *, num_steps=1, dilation=5, seed=0):
+    def stream(self, frames, options=DEFAULTS):
         for frame in frames:  # the denser, the better
-            yield frame.video + frame.occlusion_mask * (0.5 - 0.2 / dilation)
+            yield frame.video + frame.occlusion_mask * (0.5 - 0.2 / options.dilation)
 
 
 def test_sparse_is_compared_with_dense(media, monkeypatch, capsys):

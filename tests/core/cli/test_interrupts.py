@@ -22,11 +22,14 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows knows no signal
 
 
 @pytest.fixture(autouse=True)
-def _ctrl_c_is_heard():
-    """A shell starts what runs in its background with SIGINT ignored; children inherit it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def _signals_are_heard():
+    """A shell's background ignores SIGINT, and nohup SIGHUP; children inherit it."""
+    handlers = {getattr(signal, name): signal.SIG_DFL for name in SIGNALS}
+    handlers[signal.SIGINT] = signal.default_int_handler
+    before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("name", SIGNALS)
