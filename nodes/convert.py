@@ -77,8 +77,8 @@ class ConvertVideo(io.ComfyNode):
                     options=["auto", "embedded"],
                     default="auto",
                     tooltip=(
-                        "auto: Depth Anything V2 Small where it is on this computer, else the "
-                        "embedded one. embedded: always the embedded one. A connected depth_model"
+                        "auto: Video Depth Anything Small or Depth Anything V2 Small where they "
+                        "are on this computer, else the embedded one. embedded: always the embedded one. A connected depth_model"
                         " goes before it."
                     ),
                 ),

@@ -31,8 +31,8 @@ class EstimateDepth(io.ComfyNode):
                     "depth_model",
                     optional=True,
                     tooltip=(
-                        "From Load Depth Model. Without it: Depth Anything V2 Small where it is "
-                        "on this computer, else the embedded one."
+                        "From Load Depth Model. Without it: Video Depth Anything Small or Depth "
+                        "Anything V2 Small where they are on this computer, else the embedded one."
                     ),
                 ),
             ],

@@ -49,8 +49,8 @@ class LoadDepth(io.ComfyNode):
                     options=[*DEPTH_MODELS, *depth_files()],
                     default="auto",
                     tooltip=(
-                        "auto: Depth Anything V2 Small where it is on this computer, else the "
-                        "embedded one. embedded: needs no download. Files lie in "
+                        "auto: Video Depth Anything Small or Depth Anything V2 Small where they "
+                        "are on this computer, else the embedded one. embedded: needs no download. Files lie in "
                         "models/geometry_estimation (Video-Depth-Anything). The others come from "
                         "the Hugging Face hub, if allow download is on."
                     ),
