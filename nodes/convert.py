@@ -78,7 +78,8 @@ class ConvertVideo(io.ComfyNode):
                     default="auto",
                     tooltip=(
                         "auto: Video Depth Anything Small or Depth Anything V2 Small where they "
-                        "are on this computer, else the embedded one. embedded: always the embedded one. A connected depth_model"
+                        "are on this computer, else the embedded one. "
+                        "embedded: always the embedded one. A connected depth_model"
                         " goes before it."
                     ),
                 ),

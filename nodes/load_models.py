@@ -50,7 +50,8 @@ class LoadDepth(io.ComfyNode):
                     default="auto",
                     tooltip=(
                         "auto: Video Depth Anything Small or Depth Anything V2 Small where they "
-                        "are on this computer, else the embedded one. embedded: needs no download. Files lie in "
+                        "are on this computer, else the embedded one. "
+                        "embedded: needs no download. Files lie in "
                         "models/geometry_estimation (Video-Depth-Anything). The others come from "
                         "the Hugging Face hub, if allow download is on."
                     ),
