@@ -87,8 +87,8 @@ def no_work(monkeypatch):
 @pytest.mark.parametrize("command", commands())
 def test_a_command_is_taken_as_it_is_written(command, no_work):
     parts = words(command)
-    if parts[-1] in ("--depth", "--fill"):
-        return  # prose about the option
+    if parts[-1] in ("--depth", "--fill") or parts == ["dreamstereo", "convert"]:
+        return  # prose about the option or the command
     if parts[0].endswith("dreamstereo"):
         with pytest.raises(Parsed):
             code = main(parts[1:])
