@@ -41,7 +41,8 @@ class EasedConvergence:
         check_frame_rate(frame_rate)
         self._convergence = convergence
         self._frame_rate = frame_rate
-        self._value = 0.5
+        self.value = 0.5
+        """Of the last frame."""
 
     def step(self, scale: ShotScale, new_shot: bool = False) -> float:
         """Return the convergence, in [0, 1], of the next frame, given that frame's scale."""
@@ -50,8 +51,8 @@ class EasedConvergence:
         raw = scale.median if self._convergence == "median" else scale.subject
         target = float(normalize(torch.tensor(raw), scale.low, scale.high))
         slew = _SLEW / self._frame_rate
-        self._value = target if new_shot else ease(self._value, target, self._frame_rate, slew)
-        return self._value
+        self.value = target if new_shot else ease(self.value, target, self._frame_rate, slew)
+        return self.value
 
 
 def clip_convergence(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -20,8 +21,12 @@ from torch.nn import functional as F
 from .depth import DepthEstimator
 from .fill import Inpainter
 from .packing import packed_size
+from .pieces import Marks, PieceWriter, describe_source, work_folder
+from .pieces.writer import OpenWriter
 from .pipeline import ConvertOptions, StereoPipeline, show
-from .types import StereoVideo
+from .stream import Frame
+from .types import Video
+from .version import read_version
 from .video_io import (
     DecodeOptions,
     EncodeOptions,
@@ -35,10 +40,14 @@ from .video_io import (
     stereo_name,
     suggest_suffix,
 )
+from .video_io.containers import FORMATS
+from .video_io.encode_options import settled
 from .video_io.source import image_paths
 from .video_io.target import check_targets
 
 PREVIEW_WIDTH = 512
+PIECE_SECONDS = 20.0
+"""Length of a piece of a long film: the most that a run loses that is ended."""
 SEQUENCE_NAME = "frame_%05d.png"
 """Names of images that are made from images and written to a folder."""
 
@@ -57,13 +66,15 @@ class Progress:
     """Seconds since the start."""
     picture: Tensor
     """`[3, h, w]`: the newest frame as it was written."""
+    before: int = 0
+    """Frames among `done` that an earlier run has made."""
 
     @property
     def seconds_left(self) -> float | None:
         """The seconds that the rest will take at the speed so far, or None if unknown."""
-        if self.total is None or not self.done:
+        if self.total is None or self.done == self.before:
             return None
-        return max(0, self.total - self.done) * self.seconds / self.done
+        return max(0, self.total - self.done) * self.seconds / (self.done - self.before)
 
     def preview(self, width: int = PREVIEW_WIDTH) -> Tensor:
         """Return `picture` at most `width` pixels wide."""
@@ -85,11 +96,17 @@ def convert_file(
     overwrite: bool = False,
     metadata: Mapping[str, str] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
+    piece: float | None = PIECE_SECONDS,
+    restart: bool = False,
 ) -> tuple[Path, ...]:
     """Convert a video, an image or an image sequence; sound and time stamps are kept.
 
     The images of a folder are a film, unless their sizes or kinds differ: then each one is
     converted by itself.
+
+    A film of more than one piece is finished piece by piece in a folder beside the target, named
+    like it with ".dreamstereo" behind. If the run ends early, the same call goes on where it was;
+    at the end the pieces are joined without encoding them again, and the folder is removed.
 
     Args:
         source: path, folder of images, printf pattern or binary stream.
@@ -105,6 +122,8 @@ def convert_file(
         overwrite: replace an existing file.
         metadata: entries for the container.
         on_progress: called after each chunk; what it raises stops the conversion.
+        piece: length of a piece in seconds; None makes none.
+        restart: throw away the pieces of a run that has ended early.
 
     Returns:
         The files written: one, or one for each separate image; for the layout "separate" left and
@@ -112,7 +131,8 @@ def convert_file(
 
     Raises:
         VideoError: the source cannot be read, or the target cannot be written or is what is read.
-            Nothing is left under the target's name.
+            Nothing is left under the target's name. Or another run writes it, or the finished
+            pieces are of another source, version or option.
         DepthError: a supplied depth does not fit the film.
         ValueError: an option is wrong.
 
@@ -137,66 +157,137 @@ def convert_file(
     info = probe(source, decode)
     if into_folder:
         targets[0].parent.mkdir(parents=True, exist_ok=True)
-    film = partial(_convert_film, source, targets, info, depth, **common)
-    film(frames=frames, on_progress=on_progress)
+    film = _Film(source, targets, info, depth, **common, frames=frames, report=on_progress)
+    every = None if piece is None else round(piece * info.frame_rate)
+    if every is not None and _takes_pieces(film, every):
+        _convert_in_pieces(film, every, restart)
+    else:
+        _convert_film(film)
     return targets
 
 
-def _convert_film(
-    source: Source,
-    targets: tuple[Path, ...],
-    info: VideoInfo,
-    depth: DepthEstimator,
-    *,
-    inpainter: Inpainter,
-    options: ConvertOptions,
-    encode: EncodeOptions,
-    decode: DecodeOptions | None,
-    overwrite: bool,
-    metadata: Mapping[str, str] | None,
-    frames: tuple[int, int | None],
-    on_progress: Callable[[Progress], None] | None,
-) -> None:
-    """Convert a film into `targets`, one for each view; arguments and errors as `convert_file`."""
-    start, stop = frames
-    source_frames = read_frames(source, start, stop, decode)
-    first = next(source_frames, None)
-    if first is None:
-        raise VideoError(f"{source}: has no frame in the range {start}:{stop or ''}")
-    # A constant rate is assumed for the sound's end only, and only where the film is cut short.
-    audio_stop = None if stop is None else first.time + (stop - start) / info.frame_rate
-    pipeline = StereoPipeline(depth.for_film(info, stop), inpainter, options)
-    open_writer = partial(VideoWriter, info=info, encode=encode, overwrite=overwrite,
-                          audio_from=source, audio_start=first.time, audio_stop=audio_stop,
-                          metadata=dict(metadata or {}))  # fmt: skip
-    begin = time.monotonic()
+def _takes_pieces(film: _Film, every: int) -> bool:
+    """Tell whether a film is one video file to another, and longer than a piece."""
+    videos = all(path.suffix.lower() in FORMATS for path in film.targets)
+    named = isinstance(film.source, str | Path) and not film.info.is_image
+    start, stop = film.frames
+    ends = [n for n in (film.info.frame_count, stop) if n is not None]
+    return videos and named and (not ends or min(ends) - start > every)
 
-    def report(done: int, picture: Tensor) -> None:
-        if on_progress:
-            on_progress(_progress(done, info, frames, begin, picture))
 
+@dataclass(frozen=True)
+class _Film:
+    """What a conversion of one film is about; arguments as of `convert_file`."""
+
+    source: Source
+    targets: tuple[Path, ...]
+    info: VideoInfo
+    depth: DepthEstimator
+    inpainter: Inpainter
+    options: ConvertOptions
+    encode: EncodeOptions
+    decode: DecodeOptions | None
+    overwrite: bool
+    metadata: Mapping[str, str] | None
+    frames: tuple[int, int | None]
+    report: Callable[[Progress], None] | None
+
+    def read(self, index: int) -> tuple[Frame, Iterator[Frame]]:
+        """Return the film's frame `index`, counted from the range's first, and all from it on."""
+        start, stop = self.frames
+        film = read_frames(self.source, start + index, stop, self.decode)
+        first = next(film, None)
+        if first is None:
+            raise VideoError(f"{self.source}: has no frame in the range {start}:{stop or ''}")
+        return first, chain([first], film)
+
+    def pipeline(self, begin: int = 0) -> StereoPipeline:
+        """Return the stages for the film from its frame `begin` on."""
+        depth = self.depth.for_film(self.info, self.frames[1])
+        return StereoPipeline(depth.from_frame(begin), self.inpainter, self.options)
+
+    def views(self, begin: Fraction) -> dict[str, tuple[Path, OpenWriter]]:
+        """Return each view's target and what opens it; `begin` is the first frame's time."""
+        start, stop = self.frames
+        # A constant rate is assumed for the sound's end only, and only where the film is cut short.
+        audio_stop = None if stop is None else begin + (stop - start) / self.info.frame_rate
+        common = {"info": self.info, "overwrite": self.overwrite, "audio_from": self.source,
+                  "audio_start": begin, "audio_stop": audio_stop,
+                  "metadata": dict(self.metadata or {})}  # fmt: skip
+        views = {}
+        for view, path in zip(_views(self.encode.layout), self.targets, strict=True):
+            width, height = _size(self.info, view)
+            encode = settled(self.encode, self.info, path, (width, height))
+            views[view] = path, partial(VideoWriter, width=width, height=height, layout=view,
+                                        encode=encode, **common)  # fmt: skip
+        return views
+
+
+def _convert_film(film: _Film) -> None:
+    """Convert a film into its targets, one for each view; errors as of `convert_file`."""
+    first, frames = film.read(0)
+    pipeline, views = film.pipeline(), film.views(first.time)
+    del first  # or its pixels would stay to the end
     with ExitStack() as stack, _a_core_for_the_codecs():
-        writers = {}
-        for view, path in zip(_views(encode.layout), targets, strict=True):
-            width, height = _size(info, view)
-            writer = open_writer(path, width=width, height=height, layout=view)
-            writers[view] = stack.enter_context(writer)
-        film = chain([first], source_frames)
-        del first  # or its pixels would stay to the end
-        _write_views(pipeline.stream(film, frame_rate=float(info.frame_rate)), writers, report)
+        writers = {view: stack.enter_context(open_writer(path))
+                   for view, (path, open_writer) in views.items()}  # fmt: skip
+
+        def write(pictures: Mapping[str, Video], times: Sequence[Fraction]) -> None:
+            for view, writer in writers.items():
+                writer.write(pictures[view], times)
+
+        _write(film, pipeline, frames, write)
 
 
-def _write_views(
-    chunks: Iterator[StereoVideo],
-    writers: Mapping[str, VideoWriter],
-    report: Callable[[int, Tensor], None],
+def _convert_in_pieces(film: _Film, every: int, restart: bool) -> None:
+    """Do the same in pieces of `every` frames, and go on where another run has ended."""
+    about = {
+        "version": read_version(),
+        "source": describe_source(film.source),
+        "depth": [film.depth.name, *map(describe_source, film.depth.files)],
+        "fill": film.inpainter.name,
+        "options": {k: v for k, v in vars(film.options).items() if k != "chunk_frames"},
+        "encode": vars(film.encode),
+        "decode": vars(film.decode or DecodeOptions()),
+        "frames": film.frames,
+        "piece": every,
+    }
+    with work_folder(film.targets[0], about, restart=restart) as folder:
+        recalled = folder.recalled()
+        done = folder.frames
+        pipeline = film.pipeline(done - recalled.lead)
+        marks = Marks(every, film.inpainter.warm_up, pipeline.resumable)
+        if folder.complete:
+            begin, frames = folder.pieces[0].time, iter(())
+        else:
+            first, frames = film.read(done - recalled.lead)
+            begin = folder.pieces[0].time if folder.pieces else first.time
+            del first
+        if done:
+            _log.warning("%s: %d frames are there already; it goes on", film.targets[0], done)
+        with (
+            _a_core_for_the_codecs(),
+            PieceWriter(folder, marks, film.views(begin), begin) as writer,
+        ):
+            _write(film, pipeline, marks.put(frames, done, recalled), writer.write, done)
+
+
+def _write(
+    film: _Film,
+    pipeline: StereoPipeline,
+    frames: Iterator[Frame],
+    write: Callable[[Mapping[str, Video], Sequence[Fraction]], None],
+    done: int = 0,
 ) -> None:
-    """Write each chunk; report how many frames are done and the newest one as it was written."""
-    for chunk in chunks:
-        pictures = {view: show(chunk, view) for view in writers}
-        for view, writer in writers.items():
-            writer.write(pictures[view], chunk.times)
-        report(chunk.start + len(chunk.left), next(iter(pictures.values()))[-1])
+    """Convert frames and write each chunk; report how many are done and the newest picture."""
+    begin, views = time.monotonic(), _views(film.encode.layout)
+    for chunk in pipeline.stream(frames, frame_rate=float(film.info.frame_rate)):
+        pictures = {view: show(chunk, view) for view in views}
+        write(pictures, chunk.times)
+        if film.report:
+            count = chunk.start + len(chunk.left)
+            newest = next(iter(pictures.values()))[-1]
+            film.report(_progress(film, done, count, begin, newest))
         del chunk, pictures  # or they would stay while the next chunk is made
 
 
@@ -319,15 +410,10 @@ def _size(info: VideoInfo, view: str) -> tuple[int, int]:
     return packed_size(info.width, info.height, view)
 
 
-def _progress(
-    done: int,
-    info: VideoInfo,
-    frames: tuple[int, int | None],
-    begin: float,
-    picture: Tensor,
-) -> Progress:
-    start, stop = frames
-    total = None if info.frame_count is None else max(done, info.frame_count - start)
+def _progress(film: _Film, before: int, count: int, begin: float, picture: Tensor) -> Progress:
+    start, stop = film.frames
+    done, known = before + count, film.info.frame_count
+    total = None if known is None else max(done, known - start)
     if stop is not None:
         total = stop - start if total is None else min(total, stop - start)
-    return Progress(done, total, time.monotonic() - begin, picture)
+    return Progress(done, total, time.monotonic() - begin, picture, before)

@@ -34,17 +34,18 @@ class FloatingWindow:
     def __init__(self, frame_rate: float = 24.0) -> None:
         check_frame_rate(frame_rate)
         self._frame_rate = frame_rate
-        self._strips: tuple[float, float] | None = None
+        self.now: tuple[float, float] | None = None
+        """The last frame's strips, in pixels."""
 
     def strips(self, disparity: Disparity, toward: Eye) -> tuple[float, float]:
         """Return the next frame's strips in pixels; arguments as of `border_disparity`."""
         now = border_disparity(disparity, toward)
-        if self._strips is not None:
+        if self.now is not None:
             slew = _SLEW * disparity.shape[-1] / self._frame_rate
-            pairs = zip(self._strips, now, strict=True)
+            pairs = zip(self.now, now, strict=True)
             left, right = (ease(old, new, self._frame_rate, slew) for old, new in pairs)
             now = left, right
-        self._strips = now
+        self.now = now
         return now
 
 

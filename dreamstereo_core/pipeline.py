@@ -161,6 +161,12 @@ class StereoPipeline:
                     yield stereo
                     del stereo
 
+    @property
+    def resumable(self) -> bool:
+        """Whether all stages can go on from their notes within a shot, not only at its start."""
+        late = self.depth.late or self.options.shots == "transnet"
+        return self.inpainter.resumable and not late
+
     def _chunk_frames(self, frame: Tensor) -> int:
         pixels = frame.shape[-1] * frame.shape[-2]
         return self.options.chunk_frames or max(1, min(16, CHUNK_PIXELS // pixels))
@@ -173,6 +179,9 @@ class StereoPipeline:
         convergence = EasedConvergence(self.options.convergence, frame_rate)
         found = find_shots(frames, detector, BarDetector() if self.options.bars else None)
         for frame in with_depth(found, self.depth, size):
+            if frame.notes is not None:
+                frame.notes.keep("new_shot", frame.new_shot)
+                convergence.value = frame.notes.keep("convergence", convergence.value)
             yield replace(frame, convergence=convergence.step(frame.scale, frame.new_shot))
 
     def _convert_shot(self, frames: Iterable[Frame], frame_rate: float) -> Iterator[_Made]:
@@ -188,6 +197,8 @@ class StereoPipeline:
 
         warped = (self._warp(frame, window) for frame in frames)
         for frame, filled in beside(warped, fill):
+            if frame.frame.warm_up:
+                continue
             made = self._blend(frame, filled)
             del frame, filled  # what is named here would stay while the next one is made
             yield made
@@ -196,6 +207,8 @@ class StereoPipeline:
     def _warp(self, frame: Frame, window: FloatingWindow | None) -> _Warped:
         """Enlarge a frame's depth and make the other eye of it, with holes."""
         options, awake = self.options, frame.awake()
+        if window is not None and frame.notes is not None:
+            window.now = frame.notes.keep("window", window.now)
         picture, inverse_depth = awake.picture, self._enlarged(awake)
         disparity = inverse_depth_to_disparity(
             inverse_depth,
@@ -211,7 +224,14 @@ class StereoPipeline:
             stretch_threshold=options.stretch_threshold,
             interpolation="cubic",
         )
-        masked = MaskedFrame(warp.video, warp.occlusion_mask, warp.disparity, stretched=True)
+        masked = MaskedFrame(
+            warp.video,
+            warp.occlusion_mask,
+            warp.disparity,
+            stretched=True,
+            notes=frame.notes,
+            warm_up=frame.warm_up,
+        )
         strips = window.strips(disparity, options.eye) if window else None
         if awake is frame:  # else its depth is made again, too
             frame = replace(frame, inverse_depth=inverse_depth)

@@ -7,11 +7,11 @@ look ahead. `beside` brings each result back to its frame.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import groupby
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -24,6 +24,29 @@ Result = TypeVar("Result")
 LARGE_PIXELS = 4_000_000
 """From which on a frame counts as large: it waits without its pixels."""
 _UNKNOWN = torch.empty(1, 1, 0, 0)
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What each stage knows just before a frame, so that another run can go on from there.
+
+    Example:
+        >>> first = Notes()
+        >>> first.keep("counter", 3)
+        3
+        >>> Notes(read=first.written).keep("counter", 0)
+        3
+    """
+
+    written: dict[str, Any] = field(default_factory=dict)
+    """By stage; a state that stays as it is."""
+    read: Mapping[str, Any] = field(default_factory=dict)
+    """What another run wrote at this frame."""
+
+    def keep(self, stage: str, state: T) -> T:
+        """Write a stage's state down, and return what it goes on with: the other run's, if any."""
+        self.written[stage] = self.read.get(stage, state)
+        return self.written[stage]
 
 
 @dataclass(frozen=True)
@@ -50,6 +73,10 @@ class Frame:
     """The inverse depth that lies on the screen."""
     again: Callable[[], Tensor] | None = None
     """Makes the same pixels once more from what the decoder gave, which is an eighth of them."""
+    notes: Notes | None = None
+    """Where the stages write down what they know before this frame."""
+    warm_up: bool = False
+    """Whether another run has made its result, so that it only leads the stages up to the next."""
 
     def at_rest(self) -> Frame:
         """Return the frame as it is to wait: if it is large, without pixels that can be remade."""

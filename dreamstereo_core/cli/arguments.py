@@ -138,6 +138,14 @@ def _limit(text: str) -> float | None:
     return None if text == "none" else float(text)
 
 
+def seconds(text: str) -> float:
+    """Read a number of seconds, 0 or more; ValueError for anything else."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise ValueError(text)
+    return value
+
+
 def frame_range(text: str) -> tuple[int, int | None]:
     """Read A:B; ValueError for anything else."""
     start, colon, stop = text.partition(":")

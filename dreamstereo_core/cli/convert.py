@@ -8,13 +8,13 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..convert import Progress, conversion_targets, convert_file, makes_folder
+from ..convert import PIECE_SECONDS, Progress, conversion_targets, convert_file, makes_folder
 from ..interrupts import LINE, raise_if_interrupted
 from ..packing import FILE_LAYOUTS
 from ..video_io import DecodeOptions, EncodeOptions, probe, separate_pictures
 from ..video_io.encode_options import AUTO, CHROMA, CODECS
 from ..video_io.target import check_targets
-from .arguments import INPUT, add_options, frame_range, load_models, options_of
+from .arguments import INPUT, add_options, frame_range, load_models, options_of, seconds
 from .jobs import Job, Plan, make_plan
 from .outcome import DONE, ERRORS, FAILED, WrongUse, fail
 
@@ -53,6 +53,11 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--crf", type=int, help="quality, lower is better (default: the codec's)")
     parser.add_argument("--frames", type=frame_range, default=(0, None), metavar="A:B",
                         help="convert frames A up to, not including, B")  # fmt: skip
+    parser.add_argument("--piece", type=seconds, default=PIECE_SECONDS, metavar="SECONDS",
+                        help="a long film is finished in pieces of this length, and a run that was "
+                        "ended goes on where it was; 0: no pieces")  # fmt: skip
+    parser.add_argument("--restart", action="store_true",
+                        help="begin anew where a run was ended")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=_run, **vars(EncodeOptions()))
@@ -132,4 +137,6 @@ def _convert_one(job: Job, options: argparse.Namespace, how: dict) -> tuple[Path
             frames=options.frames,
             overwrite=options.overwrite,
             on_progress=show_progress,
+            piece=options.piece or None,
+            restart=options.restart,
         )

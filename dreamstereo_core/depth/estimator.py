@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import replace
-from itertools import islice
 from typing import Any, Protocol
 
 import torch
@@ -32,6 +31,11 @@ class DepthEstimator(Protocol):
     """The model or file, as people know it."""
     normalized: bool
     """Whether `predict` returns an InverseDepth already, so that no shot scale is applied."""
+
+    @property
+    def late(self) -> bool:
+        """Whether `predict` returns fewer depths than it gets frames."""
+        return False
 
     @property
     def whole_frames(self) -> bool:
@@ -67,6 +71,10 @@ class DepthEstimator(Protocol):
         """
         ...
 
+    def portable(self, state: Any) -> Any:
+        """Return a state of `predict` with which `from_frame` goes on in another run."""
+        return state
+
     def flush(self, state: Any) -> Tensor:
         """End a shot; return raw inverse depth ``[n, 1, h, w]`` of the frames still without one."""
         return torch.empty(0, 1, 1, 1)
@@ -93,7 +101,10 @@ class DepthEstimator(Protocol):
         state = None
         for shot in by_shot(frames):
             new_shot, owed = True, 0
-            while chunk := list(islice(shot, chunk_frames)):
+            for chunk in _chunks(shot, chunk_frames):
+                if (notes := chunk[0].notes) is not None:
+                    notes.written["depth"] = new_shot, self.portable(state)
+                    new_shot, state = notes.read.get("depth", (new_shot, state))
                 seen = [f.pixels[None] if self.whole_frames else f.picture for f in chunk]
                 raws, state = self.predict(torch.cat(seen), state, new_shot=new_shot)
                 new_shot, owed = False, owed + len(chunk) - len(raws)
@@ -121,6 +132,21 @@ class DepthEstimator(Protocol):
         return torch.cat([_whole_frame(frame) for frame in with_depth(frames, self)])
 
 
+def _chunks(frames: Iterable[Frame], most: int) -> Iterator[list[Frame]]:
+    """Yield the frames in chunks; one that has notes is the first of its chunk."""
+    chunk: list[Frame] = []
+    for frame in frames:
+        if chunk and frame.notes is not None:
+            yield chunk
+            chunk = []
+        chunk.append(frame)
+        if len(chunk) == most:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
 def with_depth(
     frames: Iterable[Frame], estimator: DepthEstimator, chunk_frames: int = _CHUNK
 ) -> Iterator[Frame]:
@@ -137,8 +163,16 @@ def with_depth(
     def raws(taken: Iterator[Frame]) -> Iterator[Tensor]:
         return estimator.stream(taken, chunk_frames)
 
+    normalizer = ShotNormalizer()
+
     def scales(deep: Iterator[Frame]) -> Iterator[ShotScale]:
-        return ShotNormalizer().stream((frame.inverse_depth, frame.new_shot) for frame in deep)
+        return normalizer.stream(shown(deep))
+
+    def shown(deep: Iterator[Frame]) -> Iterator[tuple[Tensor, bool]]:
+        for frame in deep:
+            if frame.notes is not None:
+                normalizer.pool = frame.notes.keep("scale", normalizer.pool)
+            yield frame.inverse_depth, frame.new_shot
 
     waited = beside(frames, raws, Frame.at_rest)
     deep = (replace(frame, inverse_depth=raw) for frame, raw in waited)
@@ -155,6 +189,11 @@ class WrappedDepth(DepthEstimator):
     def __init__(self, estimator: DepthEstimator) -> None:
         self.estimator = estimator
         self.name, self.normalized = estimator.name, estimator.normalized
+
+    @property
+    def late(self) -> bool:
+        """Return the wrapped estimator's."""
+        return self.estimator.late
 
     @property
     def whole_frames(self) -> bool:
@@ -183,6 +222,10 @@ class WrappedDepth(DepthEstimator):
     ) -> tuple[Tensor, Any]:
         """Predict as the wrapped estimator does, with its state."""
         return self.estimator.predict(video, state, new_shot=new_shot)
+
+    def portable(self, state: Any) -> Any:
+        """Return the wrapped estimator's."""
+        return self.estimator.portable(state)
 
     def flush(self, state: Any) -> Tensor:
         """End a shot as the wrapped estimator does, with its state."""

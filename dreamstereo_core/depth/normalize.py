@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -31,6 +32,8 @@ class ShotNormalizer:
         if lookahead < 0:
             raise ValueError(f"lookahead: expected 0 or more frames, got {lookahead}")
         self.lookahead = lookahead
+        self.pool = Pool()
+        """Of the frames that have come in."""
 
     def stream(self, raws: Iterable[tuple[Tensor, bool]]) -> Iterator[ShotScale]:
         """Yield the scale of each frame, `lookahead` frames late or at the shot's end.
@@ -41,20 +44,21 @@ class ShotNormalizer:
         Raises:
             ValueError: a value is NaN or infinite.
         """
-        pool, subjects = _Pool(), deque[float]()
+        subjects = deque[float]()
+        self.pool = Pool()
 
         def next_scale() -> ShotScale:
             subject = float(torch.tensor(list(subjects)).median())
             subjects.popleft()
-            return ShotScale(*pool.scale(), subject)
+            return ShotScale(*self.pool.scale(), subject)
 
         for index, (raw, new_shot) in enumerate(raws):
             quantiles = _quantiles(raw, index)
             if new_shot:
                 while subjects:
                     yield next_scale()
-                pool = _Pool()
-            pool.add(quantiles)
+                self.pool = Pool()
+            self.pool = self.pool.with_frame(quantiles)
             subjects.append(_subject(raw))
             if len(subjects) > self.lookahead:
                 yield next_scale()
@@ -62,28 +66,27 @@ class ShotNormalizer:
             yield next_scale()
 
 
-class _Pool:
+@dataclass(frozen=True)
+class Pool:
     """The values of a shot's frames so far, as a sketch."""
 
-    def __init__(self) -> None:
-        self._values = torch.empty(0)
-        self._frames = 0
+    values: Tensor = field(default_factory=lambda: torch.empty(0))
+    frames: int = 0
 
     def scale(self) -> tuple[float, float, float]:
         """Return the values that become 0 and 1, and the median."""
-        low, high = (float(self._values[int(p * _RESOLUTION)]) for p in _PERCENTILES)
-        return low, high, float(self._values[_RESOLUTION // 2])
+        low, high = (float(self.values[int(p * _RESOLUTION)]) for p in _PERCENTILES)
+        return low, high, float(self.values[_RESOLUTION // 2])
 
-    def add(self, quantiles: Tensor) -> None:
+    def with_frame(self, quantiles: Tensor) -> Pool:
         """Merge a frame's quantiles: sort both sets, pick `_RESOLUTION` values of equal weight."""
-        if self._frames:
-            values, order = torch.cat((self._values, quantiles)).sort()
-            weights = torch.where(order < _RESOLUTION, self._frames, 1)
-            total = self._frames + 1
+        if self.frames:
+            values, order = torch.cat((self.values, quantiles)).sort()
+            weights = torch.where(order < _RESOLUTION, self.frames, 1)
+            total = self.frames + 1
             middle = torch.arange(_RESOLUTION) * total + total // 2
             quantiles = values[torch.searchsorted(weights.cumsum(0), middle, right=True)]
-        self._values = quantiles
-        self._frames += 1
+        return Pool(quantiles, self.frames + 1)
 
 
 def _quantiles(raw: Tensor, index: int) -> Tensor:

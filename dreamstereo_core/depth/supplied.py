@@ -168,6 +168,9 @@ class SuppliedDepth(DepthEstimator):
                 )
         return depth, replace(state, index=state.index + len(video))
 
+    def portable(self, state: _Position | None) -> None:
+        """Return nothing: `from_frame` finds the place."""
+
     def _planes(self) -> Iterator[Tensor]:
         """Yield a depth ``[1, h, w]`` for each frame of the film, from the start on."""
         start = 0 if self._still else self._match.first(self._start)

@@ -120,6 +120,11 @@ class VideoDepthAnything(DepthEstimator):
         self.size = size
         self.robust = robust
 
+    @property
+    def late(self) -> bool:
+        """A window is 32 frames long."""
+        return True
+
     def predict(
         self, video: Video, state: WindowState | None = None, *, new_shot: bool = False
     ) -> tuple[Tensor, WindowState]:

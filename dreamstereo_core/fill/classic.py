@@ -33,6 +33,13 @@ class ClassicInpainter(Inpainter):
     reach: tuple[int, ...] = (1, 2, 4, 6)
     name: str = "classic"
 
+    resumable = True
+
+    @property
+    def warm_up(self) -> int:
+        """Return the frames that a frame's fill looks back at."""
+        return max(self.reach, default=0)
+
     def stream(
         self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
     ) -> Iterator[Video]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..masks import wide_parts
-from ..stream import beside
+from ..stream import Notes, beside
 from ..types import OcclusionMask, Video
 from .coherence import pull_push
 from .colour import lock_colours
@@ -34,6 +34,10 @@ class HoledFrame:
     every: Tensor
     """Bool, as `wide`: a quarter of the memory."""
     wide: Tensor
+    notes: Notes | None = None
+    """As of `Frame`."""
+    warm_up: bool = False
+    """As of `Frame`."""
 
     def finish(self, decoded: Video) -> Video:
         """Return the result: the network's picture with corrected tones, but for narrow holes."""
@@ -54,10 +58,9 @@ def first_filled(
     """Fill all holes by another inpainter; only the wide ones are left to the network."""
     for frame, filled in beside(frames, inpainter.stream):
         every = frame.occlusion_mask > 0
-        holed = HoledFrame(
-            torch.where(every, filled, frame.video), every, wide_parts(every, narrow) > 0
-        )
-        del frame, filled  # what is named here would stay while the next one is made
+        video, wide = torch.where(every, filled, frame.video), wide_parts(every, narrow) > 0
+        holed = HoledFrame(video, every, wide, frame.notes, frame.warm_up)
+        del frame, filled, video  # what is named here would stay while the next one is made
         yield holed
         del holed
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from ..checks import check_finite, check_frames
+from ..stream import Notes
 from ..types import Disparity, OcclusionMask, Video
 
 
@@ -21,6 +22,10 @@ class MaskedFrame:
     disparity: Disparity | None = None
     stretched: bool = False
     """Whether the holes of `video` hold the warp's stretched sheet rather than nothing of use."""
+    notes: Notes | None = None
+    """As of `Frame`."""
+    warm_up: bool = False
+    """As of `Frame`: what it becomes is not wanted."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,10 @@ class Inpainter(ABC):
     """Fills the holes of a warped video, which are expected to the right of near things."""
 
     name: str
+    resumable = False
+    """Whether a shot can be gone on with: from the notes at a frame, after `warm_up` frames."""
+    warm_up = 0
+    """Frames before that one that must come along."""
 
     @abstractmethod
     def stream(
@@ -111,17 +120,18 @@ class MirroredInpainter(Inpainter):
 
     def __init__(self, inpainter: Inpainter):
         self.inpainter, self.name = inpainter, inpainter.name
+        self.resumable, self.warm_up = inpainter.resumable, inpainter.warm_up
 
     def stream(
         self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
     ) -> Iterator[Video]:
         """Fill as the inpainter does, with left and right exchanged."""
         mirrored = (
-            MaskedFrame(
-                frame.video.flip(-1),
-                frame.occlusion_mask.flip(-1),
-                None if frame.disparity is None else frame.disparity.flip(-1),
-                frame.stretched,
+            replace(
+                frame,
+                video=frame.video.flip(-1),
+                occlusion_mask=frame.occlusion_mask.flip(-1),
+                disparity=None if frame.disparity is None else frame.disparity.flip(-1),
             )
             for frame in frames
         )

@@ -25,6 +25,24 @@ LIKE = 0.05
 """Colour difference along the flow at which that share falls to 1/e."""
 
 
+@dataclass(frozen=True)
+class Past:
+    """The frame before, as far as it is averaged in."""
+
+    video: Video
+    """With its holes filled."""
+    wide: Tensor
+    """Its holes that were refined, bool `[1, 1, H, W]`."""
+    colours: Tensor
+    """What was added in them, `[n]`; it is 0 elsewhere."""
+
+    def whole(self, like: Tensor) -> Tensor:
+        """Return what was added, `[1, 3, H, W]`."""
+        added = torch.zeros_like(like)
+        added[self.wide.expand_as(added)] = self.colours
+        return added
+
+
 @dataclass
 class MiniInpainter(Inpainter):
     """Fill by another inpainter, and refine its fill of holes that are not narrow.
@@ -39,28 +57,41 @@ class MiniInpainter(Inpainter):
     """Least width in pixels of a hole that is refined."""
     name: str = "mini"
 
+    @property
+    def resumable(self) -> bool:
+        """Whether the first fill is."""
+        return self.first_fill.resumable
+
+    @property
+    def warm_up(self) -> int:
+        """Return the first fill's."""
+        return self.first_fill.warm_up
+
     @torch.no_grad()
     def stream(
         self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
     ) -> Iterator[Video]:
         """Fill one shot; of the options the dilation of the tokens alone is of use here."""
         memory = Memory()
-        past: tuple[HoledFrame, Tensor] | None = None
+        past: Past | None = None
         first = first_filled(frames, self.first_fill, self.narrow)
         with closing(in_background(first, AHEAD)) as filled:
             for frame in filled:
+                if frame.warm_up:
+                    yield frame.video
+                    continue
+                if frame.notes is not None:
+                    state = memory.copy(), past
+                    memory, past = frame.notes.keep("fill", state)
+                    memory = memory.copy()
                 added = self._added(frame, memory, options.dilation)
                 if not frame.wide.any():
                     past = None
                     yield frame.video
                     continue
                 if past is not None:
-                    before, colours = past
-                    before_added = torch.zeros_like(added)
-                    before_added[before.wide.expand_as(added)] = colours
-                    added = average(added, frame, before, before_added)
-                    del before, before_added
-                past = frame, added[frame.wide.expand_as(added)]  # it is 0 elsewhere
+                    added = average(added, frame, past, past.whole(added))
+                past = Past(frame.video, frame.wide, added[frame.wide.expand_as(added)])
                 result = added.add_(frame.video).clamp_(0, 1)
                 del frame, added  # what is named here would stay while the next one is made
                 yield result

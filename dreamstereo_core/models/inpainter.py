@@ -60,6 +60,10 @@ class Memory:
     past: deque[tuple[int, list[KeyValue]]] = field(default_factory=deque)
     """The number of each frame, with the keys and values of its tokens in each layer."""
 
+    def copy(self) -> Memory:
+        """Return the same memory, which later frames do not change."""
+        return Memory(self.frames, deque(self.past))
+
 
 class InpaintingNetwork(nn.Module):
     """Corrects the fill of holes; known pixels stay as they are.

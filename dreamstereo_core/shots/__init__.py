@@ -57,5 +57,7 @@ def find_shots(
         return
     around = NO_BARS
     for frame, now in beside(cut, bars.stream, Frame.at_rest):
+        if frame.notes is not None:
+            around = frame.notes.keep("around", around)
         yield replace(frame.awake(), new_shot=frame.new_shot or now != around, bars=now)
         around = now

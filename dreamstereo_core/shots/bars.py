@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import TypeAlias
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from ..stream import Frame, by_shot
+from ..stream import Frame, Notes, by_shot
 from ..types import Bars
 
 _BLACK = 0.05  # level up to which a bar's pixel is black, including its noise
@@ -29,8 +29,15 @@ _WIDEST_OF_BOTH = 0.15  # the same with bars on all four sides, so that a lit wi
 _WRONG = 0.25  # share of the bars' pixels that must be lit to show that they are no bars
 
 
-_Lit: TypeAlias = tuple[Tensor, Tensor]
-"""Whether pixels are not black: bool of some in each row ``[H, n]`` and each column ``[W, n]``."""
+class _Lit(NamedTuple):
+    """Whether pixels of a frame are not black, bool."""
+
+    rows: Tensor
+    """Of some in each row, ``[H, n]``."""
+    columns: Tensor
+    """Of some in each column, ``[W, n]``."""
+    notes: Notes | None
+    """The frame's."""
 
 
 class BarDetector:
@@ -49,7 +56,7 @@ class BarDetector:
         for shot in by_shot(frames):
             search = _Search(film)
             for frame in shot:
-                search.coming.append(_lit(frame.pixels))
+                search.coming.append(_lit(frame))
                 if len(search.coming) > self.lookahead:
                     yield search.next()
             while search.coming:
@@ -67,17 +74,22 @@ class _Search:
 
     def next(self) -> Bars:
         """Return the bars of the first frame of `coming`, and remove it."""
+        lit = self.coming[0]
+        if lit.notes is not None:
+            state = self.film, self._now, self._sure
+            self.film, self._now, self._sure = lit.notes.keep("bars", state)
         if not self._sure:
-            rows, columns = (torch.stack(x).any(0) for x in zip(*self.coming, strict=True))
+            rows = torch.stack([x.rows for x in self.coming]).any(0)
+            columns = torch.stack([x.columns for x in self.coming]).any(0)
             found = _find(rows, columns, self.film)
             if found is None:  # perhaps a subtitle ahead: try this frame's own
-                found = _find(*self.coming[0], self.film)
+                found = _find(lit.rows, lit.columns, self.film)
                 found = found if found and _are_black(found, rows, columns) else None
             if found is not None:
                 self.film = self._now = found
                 self._sure = True
-        lit = self.coming.popleft()
-        if self._now and not _are_black(self._now, *lit):
+        self.coming.popleft()
+        if self._now and not _are_black(self._now, lit.rows, lit.columns):
             self._now, self._sure = Bars(), True
         return self._now
 
@@ -123,8 +135,8 @@ def _are_black(bars: Bars, rows: Tensor, columns: Tensor) -> bool:
     return all(len(side) == 0 or float(side.float().mean()) < _WRONG for side in sides)
 
 
-def _lit(frame: Tensor) -> _Lit:
-    height, width = frame.shape[1:]
-    rows = frame[:, :, :: max(1, width // _SAMPLES)].amax(0)
-    columns = frame[:, :: max(1, height // _SAMPLES)].amax(0).T
-    return rows > _BLACK, columns > _BLACK
+def _lit(frame: Frame) -> _Lit:
+    height, width = frame.pixels.shape[1:]
+    rows = frame.pixels[:, :, :: max(1, width // _SAMPLES)].amax(0)
+    columns = frame.pixels[:, :: max(1, height // _SAMPLES)].amax(0).T
+    return _Lit(rows > _BLACK, columns > _BLACK, frame.notes)

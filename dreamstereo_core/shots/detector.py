@@ -37,6 +37,8 @@ class CutDetector(Protocol):
         """Yield for each frame whether it starts a shot, perhaps late."""
         state = None
         for frame in frames:
+            if frame.notes is not None:
+                state = frame.notes.keep("cuts", state)
             cuts, state = self.cuts(frame.pixels[None], state)
             yield from cuts.tolist()
         yield from self.flush(state).tolist()

@@ -46,6 +46,7 @@ class VideoWriter:
         layout: str | None = None,
         metadata: dict[str, str] | None = None,
         overwrite: bool = False,
+        like: Path | None = None,
     ) -> None:
         """Open the encoder and the file, so that problems show before any work is done.
 
@@ -64,6 +65,8 @@ class VideoWriter:
                 stereo.
             metadata: container tags to add.
             overwrite: replace an existing target.
+            like: a video that a writer with the same arguments has written: pictures are copied
+                from such files (`copy`) instead of encoded.
 
         Raises:
             VideoError: the target is the source, or cannot be written, or not with this codec or
@@ -90,6 +93,7 @@ class VideoWriter:
                         (width, height),
                         encode or EncodeOptions(),
                         layout,
+                        like,
                     )
                     if audio_from is not None:
                         sink.add_audio(audio_from, audio_start, audio_stop)
@@ -124,6 +128,18 @@ class VideoWriter:
             with _errors_of(self._target):
                 self._sink.put(pixels, time)
 
+    def copy(self, path: Path, time: Fraction) -> None:
+        """Copy the pictures of a finished video, its first one `time` seconds after the target's.
+
+        Raises:
+            VideoError: the video is of another kind, or the target cannot be written.
+        """
+        if not isinstance(self._sink, VideoSink):
+            raise ValueError(f"path: expected a video for a video, got {path}")
+        with _errors_of(self._target):
+            self._sink.copy(path, time)
+        self._last_time = time
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -140,6 +156,10 @@ class VideoWriter:
                 self._finish()
         finally:
             self._discard(self._sink)
+
+    def close(self) -> None:
+        """Remove what was written so far."""
+        self._discard(self._sink)
 
     def _finish(self) -> None:
         if self._last_time is None:

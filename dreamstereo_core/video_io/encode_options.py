@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from ..checks import check_choice, check_range
 from ..packing import FILE_LAYOUTS
+from .containers import FORMATS
+from .info import VideoInfo
 
 
 @dataclass(frozen=True)
@@ -74,3 +77,14 @@ def resolve_codec(encode: EncodeOptions, bits: int, size: tuple[int, int], conta
     if container == "webm" and encode.chroma == "420":
         return "av1"
     return "h264" if bits == 8 and max(size) <= _H264_SIDE else "hevc"
+
+
+def settled(
+    encode: EncodeOptions, info: VideoInfo, target: Path, size: tuple[int, int]
+) -> EncodeOptions:
+    """Return the options with the codec that "auto" is for this film, size and target."""
+    container = FORMATS.get(target.suffix.lower())
+    if container is None:  # an image
+        return encode
+    codec = resolve_codec(encode, encode.bit_depth or info.bit_depth, size, container)
+    return replace(encode, codec=codec)

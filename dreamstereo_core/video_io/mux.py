@@ -57,8 +57,12 @@ class VideoSink:
         size: tuple[int, int],
         encode: EncodeOptions,
         layout: str | None,
+        like: Path | None = None,
     ) -> None:
-        """Prepare to write to `path`; errors name `target`."""
+        """Prepare to write to `path`; errors name `target`.
+
+        With `like`, a file that this class has written, pictures come as its packets (`copy`).
+        """
         self._target = target
         self._container_name = FORMATS[target.suffix.lower()]
         self._encode_audio = encode.audio == "copy_or_aac"
@@ -80,8 +84,15 @@ class VideoSink:
         self._display_aspect = Fraction(1)
         """Factor of the aspect in Matroska's display size; 1 leaves what FFmpeg writes."""
         self._output = av.open(f"file:{path}", "w", format=self._container_name)
+        self._copies = like is not None
+        self._last_dts: int | None = None
         try:
-            self._stream = self._add_stream(info, size, encode, layout)
+            self._stream = (
+                self._add_stream(info, size, encode, layout)
+                if like is None
+                else self._add_like(like)
+            )
+            self._tag(info, encode, layout)
         except BaseException:
             self.close()
             raise
@@ -118,33 +129,54 @@ class VideoSink:
             self._output.container_options["movflags"] = f"faststart{tags}"
         if self._display_aspect != 1:
             self._output.container_options["write_crc32"] = "0"  # the header is corrected later
-        try:
-            self._stream.codec_context.open()
-        except FFmpegError as error:
-            context = self._stream.codec_context
-            raise VideoError(
-                f"{self._target}: {self._codec.encoder} refuses {context.width}x{context.height} "
-                f"{context.pix_fmt} with {self._stream.codec_context.options} ({reason(error)})"
-            ) from error
+        if not self._copies:
+            self._open_encoder()
         self._output.start_encoding()
+
+    def copy(self, path: Path, time: Fraction) -> None:
+        """Copy the pictures of a file like `like`, its first one shown `time` seconds after 0.
+
+        Raises:
+            VideoError: its codec's parameters are not those of `like`.
+        """
+        with av.open(f"file:{path}") as container:
+            stream = container.streams.video[0]
+            if stream.codec_context.extradata != self._stream.codec_context.extradata:
+                raise VideoError(f"{path}: expected the same coding as the piece before it")
+            self._begin(Fraction(0))
+            for packet in container.demux(stream):
+                if packet.dts is None or packet.pts is None or packet.time_base is None:
+                    continue  # the end
+                shift = round(time / packet.time_base)
+                least = packet.dts + shift if self._last_dts is None else self._last_dts + 1
+                packet.dts = self._last_dts = max(packet.dts + shift, least)
+                packet.pts = max(packet.pts + shift, packet.dts)
+                packet.stream = self._stream
+                self._mux([packet])
 
     def put(self, pixels: Tensor, time: Fraction) -> None:
         """Encode one picture [3, H, W] shown at `time` of the source's clock."""
+        origin = self._begin(time)
+        frame = rgb_to_frame(pixels, self._matrix, self._full, self._bits, self._whole_chroma)
+        frame.time_base = self._time_base
+        # Two different times may fall on one tick of a coarse clock.
+        frame.pts = max(round((time - origin) / self._time_base), self._next_pts)
+        self._next_pts = frame.pts + 1
+        self._mux(self._encode(frame))
+
+    def _begin(self, time: Fraction) -> Fraction:
+        """Return the time of the first picture; this is it if there was none."""
         if self._origin is None:
             self._origin = time
             if self._tracks is not None:
                 start, stop = self._range
                 self._tracks.start(time if start is None else start, stop)
-        frame = rgb_to_frame(pixels, self._matrix, self._full, self._bits, self._whole_chroma)
-        frame.time_base = self._time_base
-        # Two different times may fall on one tick of a coarse clock.
-        frame.pts = max(round((time - self._origin) / self._time_base), self._next_pts)
-        self._next_pts = frame.pts + 1
-        self._mux(self._encode(frame))
+        return self._origin
 
     def finish(self) -> None:
         """Encode the frames that wait, and write the rest of the tracks and the trailer."""
-        self._mux(self._encode(None))
+        if not self._copies:
+            self._mux(self._encode(None))
         self._mux_tracks(None)
         self._output.close()
         if self._display_aspect != 1:
@@ -157,10 +189,28 @@ class VideoSink:
         with suppress(FFmpegError, OSError):  # an unfinished file is about to be removed
             self._output.close()
 
+    def _add_like(self, like: Path) -> VideoStream:
+        with av.open(f"file:{like}") as container:
+            stream = self._output.add_stream_from_template(container.streams.video[0], opaque=True)
+        stream.time_base = self._time_base
+        return stream
+
+    def _tag(self, info: VideoInfo, encode: EncodeOptions, layout: str | None) -> None:
+        """Set what the container says of the pictures."""
+        _, stereo_mode = _STEREO.get(layout or "", (None, None))
+        self._stream.metadata.update(TRACK)
+        if encode.codec == "hevc" and self._container_name in ("mp4", "mov"):
+            # Apple's players refuse FFmpeg's default, hev1.
+            self._stream.codec_context.codec_tag = "hvc1"
+        if stereo_mode is not None and self._container_name == "matroska":
+            self._stream.metadata["stereo_mode"] = stereo_mode
+            squeeze = {"half_sbs": Fraction(2), "half_tb": Fraction(1, 2)}
+            self._display_aspect = info.pixel_aspect * squeeze.get(layout or "", 1)
+
     def _add_stream(
         self, info: VideoInfo, size: tuple[int, int], encode: EncodeOptions, layout: str | None
     ) -> VideoStream:
-        packing, stereo_mode = _STEREO.get(layout or "", (None, None))
+        packing, _ = _STEREO.get(layout or "", (None, None))
         options = {
             "crf": str(self._codec.crf if encode.crf is None else encode.crf),
             "preset": encode.preset or self._codec.preset,
@@ -201,14 +251,17 @@ class VideoSink:
         context.colorspace = self._matrix
         context.color_range = FULL if self._full else LIMITED
         context.options = options
-        stream.metadata.update(TRACK)
-        if encode.codec == "hevc" and self._container_name in ("mp4", "mov"):
-            context.codec_tag = "hvc1"  # Apple's players refuse FFmpeg's default, hev1
-        if stereo_mode is not None and self._container_name == "matroska":
-            stream.metadata["stereo_mode"] = stereo_mode
-            squeeze = {"half_sbs": Fraction(2), "half_tb": Fraction(1, 2)}
-            self._display_aspect = info.pixel_aspect * squeeze.get(layout or "", 1)
         return stream
+
+    def _open_encoder(self) -> None:
+        context = self._stream.codec_context
+        try:
+            context.open()
+        except FFmpegError as error:
+            raise VideoError(
+                f"{self._target}: {self._codec.encoder} refuses {context.width}x{context.height} "
+                f"{context.pix_fmt} with {context.options} ({reason(error)})"
+            ) from error
 
     def _encode(self, frame: VideoFrame | None) -> list[Packet]:
         """Encode a frame, or flush if it is None; return the packets that are ready."""

@@ -203,12 +203,12 @@ def _create(folder: Path, stem: str, sequence: bool) -> tuple[Path, IO[bytes]]:
             path.mkdir()
         lock = (path / _LOCK if sequence else path).open("xb")
         # Before it was locked, another run may have taken the file for one of a killed run.
-        if _try_lock(lock, unknown=True) and path.exists():
+        if try_lock(lock, unknown=True) and path.exists():
             return path, lock
         lock.close()
 
 
-def _try_lock(file: IO[bytes], *, unknown: bool) -> bool:
+def try_lock(file: IO[bytes], *, unknown: bool) -> bool:
     """Try to lock a file; `unknown` is the result on file systems without locks."""
     if fcntl is None:
         return True
@@ -228,7 +228,7 @@ def _sweep(folder: Path, stem: str) -> None:
         with suppress(OSError):
             lock = path / _LOCK if path.is_dir() else path
             with lock.open("rb+") as file:
-                dead = _try_lock(file, unknown=False)
+                dead = try_lock(file, unknown=False)
                 if dead and fcntl is not None:
                     _remove(path)
             if dead and fcntl is None:

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from dreamstereo_core.depth import ShotNormalizer, normalize, upsample_inverse_depth
-from dreamstereo_core.depth.normalize import _Pool
+from dreamstereo_core.depth.normalize import Pool
 
 
 def stream(frames, cuts=(0,), lookahead=3):
@@ -78,10 +78,10 @@ class TestShotNormalizer:
         generator = torch.Generator().manual_seed(0)
         frames = ((torch.rand(1, 40, 40, generator=generator), i == 0) for i in range(300))
         *_, last = ShotNormalizer(4).stream(frames)
-        pool = _Pool()
+        pool = Pool()
         for _ in range(3):
-            pool.add(torch.rand(1024).sort().values)
-        assert pool._values.numel() == 1024
+            pool = pool.with_frame(torch.rand(1024).sort().values)
+        assert pool.values.numel() == 1024
         assert (last.low, last.median, last.high) == pytest.approx((0.02, 0.5, 0.98), abs=0.01)
 
     def test_nan_is_named(self):

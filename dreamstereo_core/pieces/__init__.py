@@ -1,0 +1,14 @@
+"""Long films in pieces: what is finished stays, and a run that was ended goes on where it was."""
+
+from .folder import WORK_SUFFIX, WorkFolder, describe_source, work_folder
+from .marks import Marks
+from .writer import PieceWriter
+
+__all__ = [
+    "WORK_SUFFIX",
+    "Marks",
+    "PieceWriter",
+    "WorkFolder",
+    "describe_source",
+    "work_folder",
+]
