@@ -11,6 +11,7 @@ from tqdm import tqdm
 from ..convert import PIECE_SECONDS, Progress, conversion_targets, convert_file, makes_folder
 from ..interrupts import LINE, raise_if_interrupted
 from ..packing import FILE_LAYOUTS
+from ..pieces import work_path
 from ..video_io import DecodeOptions, EncodeOptions, probe, separate_pictures
 from ..video_io.encode_options import AUTO, CHROMA, CODECS
 from ..video_io.target import check_targets
@@ -110,6 +111,9 @@ def _convert_all(plan: Plan, options: argparse.Namespace, how: dict) -> int:
             continue
         except KeyboardInterrupt:
             line = f"interrupted; {done} of {len(plan.jobs)} are done" if plan.batch else LINE
+            targets = conversion_targets(job.source, job.target, options.layout)
+            if work_path(targets[0]).is_dir():
+                line = line.replace("nothing was written", "the same command goes on")
             raise KeyboardInterrupt(line) from None
         done += 1
         if not options.quiet:

@@ -1,6 +1,6 @@
 """Long films in pieces: what is finished stays, and a run that was ended goes on where it was."""
 
-from .folder import WORK_SUFFIX, WorkFolder, describe_source, work_folder
+from .folder import WORK_SUFFIX, WorkFolder, describe_source, work_folder, work_path
 from .marks import Marks
 from .writer import PieceWriter
 
@@ -11,4 +11,5 @@ __all__ = [
     "WorkFolder",
     "describe_source",
     "work_folder",
+    "work_path",
 ]

@@ -113,6 +113,11 @@ class WorkFolder:
         sync_folder(self.path)
 
 
+def work_path(target: Path) -> Path:
+    """Return the place of a target's work folder; it is there where a run has ended early."""
+    return target.with_name(target.name + WORK_SUFFIX)
+
+
 @contextmanager
 def work_folder(target: Path, about: Mapping[str, Any], *, restart: bool) -> Iterator[WorkFolder]:
     """Open a target's work folder, make it if it is not there, and lock it while it is used.
@@ -128,7 +133,7 @@ def work_folder(target: Path, about: Mapping[str, Any], *, restart: bool) -> Ite
         VideoError: another run works in it, it cannot be made, or its pieces are of another source,
             of other options or of another version.
     """
-    path = target.with_name(target.name + WORK_SUFFIX)
+    path = work_path(target)
     about = json.loads(json.dumps(about))
     try:
         path.mkdir(exist_ok=True)
