@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from data.files import DataError
 from dreamstereo_core import (
     DepthEstimator,
     VideoError,
@@ -73,6 +74,8 @@ class Selection:
     """Files of a folder."""
     seed: int = 0
     """Of the composites."""
+    exact: bool = False
+    """Whether a clip of fewer frames than `frames` is an error."""
     left_out: list[str] = field(default_factory=list)
 
     def leave_out(self, reason: object) -> None:
@@ -80,6 +83,21 @@ class Selection:
         line = " ".join(str(reason).split())
         self.left_out.append(line)
         print(f"left out: {line}", file=sys.stderr)
+
+    def check_length(self, name: str, frames: int) -> str:
+        """Return a clip's name, in which it says so where it has fewer frames than asked for.
+
+        Raises:
+            DataError: it has fewer, and `exact` is set.
+        """
+        if frames >= self.frames:
+            return name
+        if self.exact:
+            raise DataError(
+                f"{name}: expected {self.frames} frames up to the first cut, got {frames}; "
+                "--start and --frames say which are taken"
+            )
+        return f"{name} ({frames} of {self.frames} frames)"
 
     def files(self, folder: Path, suffixes: Sequence[str] | None = None) -> list[Path]:
         """Return the files of a folder in the order of their names.
@@ -105,7 +123,11 @@ class Selection:
 def real_videos(folder: Path, selection: Selection) -> Iterator[tuple[str, Tensor]]:
     """Yield name and frames `[T, 3, H, W]` of each video: up to `frames`, up to a cut.
 
-    Dark frames at the start are passed over: on black every fill is right.
+    Dark frames at the start are passed over: on black every fill is right. The name of a clip with
+    fewer frames says so.
+
+    Raises:
+        DataError: a clip has fewer frames and the selection is `exact`.
     """
     width, height = selection.size
     files = selection.files(folder)[: selection.limit]
@@ -123,7 +145,8 @@ def real_videos(folder: Path, selection: Selection) -> Iterator[tuple[str, Tenso
         video = torch.stack(frames)
         video = F.interpolate(video, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
         cuts = ShotDetector().cuts(video)[0].nonzero()[1:]
-        yield name, video[: int(cuts[0])] if len(cuts) else video
+        video = video[: int(cuts[0])] if len(cuts) else video
+        yield selection.check_length(name, len(video)), video
 
 
 def _is_dark(frame: Frame) -> bool:
