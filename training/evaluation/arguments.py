@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
+from data.sizes import read_size
 from dreamstereo_core.fill import INPAINTERS
 from dreamstereo_core.models.lora import parse_lora
 from evaluation.comparison import ALONE
@@ -34,7 +36,13 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--reconstruct", nargs="+", metavar="VAE", help="measure autoencoders instead of fills")
     add("--depth", nargs="+", help="depth estimator of the clips: cues; right eyes: embedded")
     add("--max-disparity", type=float, nargs="+", help="%% of the width: 7; right eyes: 3")
-    add("--size", type=size, default=(854, 480), metavar="WxH", help="of clips and composites")
+    add(
+        "--size",
+        type=partial(read_size, least=32),
+        default=(854, 480),
+        metavar="WxH",
+        help="of clips and composites",
+    )
     add("--frames", type=int, help="frames a clip: 17; --paper: 81")
     add("--start", type=int, nargs="+", default=[30], help="first frames of real clips")
     add("--limit", type=int, help="videos, or photographs to reconstruct")
@@ -60,15 +68,3 @@ def dilation(text: str) -> int | str:
     if not text.isdigit() or int(text) % 2 == 0:
         raise argparse.ArgumentTypeError(f'expected an odd number or "{DENSE}", got {text!r}')
     return int(text)
-
-
-def size(text: str) -> tuple[int, int]:
-    """Read WIDTHxHEIGHT in pixels.
-
-    Raises:
-        ArgumentTypeError: it is none, or less than 32 pixels.
-    """
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit() and min(int(width), int(height)) >= 32):
-        raise argparse.ArgumentTypeError(f"expected WIDTHxHEIGHT from 32x32 up, got {text!r}")
-    return int(width), int(height)
