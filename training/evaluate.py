@@ -3,6 +3,9 @@
     python training/evaluate.py --videos FOLDER --photos FOLDER --stereo FOLDER --output FOLDER
     python training/evaluate.py --videos FOLDER --fill CHECKPOINT --vae FILE --dilation 3 5 dense
     python training/evaluate.py --videos FOLDER --reconstruct wan
+    python training/evaluate.py --stereo-videos FOLDER [--match] --paper
+    python training/evaluate.py --videos FOLDER --export CLIPS
+    python training/evaluate.py --videos FOLDER --fill NAME=RESULTS
     python training/evaluate.py --right-eye PAIRS ... --videos FOLDER
 
 Three kinds of holes with known truth: those that PBDP opens in real clips, whose depth is estimated
@@ -42,6 +45,7 @@ from evaluation.comparison import (
     run_fill,
     sparse_and_dense,
 )
+from evaluation.exchange import export_clips
 from evaluation.fills import row_names
 from evaluation.lpips_distance import load_lpips
 from evaluation.perceptual import Perceptual
@@ -59,6 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.size, options.frames, options.start, options.limit, options.seed, options.paper
     )
     try:
+        if options.export:
+            count = export_clips(all_clips(options, selection), options.export)
+            print(f"{count} clips in {options.export}")
+            return 0
         run = evaluate_autoencoders if options.reconstruct else evaluate_fills
         if options.right_eye is not None:
             run = evaluate_right_eyes
@@ -103,7 +111,8 @@ def evaluate_fills(
         results.append((clip.kind, clip.name, rows))
         pictures.append(picture_row(clip, blended))
     if not results:
-        raise ValueError("expected --videos, --photos or --stereo with a usable file, got none")
+        sources = "--videos, --photos, --stereo or --stereo-videos"
+        raise ValueError(f"expected {sources} with a usable file, got none")
     means = mean_rows(results)
     report = tables(means, count_kinds(results))
     lost = lost_table(means, sparse_and_dense(options, fills))

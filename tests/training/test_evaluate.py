@@ -381,7 +381,7 @@ def test_bad_input_is_said_in_one_line(media, capsys):
     assert f"{empty}: expected a folder of videos, got none" in fails("--videos", empty)
     assert "expected a folder of photographs" in fails("--photos", empty)
     assert "expected a folder, there is none" in fails("--stereo", media / "nothing")
-    assert "expected --videos, --photos or --stereo" in fails()
+    assert "expected --videos, --photos, --stereo or" in fails()
     (media / "videos" / "a.mp4").unlink()
     said = fails("--videos", media / "videos")
     assert "broken.mp4" in said and "with a usable file, got none" in said

@@ -12,6 +12,7 @@ from dreamstereo_core.fill import INPAINTERS
 from dreamstereo_core.models.lora import parse_lora
 from evaluation.comparison import ALONE
 from evaluation.fills import DENSE
+from evaluation.stereo_videos import LAYOUTS
 
 PAPER_FRAMES = 81
 
@@ -23,9 +24,13 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--videos", type=Path, help="folder of clips, for holes by PBDP")
     add("--photos", type=Path, help="folder of photographs, for composites")
     add("--stereo", type=Path, nargs="+", default=[], help="folders of true stereo pairs")
+    add("--stereo-videos", type=Path, nargs="+", default=[], help="folders of stereo videos")
+    add("--match", action="store_true", help="match stereo videos that have no disparity")
+    add("--source-layout", choices=LAYOUTS, default="auto", help="of files with both eyes")
     names = ", ".join([*INPAINTERS, ALONE])
     add("--right-eye", type=Path, nargs="*", help="folders of true pairs: measure whole right eyes")
-    add("--fill", nargs="+", default=["classic", "mini"], help=f"{names} or checkpoints")
+    add("--fill", nargs="+", default=["classic", "mini"], help=f"{names}, checkpoints, "
+        "or NAME=FOLDER with another system's results for --export's clips")  # fmt: skip
     add("--vae", help="autoencoder of the checkpoints: a name or a file")
     add("--lora", type=parse_lora, action="append", default=[], metavar="FILE[:STRENGTH]")
     add("--context", type=Path, help="safetensors file with a text embedding")
@@ -50,6 +55,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--perceptual-frames", type=int, default=2, help="frames a clip for ST-LPIPS; 0 = without")
     add("--lpips", action="store_true", help="LPIPS too (pip install lpips torchvision)")
     add("--seed", type=int, default=0)
+    add("--export", type=Path, metavar="FOLDER", help="write the clips for other systems, and stop")
     add("--output", type=Path, help="folder for evaluation.md, .json and .png")
     options = parser.parse_args(arguments)
     if options.frames is None:

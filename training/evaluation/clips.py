@@ -246,7 +246,7 @@ def read_stereo_pair(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
         next(read_frames(_the_file(folder, ends, PHOTOS))).pixels[None] for ends in (LEFT, RIGHT)
     )
     path = _the_file(folder, DISPARITY, DISPARITIES)
-    disparity = _read_disparity(path)
+    disparity = read_disparity(path)
     if not left.shape[-2:] == right.shape[-2:] == disparity.shape[-2:]:
         shapes = ", ".join(str(list(x.shape[-2:])) for x in (left, right, disparity))
         raise ValueError(f"{folder}: expected left, right and disparity of one size, got {shapes}")
@@ -255,8 +255,10 @@ def read_stereo_pair(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
     return left, right, disparity
 
 
-def stereo_clip(name: str, left: Tensor, right: Tensor, disparity: Tensor) -> Clip:
-    """Warp a left view `[1, 3, H, W]` by its disparity `[1, 1, H, W]`, 0 where unknown.
+def stereo_clip(
+    name: str, left: Tensor, right: Tensor, disparity: Tensor, kind: str = "stereo pairs"
+) -> Clip:
+    """Warp a left view `[T, 3, H, W]` by its disparity `[T, 1, H, W]`, 0 where unknown.
 
     Unknown disparities are taken from the farther end of their row's gap. Measured are the holes
     between two pixels of known disparity; what lies beyond the left view's border is filled, but
@@ -270,7 +272,7 @@ def stereo_clip(name: str, left: Tensor, right: Tensor, disparity: Tensor) -> Cl
     high = (low + 1).clamp(max=left.shape[-1] - 1)
     sure = known.gather(-1, low) * known.gather(-1, high) * warp.stretch.isfinite()
     return Clip(
-        "stereo pairs",
+        kind,
         name,
         left,
         warp.video * (1 - mask),
@@ -295,8 +297,12 @@ def _the_file(folder: Path, ends: Sequence[str], suffixes: Sequence[str]) -> Pat
     return found[0]
 
 
-def _read_disparity(path: Path) -> Tensor:
-    """Return `[1, 1, H, W]` in pixels, 0 where unknown."""
+def read_disparity(path: Path) -> Tensor:
+    """Return a file's disparity `[1, 1, H, W]` in pixels, 0 where unknown.
+
+    Raises:
+        ValueError: it is none.
+    """
     if path.suffix.lower() in (".npz", ".npy"):
         loaded = np.load(path, allow_pickle=False)
         array = loaded[loaded.files[0]] if path.suffix.lower() == ".npz" else loaded

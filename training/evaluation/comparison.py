@@ -14,9 +14,11 @@ from dreamstereo_core.blend import DEFAULT_FEATHER
 from dreamstereo_core.fill import load_inpainter
 from evaluation.baselines import navier_stokes, nearest_background, telea
 from evaluation.clips import Clip, Selection, composite_clips, pbdp_clips, stereo_clips
+from evaluation.exchange import OutsideFill, outside_fill
 from evaluation.fills import DENSE, Fill, ModelFill, has_tokens, row_names
 from evaluation.latency import measured_latency
 from evaluation.scores import Scorer, Scores, mean_scores
+from evaluation.stereo_videos import stereo_video_clips
 
 BASELINES: dict[str, Fill] = {
     "Telea": telea,
@@ -26,12 +28,13 @@ BASELINES: dict[str, Fill] = {
 ALONE = "classic-alone"
 """The classic fill without other frames."""
 PAPER_PERCENT = 7.0
+AnyFill = Fill | OutsideFill
 Results = list[tuple[str, str, dict[str, Scores]]]
 """Kind and name of each clip, and row -> measures."""
 
 
 def measure_clip(
-    scorer: Scorer, fills: Mapping[str, Fill], *, plain: bool = False
+    scorer: Scorer, fills: Mapping[str, AnyFill], *, plain: bool = False
 ) -> tuple[dict[str, Scores], dict[str, Tensor]]:
     """Return the measures of each fill, and the filled clips after the blend.
 
@@ -47,8 +50,7 @@ def measure_clip(
     rows: dict[str, Scores] = {}
     pictures: dict[str, Tensor] = {}
     for name, fill in fills.items():
-        with measured_latency(fill, len(clip.truth)) as latency:
-            finished, raw = run_fill(fill, clip)
+        finished, raw, latency = time_fill(fill, clip)
         feather = 0 if plain else DEFAULT_FEATHER
         blended = blend(finished, clip.warped, clip.mask, feather=feather)
         rows[name] = scorer.score(blended)
@@ -63,23 +65,37 @@ def measure_clip(
     return rows, pictures
 
 
-def run_fill(fill: Fill, clip: Clip) -> tuple[Tensor, Tensor]:
+def time_fill(fill: AnyFill, clip: Clip) -> tuple[Tensor, Tensor, Scores]:
+    """Return as `run_fill`, and the ms a frame; nothing of those of another system's results."""
+    if isinstance(fill, OutsideFill):
+        return *run_fill(fill, clip), {}
+    with measured_latency(fill, len(clip.truth)) as latency:
+        finished, raw = run_fill(fill, clip)
+    return finished, raw, latency
+
+
+def run_fill(fill: AnyFill, clip: Clip) -> tuple[Tensor, Tensor]:
     """Return a clip as it is to be blended, and the fill's own picture of it."""
     if isinstance(fill, ModelFill):
         return fill.filled(clip.warped, clip.mask, clip.disparity)
+    if isinstance(fill, OutsideFill):
+        result = fill.read(clip)
+        return result, result
     made = fill(clip.warped, clip.mask, clip.disparity)
     return made, made
 
 
-def load_fills(options: Namespace) -> dict[str, Fill]:
+def load_fills(options: Namespace) -> dict[str, AnyFill]:
     """Return row name -> fill: the ones asked for, then the baselines.
 
     Raises:
+        DataError: the folder of another system's results is none.
         FileNotFoundError: there is no such checkpoint.
         ValueError: a checkpoint does not fit.
     """
-    fills: dict[str, Fill] = {}
-    for spec, name in row_names(options.fill).items():
+    outside = {spec: outside_fill(spec) for spec in options.fill}
+    fills: dict[str, AnyFill] = dict(filter(None, outside.values()))
+    for spec, name in row_names([s for s, found in outside.items() if found is None]).items():
         inpainter = open_fill(spec, options)
         if not has_tokens(inpainter):
             # A plain function: one row whatever the dilations.
@@ -127,6 +143,12 @@ def all_clips(options: Namespace, selection: Selection) -> Iterator[Clip]:
         sources.append(composite_clips(options.photos, options.composites, percents, selection))
     if options.stereo:
         sources.append(stereo_clips(options.stereo, selection))
+    for folder in options.stereo_videos:
+        sources.append(
+            stereo_video_clips(
+                folder, selection, matched=options.match, layout=options.source_layout
+            )
+        )
     return chain.from_iterable(sources)
 
 
