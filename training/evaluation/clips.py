@@ -59,6 +59,8 @@ class Clip:
     truth: Tensor
     measured: Tensor
     """The holes whose truth is sure, 1 or 0; real clips and composites: all."""
+    left_disparity: Tensor | None = None
+    """Of the left view of a true pair, 0 where unknown."""
 
 
 @dataclass
@@ -264,7 +266,7 @@ def stereo_clip(
     between two pixels of known disparity; what lies beyond the left view's border is filled, but
     was never occluded and is not measured.
     """
-    known = (disparity > 0).float()
+    known, given = (disparity > 0).float(), disparity
     disparity = nearest_background(disparity, 1 - known, disparity)
     warp = gapw_warp(left, disparity, toward="right")
     mask = warp.occlusion_mask
@@ -280,6 +282,7 @@ def stereo_clip(
         warp.disparity,
         right,
         mask * sure,
+        given,
     )
 
 
