@@ -21,6 +21,7 @@ from dreamstereo_core.models.files.transformer import TRANSFORMER
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae.checkpoint import VAE, build_vae
 from dreamstereo_core.models.vae.config import WanVAEConfig
+from engine.pictures import write_png
 from evaluation.exchange import write_lossless
 
 SIZE = WIDTH, HEIGHT = 128, 64
@@ -44,6 +45,7 @@ def smoke_options(options: Namespace, folder: Path) -> Namespace:
     """Return the options of a trial: tiny media and weights in `folder`, few frames."""
     folder.mkdir(parents=True, exist_ok=True)
     _films(folder / "films")
+    write_png(folder / "depth.png", (_scene()[1][0] / NEAR).expand(3, -1, -1))
     _stereo(folder / "stereo" / "scene")
     for number, name in enumerate(("model", "other")):
         _transformer(folder / f"{name}.safetensors", number)
@@ -61,7 +63,7 @@ def smoke_options(options: Namespace, folder: Path) -> Namespace:
         "fill": options.fill or ["classic"],
         "lora": [],
         "context": None,
-        "depth": "cues",
+        "depth": str(folder / "depth.png"),
         "size": SIZE,
         "frames": FRAMES,
         "start": [0],
