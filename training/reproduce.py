@@ -58,19 +58,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def reproduce(options: argparse.Namespace) -> int:
     """Measure each table; write NAME.md and NAME.json into the output folder."""
     options.out.mkdir(parents=True, exist_ok=True)
-    lpips, notes = None, []
+    lpips, notes, without_lpips = None, [], []
     if options.smoke:
         notes.append("smoke size, random weights: the figures mean nothing")
     else:
         try:
             lpips = load_lpips()
         except DataError as error:
-            notes.append(str(error))
+            without_lpips = [str(error)]
     if not options.paper:
         notes.append("by the pipeline's own protocol: narrow fill, tone lock, feather")
     perceptual = Perceptual()
     for name in options.tables:
-        session = Session(options, perceptual, lpips, list(notes))
+        more = without_lpips if "lpips_full" in TABLES[name].columns else []
+        session = Session(options, perceptual, lpips, [*notes, *more])
         try:
             parts = RECIPES[name](session)
         except DataError as error:

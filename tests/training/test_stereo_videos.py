@@ -1,8 +1,10 @@
 """Stereo videos in their layouts, and the depth of a made pair."""
 
+import gzip
 import json
 import math
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -67,8 +69,6 @@ def test_a_folder_of_two_videos_and_disparities(pair, tmp_path):
 
 
 def test_folders_of_frames_as_dynamic_replica_has_them(pair, tmp_path):
-    import cv2
-
     for side, view in (("left", pair[0]), ("right", pair[1])):
         images = tmp_path / f"room_{side}" / "images"
         images.mkdir(parents=True)
@@ -84,6 +84,31 @@ def test_folders_of_frames_as_dynamic_replica_has_them(pair, tmp_path):
         list(stereo_video_clips(tmp_path, SIZE))
     (clip,) = stereo_video_clips(tmp_path, SIZE, matched=True)
     assert torch.allclose(clip.truth, pair[1], atol=1e-6)
+
+    # Its depths as the bits of float16, with a focal length of 96 px and a baseline of 1/8.
+    depths = tmp_path / "room_left" / "depths"
+    depths.mkdir()
+    for t, frame in enumerate(pair[2][:, 0]):
+        bits = (96 / 8 / frame.numpy()).astype(np.float16).view(np.uint16)
+        bits[0, :3] = 0  # unknown
+        cv2.imwrite(str(depths / f"{t:04d}.geometric.png"), bits)
+    with pytest.raises(DataError, match=r"expected frame_annotations_SPLIT\.jgz with its cameras"):
+        list(stereo_video_clips(tmp_path, SIZE))
+    view = {"focal_length": [3.0, 3.0], "intrinsics_format": "ndc_isotropic"}
+    cameras = {"left": [0.25, 0, 0], "right": [0.375, 0, 0]}
+    frames = [
+        {
+            "image": {"path": f"room_{side}/images/0000.png", "size": [64, 128]},
+            "viewpoint": {**view, "T": place},
+        }
+        for side, place in cameras.items()
+    ]
+    with gzip.open(tmp_path / "frame_annotations_valid.jgz", "wt") as file:
+        json.dump(frames, file)
+    (clip,) = stereo_video_clips(tmp_path, SIZE)
+    assert torch.allclose(clip.left_disparity[..., 1:, :], pair[2][..., 1:, :], rtol=1e-3)
+    assert (clip.left_disparity[:, 0, 0, :3] == 0).all()
+    assert_is(clip, pair)
 
 
 def test_a_file_side_by_side(pair, tmp_path):

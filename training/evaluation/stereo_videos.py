@@ -1,10 +1,10 @@
 """Stereo videos with their right view as the truth (the paper's Table 2), in several layouts.
 
 A scene is a folder whose entries end in left, right and, if there is one, disparity: videos, or
-folders of frames; or NAME_left/images beside NAME_right/images, as Dynamic Replica has them; or a
-file with both eyes side by side, above each other or as its tags say. A disparity is that of the
-left view in pixels: a folder of one file a frame, or an array [T, H, W]; 0, negative, infinite and
-NaN are unknown. Without one, the two views are matched.
+folders of frames; or NAME_left/images beside NAME_right/images, as Dynamic Replica has them, with
+its depths; or a file with both eyes side by side, above each other or as its tags say. A disparity
+is that of the left view in pixels: a folder of one file a frame, or an array [T, H, W]; 0,
+negative, infinite and NaN are unknown. Without one, the two views are matched.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from evaluation.clips import (
     read_disparity,
     stereo_clip,
 )
+from evaluation.dynamic_replica import DEPTHS, replica_disparities
 from evaluation.stereo_matching import match, reach_of
 
 REPLICA = ("_left", "_right", "images")
@@ -96,7 +97,8 @@ def find_scenes(folder: Path) -> list[Scene]:
         if (entry / REPLICA[2]).is_dir() and entry.name.endswith(REPLICA[0]):
             if not (other / REPLICA[2]).is_dir():
                 raise DataError(f"{entry}: expected {other.name}/{REPLICA[2]} beside it")
-            disparity = next((entry / n for n in DISPARITY if (entry / n).exists()), None)
+            names = (*DISPARITY, DEPTHS)
+            disparity = next((entry / n for n in names if (entry / n).exists()), None)
             views = (entry / REPLICA[2], other / REPLICA[2])
             scenes.append(Scene(entry.name.removesuffix(REPLICA[0]), *views, disparity))
         elif entry.is_dir() and (scene := _scene(entry)) is not None:
@@ -176,6 +178,8 @@ def _read_disparities(path: Path, frames: int) -> Tensor:
     Raises:
         DataError: there are fewer, or one cannot be read.
     """
+    if path.name == DEPTHS:
+        return replica_disparities(path, frames)
     try:
         if path.is_dir():
             files = [p for p in sorted(path.iterdir()) if p.suffix.lower() in DISPARITIES]
@@ -184,7 +188,8 @@ def _read_disparities(path: Path, frames: int) -> Tensor:
         else:
             loaded = np.load(path, allow_pickle=False)
             array = loaded if isinstance(loaded, np.ndarray) else loaded[loaded.files[0]]
-            disparity = torch.from_numpy(array[:frames].astype(np.float32)).unsqueeze(1)
+            array = array[None] if array.ndim == 2 else array[:frames]
+            disparity = torch.from_numpy(array.astype(np.float32)).unsqueeze(1)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as a disparity ({error})") from error
     if disparity.ndim != 4 or len(disparity) < frames:

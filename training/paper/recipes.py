@@ -30,6 +30,7 @@ from evaluation.perceptual import Perceptual
 from evaluation.report import tile_row, write_grid
 from evaluation.scores import Scores, mean_scores
 from evaluation.stereo_videos import stereo_video_clips
+from paper.smoke import SMOKE_VAES
 
 Rows = dict[str, Scores]
 HD, SMALLER = (1280, 768), (1024, 576)
@@ -257,17 +258,17 @@ def both_autoencoders(session: Session) -> tuple[DiffusionInpainter, DiffusionIn
 
 
 def table7(session: Session) -> dict[str, Rows]:
-    """The autoencoders' parameters and time."""
-    device = choose_device("auto")
-    width, height = (32, 32) if session.options.smoke else session.options.size or (1024, 1024)
+    """The autoencoders' parameters and time, by random weights."""
+    smoke, device = session.options.smoke, choose_device("auto")
+    width, height = (64, 64) if smoke else session.options.size or (1024, 1024)
     clip = BenchmarkClip(torch.zeros(1, 1, height, width))
     dtype = torch.float16 if device.type == "cuda" else torch.float32
-    repeats = 1 if session.options.smoke else 5
+    configs = SMOKE_VAES if smoke else ("wan", "distilled")
     rows: Rows = {}
-    names = {"wan": "WanVAE", "distilled": "Distilled (Ours)"}
-    for record in vae_report(tuple(names), clip, (), dtype, device, repeats):
+    records = vae_report(configs, clip, (), dtype, device, 1 if smoke else 5)
+    for name, record in zip(("WanVAE", "Distilled (Ours)"), records, strict=True):
         encode, decode = (record["cases"][c]["ms_per_frame"] for c in ("encode", "decode"))
-        rows[names[record["vae"]]] = {
+        rows[name] = {
             "parameters": float(record["parameters"]),
             "ms_encode": encode,
             "ms_decode": decode,
@@ -293,6 +294,8 @@ def table9(session: Session) -> dict[str, Rows]:
         found: dict[str, list[Scores]] = {}
         for clip in clips:
             assert clip.left_disparity is not None
+            scores = geometry_scores(clip.left, clip.truth, clip.left_disparity)
+            found.setdefault("(the true pair)", []).append(scores)
             for name, fill in fills.items():
                 finished, _ = run_fill(fill, clip)
                 made = blend(finished, clip.warped, clip.mask, feather=feather)
@@ -303,24 +306,26 @@ def table9(session: Session) -> dict[str, Rows]:
 
 
 def figure8(session: Session) -> dict[str, Rows]:
-    """Write the pictures of the first clip's middle frame, side by side."""
+    """Write the pictures of the first clip's middle frame: the warp's, then each fill's."""
     clip = next(session.films(HD))
-    middle = len(clip.truth) // 2
     near = clip.disparity - clip.disparity.min()
-    tiles = {
-        "left": clip.left,
-        "disparity": (near / near.max().clamp(min=1e-6)).expand_as(clip.left),
-        "warped": clip.warped,
-        "mask": clip.mask.expand_as(clip.left),
-    }
+    grid = [
+        {
+            "left": clip.left,
+            "disparity": (near / near.max().clamp(min=1e-6)).expand_as(clip.left),
+            "warped": clip.warped,
+            "mask": clip.mask.expand_as(clip.left),
+        }
+    ]
     for name, fill in session.with_ours(1).items():
         finished, raw = run_fill(fill, clip)
-        tiles[f"{name}: inpainted"] = raw
-        tiles[f"{name}: blended"] = blend(finished, clip.warped, clip.mask, feather=0)
+        blended = blend(finished, clip.warped, clip.mask, feather=0)
+        titles = (f"{name}: inpainted", f"{name}: blended", "truth")
+        grid.append(dict(zip(titles, (raw, blended, clip.truth), strict=True)))
     path = session.options.out / "figure8.png"
-    whole = (middle, slice(None), slice(None), slice(None))
-    write_grid(path, [tile_row(clip.name, tiles, whole)])
-    session.notes.append(f"the picture is {path}")
+    whole = (len(clip.truth) // 2, slice(None), slice(None), slice(None))
+    write_grid(path, [tile_row(clip.name, row, whole) for row in grid])
+    session.notes.append(f"the pictures are in {path}")
     return {}
 
 

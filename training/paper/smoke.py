@@ -28,6 +28,8 @@ SIZE = WIDTH, HEIGHT = 128, 64
 FRAMES = 5
 NEAR = 10.0
 """Disparity in pixels of the square that moves through the films."""
+SMOKE_VAES = tuple(WanVAEConfig(w, (1,) * 4, (1,) * 4) for w in ((4, 4, 8, 8), (4, 4, 4, 4)))
+"""In place of Wan's and of the distilled one."""
 MODEL = TransformerConfig(
     in_dim=INPAINTING_CHANNELS,
     dim=48,
@@ -49,10 +51,9 @@ def smoke_options(options: Namespace, folder: Path) -> Namespace:
     _stereo(folder / "stereo" / "scene")
     for number, name in enumerate(("model", "other")):
         _transformer(folder / f"{name}.safetensors", number)
-    for number, (name, widths) in enumerate((("wan", (4, 4, 8, 8)), ("distilled", (4, 4, 4, 4)))):
+    for number, name in enumerate(("wan", "distilled")):
         torch.manual_seed(number)
-        vae = build_vae(WanVAEConfig(widths, (1,) * 4, (1,) * 4))
-        save_network(vae, folder / f"vae_{name}.safetensors", VAE)
+        save_network(build_vae(SMOKE_VAES[number]), folder / f"vae_{name}.safetensors", VAE)
     tiny = {
         "videos": folder / "films",
         "stereo_videos": [f"Dynamic Replica={folder / 'stereo'}"],

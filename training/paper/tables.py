@@ -211,6 +211,7 @@ TABLES: dict[str, PaperTable] = {
             "how the pair is matched is not said: semi-global matching both ways, where it is sure",
             "scale and shift are fitted to the true disparity, over a clip; depth is its inverse",
             "whether the paper's pair was blended is not said",
+            "the true pair, matched in the same way, is the most that can be reached",
         ),
     ),
     "figure8": PaperTable("Figure 8: the pipeline's pictures of one clip", (), {}),
