@@ -2,8 +2,8 @@
 
 python training/benchmark.py                  # the warp, and every stage of the pipeline
 python training/benchmark.py --memory 3000    # peak memory while a 720p clip is converted
-python training/benchmark.py --models --size 480x854 --blocks 1
-python training/benchmark.py --vae distilled --size 480x854 --dtype fp32
+python training/benchmark.py --models --size 854x480 --blocks 1
+python training/benchmark.py --vae distilled --size 854x480 --dtype fp32
 
 `--models` runs a transformer with random weights over all tokens, and over those around real holes;
 `--vae` encodes and decodes, whole and by tiles. On a CPU `OMP_NUM_THREADS=1` measures the
@@ -29,6 +29,7 @@ from benchmarks.pipeline import convert_once, memory_table, stage_table
 from benchmarks.transformer import Case, Plan, transformer_report
 from benchmarks.vae import vae_report
 from benchmarks.warp import warp_table
+from data.sizes import read_size
 from dreamstereo_core.devices import choose_device
 from dreamstereo_core.models.config import TRANSFORMERS
 from dreamstereo_core.models.vae.config import PRESETS
@@ -64,7 +65,9 @@ def parse_options() -> argparse.Namespace:
     add("--models", action="store_true", help="measure the transformer")
     add("--vae", nargs="+", choices=PRESETS, default=[], help="measure these autoencoders")
     add("--config", choices=TRANSFORMERS, default="dreamstereo-1.3b", help="the transformer")
-    add("--size", type=_size, default=(576, 1024), metavar="HxW", help="of the video, in pixels")
+    add(
+        "--size", type=read_size, default=(1024, 576), metavar="WxH", help="of the video, in pixels"
+    )
     add("--frames", type=int, default=81, help="of the clip, 1 to 81")
     add("--dtype", choices=DTYPES, default="bf16")
     add("--device", default="auto")
@@ -83,31 +86,26 @@ def parse_options() -> argparse.Namespace:
     return options
 
 
-def _size(text: str) -> tuple[int, int]:
-    height, width = text.split("x")
-    return int(height), int(width)
-
-
 def model_tables(options: argparse.Namespace) -> dict[str, Any]:
     """Print the tables of the learned parts; return all figures."""
     device, dtype = options.device, DTYPES[options.dtype]
     report: dict[str, Any] = {"machine": describe(device)}
-    height, width = options.size
+    width, height = options.size
     clip = load_clip(height, width, options.frames)
     ceiling = matmul_ceiling(device, dtype)
     report |= {
-        "size": f"{height}x{width}",
+        "size": f"{width}x{height}",
         "frames": options.frames,
         "dtype": options.dtype,
         "repeats": options.repeats,
         "matmul_gflop_per_s": round(ceiling / 1e9, 1),
     }
     print(", ".join(f"{name} {value}" for name, value in report["machine"].items()))
-    print(f"{height}x{width}, {options.frames} frames, {options.dtype}, "
+    print(f"{width}x{height}, {options.frames} frames, {options.dtype}, "
           f"matmul {ceiling / 1e9:,.0f} GFLOP/s\n", flush=True)  # fmt: skip
     if options.models:
         config = TRANSFORMERS[options.config]
-        plan = Plan(config, options.size, options.frames, dtype, device, options.repeats,
+        plan = Plan(config, (height, width), options.frames, dtype, device, options.repeats,
                     options.compile)  # fmt: skip
         cases = make_cases(clip, options)
         report |= {"config": options.config, "compile": options.compile}

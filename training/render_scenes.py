@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from data.depth_shards import SHARD_VIEWS, DepthView, DepthWriter
 from data.files import DataError
+from data.sizes import read_size
 from engine.settings import load_settings
 from making.media import TABLE, Media
 from scenes.meshes import MeshFiles
@@ -128,11 +129,6 @@ def defocus(
     return result
 
 
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition("x")
-    return int(width), int(height)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Render random scenes with exact inverse depth.")
     add = parser.add_argument
@@ -142,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--views", type=int, default=12000)
     add("--seed", type=int, default=0)
     add("--kind", choices=sorted(KINDS), help="of scene (default: all but close)")
-    add("--size", type=_size, default=(384, 224), metavar="WIDTHxHEIGHT")
+    add("--size", type=read_size, default=(384, 224), metavar="WxH")
     return parser
 
 

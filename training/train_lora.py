@@ -1,16 +1,27 @@
 """Train a DreamStereo LoRA on Wan 2.1 1.3B: random masks first, then PBDP's (paper, Sec. 4).
 
-accelerate launch training/train_lora.py training/configs/lora_stage1.yaml
+python training/train_lora.py                                              # stage 1 on one GPU
+accelerate launch training/train_lora.py training/configs/lora_stage1.yaml    # on several
 accelerate launch training/train_lora.py training/configs/lora_stage2.yaml
 
-One GPU needs no `accelerate launch`, only `python`; FSDP is `--config_file
-training/configs/fsdp.yaml`. The same command goes on where a run was interrupted.
+What is missing (base, autoencoder, pairs, disk, packages) is told at once, in one list. FSDP is
+`--config_file training/configs/fsdp.yaml`. The same command goes on where a run was interrupted.
 `lora.safetensors` in the run's folder is what `load_lora` and ComfyUI read.
 """
+
+# ruff: noqa: E402  # what is missing is told before anything heavy is imported
 
 from __future__ import annotations
 
 import engine.extras  # noqa: F401  # first: it says what is not installed
+
+# isort: split
+
+from engine.first_look import tell_what_is_missing
+
+STAGE_1 = "lora_stage1.yaml"
+if __name__ == "__main__":
+    tell_what_is_missing(STAGE_1)
 
 # isort: split
 
@@ -60,9 +71,10 @@ class LoraSettings:
     base_precision: str = "bfloat16"
     checkpointing: bool = True
     cache: str | None = None
-    """Folder for latents; None = encode at every step."""
+    """Folder for latents; None = encode at every step. Where holes are drawn, they are drawn anew
+    at each step, and only the whole clips' latents are kept."""
     cached_samples: int = 4096
-    """Of each section of the data."""
+    """Of each section of the data; a training sees no others."""
     flow: FlowSettings = field(default_factory=FlowSettings)
 
     def __post_init__(self) -> None:
@@ -194,7 +206,8 @@ def build_dataset(settings: TrainLoraSettings, vae: VideoVAE, run: Run) -> Bucke
                 accelerator=run.accelerator,
             )
         datasets.append(dataset)
-    group = settings.run.batch * run.accelerator.num_processes
+    # A step's clips have one size, whatever the number of processes.
+    group = settings.run.global_batch or settings.run.batch * run.accelerator.num_processes
     return Buckets(datasets, group, run.seed)
 
 
@@ -207,4 +220,4 @@ def export(path: Path, base: dict[str, Tensor], own: LoraSettings) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main_of(TrainLoraSettings, train, __doc__))
+    sys.exit(main_of(TrainLoraSettings, train, __doc__, default=STAGE_1))

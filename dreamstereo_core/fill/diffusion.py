@@ -83,6 +83,18 @@ class DiffusionInpainter(Inpainter):
             for frame, decoded in beside(chain([first], holes), _Shot(self, options).decoded):
                 yield frame.finish(decoded)
 
+    def stream_decoded(
+        self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
+    ) -> Iterator[Video]:
+        """Yield what the autoencoder makes of one shot, from its first frame on, as it is.
+
+        No tones are corrected, and nothing is put beside it: what measurements call raw.
+
+        Raises:
+            ValueError, MemoryError: as `stream`.
+        """
+        yield from _Shot(self, options).decoded(narrow_filled(frames, self.narrow))
+
     def fit_tile(self, size: tuple[int, int]) -> int | None:
         """Return the largest of `TILES` with which frames of (H, W) pixels fit the memory.
 

@@ -48,7 +48,7 @@ def test_operations_by_hand():
 
 @pytest.mark.parametrize("kept, tera", [(1, 1408), (0.35, 217), (0.256, 132)])
 def test_operations_are_the_papers(kept, tera):
-    """81 frames at 768x1280."""
+    """81 frames at 1280x768."""
     assert flops(WAN_T2V_1_3B, round(80_640 * kept)) / 1e12 == pytest.approx(tera, rel=0.02)
 
 
@@ -131,7 +131,7 @@ def test_rounds_run_in_turns_and_the_first_do_not_count():
 
 def test_the_tables_of_the_learned_parts(tmp_path, monkeypatch, capsys):
     path = tmp_path / "figures.json"
-    options = "--models --vae small --config tiny --size 60x100 --frames 5 --dtype fp32 --repeats 1"
+    options = "--models --vae small --config tiny --size 100x60 --frames 5 --dtype fp32 --repeats 1"
     cases = "--retention 0.5 1 --dilation 1 --tile 32 --blocks 1 --device cpu --json"
     monkeypatch.setitem(TRANSFORMERS, "tiny", TINY)
     monkeypatch.setitem(PRESETS, "small", SMALL_VAE)
@@ -139,6 +139,7 @@ def test_the_tables_of_the_learned_parts(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["benchmark.py", *options.split(), *cases.split(), str(path)])
     main()
     report = json.loads(path.read_text())
+    assert report["size"] == "100x60"
     dense, half, whole, holes = report["transformer"]
     assert (dense["tokens"], half["tokens"], whole["tokens"]) == (2 * 4 * 7, 28, 56)
     assert half["error"] > whole["error"]

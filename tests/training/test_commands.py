@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dreamstereo_core.cli import main
-from engine import recipe
+from engine import first_look, recipe
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [
@@ -78,8 +78,11 @@ def no_work(monkeypatch):
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", parse_and_stop)
     monkeypatch.setattr(argparse.ArgumentParser, "parse_intermixed_args", parse_intermixed_and_stop)
-    monkeypatch.setattr(recipe, "main_of", lambda cls, train, text: main_of(cls, stop, text))
+    monkeypatch.setattr(
+        recipe, "main_of", lambda cls, train, text, **more: main_of(cls, stop, text, **more)
+    )
     monkeypatch.setattr(recipe, "missing_files", lambda settings: [])
+    monkeypatch.setattr(first_look, "tell_what_is_missing", lambda default: None)
     monkeypatch.chdir(ROOT)
     return monkeypatch
 
@@ -163,16 +166,16 @@ def test_a_missing_package_is_one_line():
 
 def test_a_recipe_alone_lists_what_it_needs(no_work, capsys, tmp_path):
     no_work.undo()
-    script = str(ROOT / "training" / "train_lora.py")
+    script = str(ROOT / "training" / "distill_step.py")
     no_work.setattr(sys, "argv", [script])
     no_work.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(script, run_name="__main__")
     said = capsys.readouterr().err
     assert stopped.value.code == 2
-    for part in ("lora_stage1.yaml", "lora_stage2.yaml", "pairs: pairs/768x768", "base: models/"):
+    for part in ("distill_step.yaml", "pairs: pairs", "vae: models/"):
         assert part in said
-    config = str(ROOT / "training" / "configs" / "lora_stage1.yaml")
+    config = str(ROOT / "training" / "configs" / "distill_step.yaml")
     no_work.setattr(sys, "argv", [script, config])
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(script, run_name="__main__")

@@ -125,3 +125,24 @@ def test_cached_latents_are_those_of_the_samples(pairs, models, tmp_path):
     assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == stamps
     with pytest.raises(DataError, match="latents of other data"):
         cache_latents(dataset, vae, tmp_path, 18, **(options | {"vae_digest": "b"}))
+
+
+def test_drawn_holes_are_other_ones_at_each_step(pairs, models, tmp_path):
+    """Only the whole clips' latents are kept; what is masked is encoded at each step."""
+    vae = load_vae(models / "vae.safetensors", device="cpu")
+    dataset = PairDataset(settings(pairs, masks="random"), seed=3)
+    cached = cache_latents(dataset, vae, tmp_path, 3, vae_digest="a", accelerator=Accelerator())
+    seen = {}
+    for index in range(9):
+        sample = cached[index]
+        batch = {name: part[None] for name, part in sample.items()}
+        encode_batch(vae, batch)
+        fresh = {name: sample[name][None] for name in ("video", "mask")}
+        encode_batch(vae, fresh)
+        for name in PARTS:
+            assert torch.allclose(batch[name], fresh[name], atol=0.05), name
+        seen.setdefault(float(sample["video"].sum()), []).append(sample["mask"])
+    assert [len(masks) for masks in seen.values()] == [3, 3, 3]
+    for masks in seen.values():
+        assert not torch.equal(masks[0], masks[1]) and not torch.equal(masks[1], masks[2])
+    assert torch.equal(cached[4]["mask"], cached[4]["mask"])

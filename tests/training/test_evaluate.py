@@ -2,6 +2,8 @@
 
 import json
 import math
+import sys
+import types
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +14,15 @@ import torch
 from safetensors.torch import save_file
 
 import evaluate
-from dreamstereo_core import ClassicInpainter, Inpainter, gapw_warp, load_vae, probe
+from data.files import DataError
+from dreamstereo_core import (
+    ClassicInpainter,
+    DiffusionInpainter,
+    Inpainter,
+    gapw_warp,
+    load_vae,
+    probe,
+)
 from dreamstereo_core.fill import DEFAULTS, MiniInpainter
 from dreamstereo_core.models.files.load import save_network
 from dreamstereo_core.models.files.transformer import TRANSFORMER
@@ -20,7 +30,7 @@ from dreamstereo_core.models.inpainter import InpaintingConfig, InpaintingNetwor
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae.checkpoint import VAE, build_vae
 from dreamstereo_core.video_io import VideoWriter
-from evaluation import report
+from evaluation import comparison, fills, report
 from evaluation.clips import Selection, project_back, read_stereo_pair, real_videos, stereo_clip
 from evaluation.perceptual import Perceptual
 from evaluation.reconstruct import reconstruct, reconstruction_scores
@@ -87,7 +97,7 @@ def test_one_command_measures_every_fill_on_every_source(media, capsys):
     printed = capsys.readouterr()
     record = json.loads((media / "out" / "evaluation.json").read_text())
     kinds = {"real clips, 10 %": 1, "composites, 10 %": 2, "stereo pairs": 1}
-    rows = ["classic", *evaluate.BASELINES, "(truth)"]
+    rows = ["classic", *comparison.BASELINES, "(truth)"]
     assert {k: list(r) for k, r in record["means"].items()} == dict.fromkeys(kinds, rows)
     assert len(record["clips"]) == 4
     for kind, count in kinds.items():
@@ -104,8 +114,8 @@ def test_one_command_measures_every_fill_on_every_source(media, capsys):
     assert grid is not None and grid.shape[:2] == (3 * 84 + 96, 7 * 60)
 
 
-def measured(clip, fills):
-    return evaluate.measure_clip(Scorer(clip, Perceptual(), 2), fills)
+def measured(clip, named):
+    return comparison.measure_clip(Scorer(clip, Perceptual(), 2), named)
 
 
 @pytest.fixture
@@ -177,8 +187,8 @@ class Counting(Inpainter):
 
 
 def test_sparse_is_compared_with_dense(media, monkeypatch, capsys):
-    fills = {"classic": ClassicInpainter(), "some/model.safetensors": Counting()}
-    monkeypatch.setattr(evaluate, "load_inpainter", lambda spec, *_, **options: fills[spec])
+    known = {"classic": ClassicInpainter(), "some/model.safetensors": Counting()}
+    monkeypatch.setattr(comparison, "load_inpainter", lambda spec, *_, **options: known[spec])
     options = ["--photos", media / "photos", "--fill", "classic", "some/model.safetensors"]
     options += ["--dilation", 1, 3, "dense", "--perceptual-frames", 0]
     options += ["--size", "320x128", "--composites", 1]
@@ -200,10 +210,10 @@ def test_minis_tokens_are_those_around_its_wide_holes():
     mask[0, :, 20:30, 40:46] = 1  # one token
     mask[0, :, 20:30, 80:82] = 1  # narrow
     fill = MiniInpainter(InpaintingNetwork(InpaintingConfig(24, 24, 2, num_layers=1)))
-    assert evaluate.has_tokens(fill)
-    assert not evaluate.has_tokens(ClassicInpainter())
+    assert fills.has_tokens(fill)
+    assert not fills.has_tokens(ClassicInpainter())
     kept = [
-        evaluate.ModelFill(fill, num_steps=1, dilation=d, seed=0).tokens_kept(mask)
+        fills.ModelFill(fill, num_steps=1, dilation=d, seed=0).tokens_kept(mask)
         for d in (1, 3, "dense")
     ]
     assert kept == pytest.approx([1 / 48, 9 / 48, 24 / 48])
@@ -218,22 +228,125 @@ def test_what_no_still_has_is_a_dash_in_the_table_of_losses():
     assert "| -0.50 |" in table
 
 
-def test_a_checkpoint_is_measured_raw_and_blended(media):
+@pytest.fixture
+def checkpoint(media):
+    """Options of a tiny diffusion inpainter with random weights."""
     torch.manual_seed(0)
-    save_network(Transformer(TINY), media / "tiny.safetensors", TRANSFORMER)
+    model = Transformer(TINY)
+    torch.nn.init.normal_(model.head.head.weight, std=0.05)
+    save_network(model, media / "tiny.safetensors", TRANSFORMER)
     save_network(build_vae(SMALL_VAE), media / "vae.safetensors", VAE)
     save_file({"context": torch.zeros(1, 2, TINY.text_dim)}, media / "context.safetensors")
+    options = ["--fill", media / "tiny.safetensors", "--vae", media / "vae.safetensors"]
+    return [*options, "--context", media / "context.safetensors"]
+
+
+def test_a_checkpoint_is_measured_raw_and_blended(media, checkpoint):
     options = ["--photos", media / "photos", "--composites", 1, "--perceptual-frames", 0]
-    options += ["--fill", media / "tiny.safetensors", "--vae", media / "vae.safetensors"]
-    options += ["--context", media / "context.safetensors"]
-    assert evaluate.main(arguments(media, *options)) == 0
+    assert evaluate.main(arguments(media, *options, *checkpoint)) == 0
     means = json.loads((media / "out" / "evaluation.json").read_text())["means"]
     rows = means["composites, 7 %"]
     assert list(rows)[:2] == ["tiny", "tiny, raw"]
-    assert rows["tiny"]["known_exact"] == 1 > rows["tiny, raw"]["known_exact"]
+    assert rows["tiny"]["known_exact"] == 1
+    assert rows["tiny, raw"]["known_exact"] < 0.01
     assert rows["tiny"]["psnr_full"] > rows["tiny, raw"]["psnr_full"]
     assert rows["tiny"]["psnr_ring"] == "inf" != rows["tiny, raw"]["psnr_ring"]
     assert 0 < rows["tiny"]["tokens_kept"] <= 1
+    assert "ms_frame" not in rows["tiny"]
+
+
+def test_the_papers_protocol_is_plain(media, checkpoint, capsys):
+    options = ["--photos", media / "photos", "--composites", 1, "--perceptual-frames", 0, "--paper"]
+    options += ["--dilation", 1, "dense", "--size", "160x96"]
+    assert evaluate.main(arguments(media, *options, *checkpoint)) == 0
+    rows = json.loads((media / "out" / "evaluation.json").read_text())["means"]["composites, 7 %"]
+    assert rows["tiny, dense"]["tokens_kept"] == 1 > rows["tiny, dilation 1"]["tokens_kept"] > 0
+    for row in ("tiny, dense", "tiny, dilation 1"):
+        parts = [rows[row][name] for name in ("ms_frame", "ms_dit", "ms_vae")]
+        assert min(parts) > 0 and parts[0] > parts[1] + parts[2]
+        # Without a feather a hole holds the raw pixels.
+        assert rows[row]["psnr_hole"] == rows[f"{row}, raw"]["psnr_hole"]
+    assert "its DiT" in capsys.readouterr().out
+    videos = ["--videos", media / "videos", "--depth", media / "depth.png"]
+    assert evaluate.main(arguments(media, *videos, *checkpoint, "--paper", "--frames", 81)) == 1
+    assert "a.mp4: expected 81 frames up to the first cut, got 5" in capsys.readouterr().err
+
+
+def clip_with_narrow_holes():
+    """Nine frames `[9, 3, 64, 96]`; the first two have narrow holes only."""
+    video = torch.stack([texture(0, 64, 104)[..., t : t + 96] for t in range(9)])
+    mask = torch.zeros(9, 1, 64, 96)
+    mask[:, :, 4:60, 10:12] = 1
+    mask[2:, :, 20:30, 40:46] = 1
+    return video * (1 - mask), mask, torch.zeros_like(mask)
+
+
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("dilation", [1, 3, "dense"])
+def test_the_tokens_kept_are_those_that_the_transformer_gets(dilation, plain):
+    torch.manual_seed(0)
+    transformer = Transformer(TINY)
+    inpainter = DiffusionInpainter(transformer.eval(), build_vae(SMALL_VAE).eval())
+    fill = fills.ModelFill(inpainter, dilation=dilation, plain=plain)
+    got = []
+    forward = transformer.forward
+    transformer.forward = lambda x, c, tokens: got.append(tokens.shape[1]) or forward(x, c, tokens)
+    video, mask, disparity = clip_with_narrow_holes()
+    with torch.inference_mode():
+        fill.inpainter.inpaint(
+            video, mask, disparity=disparity, dilation=1 if dilation == "dense" else dilation
+        )
+        if plain:
+            got.clear()
+            fill.filled(video, mask, disparity)
+    assert fill.tokens_kept(mask) == pytest.approx(got[0] / (3 * 4 * 6))
+    if dilation == 1 and not plain:
+        assert got[0] == 3  # one token in each latent frame from the first wide hole on
+
+
+@torch.inference_mode()
+def test_raw_frames_are_the_autoencoders_alone():
+    torch.manual_seed(0)
+    inpainter = DiffusionInpainter(Transformer(TINY).eval(), build_vae(SMALL_VAE).eval())
+    video, mask, disparity = clip_with_narrow_holes()
+    for start in (0, 2):  # without, and with a wide hole in the first frame
+        clip = [part[start:] for part in (video, mask, disparity)]
+        finished, raw = fills.ModelFill(inpainter).filled(*clip)
+        assert torch.equal(finished, inpainter.inpaint(clip[0], clip[1]))
+        known = clip[1] == 0
+        assert not (raw == clip[0])[known.expand_as(raw)].float().mean() > 0.01
+        assert len(raw) == len(clip[0])
+    plain, same = fills.ModelFill(inpainter, plain=True).filled(video, mask, disparity)
+    assert torch.equal(plain, same)
+
+
+def test_files_of_one_name_keep_a_row_each():
+    names = fills.row_names(["classic", "a/x/model.safetensors", "b/x/model.pt", "c/other.pt"])
+    assert list(names.values()) == ["classic", "a/x/model", "b/x/model", "other"]
+    assert list(fills.row_names(["m.safetensors", "m.pt"]).values()) == ["m.safetensors", "m.pt"]
+    assert list(fills.row_names(["classic", "classic"]).values()) == ["classic"]
+
+
+def test_lpips_is_measured_or_says_what_it_needs(media, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    photos = ["--photos", media / "photos", "--composites", 1, "--perceptual-frames", 1]
+    options = arguments(media, *photos, "--fill", "classic", "--lpips")
+    assert evaluate.main(options) == 1
+    assert "LPIPS: cannot be measured" in (said := capsys.readouterr().err)
+    assert "pip install lpips torchvision" in said
+    fake = types.ModuleType("lpips")
+    fake.LPIPS = lambda net, verbose: FakeLpips()
+    monkeypatch.setitem(sys.modules, "lpips", fake)
+    assert evaluate.main(options) == 0
+    rows = json.loads((media / "out" / "evaluation.json").read_text())["means"]["composites, 7 %"]
+    assert 0 < rows["classic"]["lpips_full"] < 0.1
+    assert "| LPIPS |" in capsys.readouterr().out
+
+
+class FakeLpips(torch.nn.Module):
+    def forward(self, a, b, normalize):
+        assert normalize and a.shape == b.shape and a.shape[:2] == (1, 3)
+        return (a - b).square().mean().view(1, 1, 1, 1)
 
 
 def test_an_autoencoder_is_measured_by_what_comes_back(media, capsys):
@@ -268,7 +381,7 @@ def test_bad_input_is_said_in_one_line(media, capsys):
     assert f"{empty}: expected a folder of videos, got none" in fails("--videos", empty)
     assert "expected a folder of photographs" in fails("--photos", empty)
     assert "expected a folder, there is none" in fails("--stereo", media / "nothing")
-    assert "expected --videos, --photos or --stereo" in fails()
+    assert "expected --videos, --photos, --stereo or" in fails()
     (media / "videos" / "a.mp4").unlink()
     said = fails("--videos", media / "videos")
     assert "broken.mp4" in said and "with a usable file, got none" in said
@@ -301,7 +414,11 @@ def test_a_real_clip_begins_after_the_dark_and_ends_at_a_cut(media):
     selection = Selection((WIDTH, HEIGHT), frames=14, starts=[2])
     clips = dict(real_videos(media / "videos", selection))
     lengths = {name: len(clip) for name, clip in clips.items()}
-    assert lengths == {"a.mp4": 4, "b.mp4": 6, "c.mp4": 4}
+    short = {"a.mp4": 4, "b.mp4": 6, "c.mp4": 4}
+    assert lengths == {f"{name} ({n} of 14 frames)": n for name, n in short.items()}
+    exact = Selection((WIDTH, HEIGHT), frames=14, starts=[2], exact=True)
+    with pytest.raises(DataError, match=r"a\.mp4: expected 14 frames up to the first cut, got 4"):
+        list(real_videos(media / "videos", exact))
     assert "broken.mp4" in selection.left_out[0]
     assert "d.mp4: dark from frame 2 on" in selection.left_out[1]
 

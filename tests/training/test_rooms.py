@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 TRAINING = Path(__file__).parents[2] / "training"
-ORDER = ("data", "engine", "scenes", "making", "evaluation", "objectives", "benchmarks")
+ORDER = ("data", "engine", "scenes", "making", "evaluation", "objectives", "benchmarks", "paper")
 COMMANDS = {path.stem for path in TRAINING.glob("*.py")}
 
 

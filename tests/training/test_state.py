@@ -12,7 +12,15 @@ from torch.utils.data import Dataset
 
 from engine import state
 from engine.journal import Journal
-from engine.loop import DivergedError, Player, RunSettings, Trainer, adamw, learning_rate
+from engine.loop import (
+    DivergedError,
+    Player,
+    RunSettings,
+    Trainer,
+    adamw,
+    batches_a_step,
+    learning_rate,
+)
 from engine.settings import SettingsError, load_settings, settings_text
 from engine.state import Ema, StateError, checkpoints, read_state
 
@@ -111,8 +119,41 @@ def test_damaged_and_foreign_checkpoints_are_named(tmp_path):
 def test_a_folder_holds_one_run(tmp_path):
     trainer(tmp_path, steps=2).fit()
     trainer(tmp_path, steps=4)
-    with pytest.raises(SettingsError, match="expected the settings of the run in this folder"):
+    message = r"the settings of the run in this folder; lr is 0\.01 there and 1\.0 here; other ones"
+    with pytest.raises(SettingsError, match=message):
         trainer(tmp_path, lr=1.0)
+    config = tmp_path / "config.yaml"
+    config.write_text(config.read_text().replace("global_batch: null\n", ""))
+    trainer(tmp_path, steps=4)  # a run from before there was that key
+
+
+def test_the_differing_key_of_a_list_is_named(tmp_path):
+    settings = Outer("x", several=(Inner(1.0), Inner(2.0)))
+    Journal(tmp_path, settings)
+    with pytest.raises(SettingsError, match=r"several\.1\.lr is 2\.0 there and 3\.0 here"):
+        Journal(tmp_path, Outer("x", several=(Inner(1.0), Inner(3.0))))
+
+
+def test_a_line_is_printed_where_there_is_no_terminal(tmp_path, capsys):
+    trainer(tmp_path, steps=4, log_every=2).fit()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines] == [f"step {n} of 4" for n in (1, 2, 4)]
+    assert ", gradient " in lines[0] and "seconds" in lines[0]
+
+
+def test_the_global_batch_does_not_depend_on_the_processes(tmp_path):
+    run = RunSettings(batch=1, global_batch=12)
+    assert [batches_a_step(run, n) for n in (1, 2, 4, 12)] == [12, 6, 3, 1]
+    with pytest.raises(ValueError, match=r"a multiple of 5 \(run.batch 1 x 5 processes\), got 12"):
+        batches_a_step(run, 5)
+    with pytest.raises(ValueError, match="expected 1 beside global_batch"):
+        RunSettings(accumulate=2, global_batch=4)
+    ends = []
+    for name, batch in (("large", 4), ("small", 2)):
+        run = trainer(tmp_path / name, batch=batch, global_batch=4, steps=3)
+        run.fit()
+        ends.append(run.players[0].module.weight.detach())
+    assert torch.allclose(*ends, atol=1e-6)
 
 
 def test_rows_after_the_checkpoint_are_forgotten(tmp_path):
@@ -180,6 +221,21 @@ def test_settings_travel_through_yaml(tmp_path):
     assert load_settings(Outer, path).inner.lr == 4e-5
     path.write_text(settings_text(settings))
     assert load_settings(Outer, path) == settings
+
+
+def test_a_key_can_be_set_within_a_list(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text("name: x\nseveral: [{lr: 1}, {}]\ninner: {sizes: [1, 2]}\n")
+    settings = load_settings(
+        Outer, path, ["several.*.sizes=[3]", "several.1.lr=2", "inner.sizes.0=9"]
+    )
+    assert settings == Outer("x", Inner(sizes=(9, 2)), several=(Inner(1.0, (3,)), Inner(2.0, (3,))))
+    with pytest.raises(
+        SettingsError, match=r"--set several\.2\.lr=1: expected a number from 0 to 1, or"
+    ):
+        load_settings(Outer, path, ["several.2.lr=1"])
+    with pytest.raises(SettingsError, match=r"--set name\.x=1: what x is to be in is no section"):
+        load_settings(Outer, path, ["name.x=1"])
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,7 @@ def test_bfloat16_and_checkpointing_train_the_same_way(pairs, models, tmp_path):
 def test_two_processes_equal_one(trained, pairs, models, tmp_path):
     """DDP and FSDP, through accelerate, on the CPU."""
     config = tmp_path / "config.yaml"
-    config.write_text(settings_text(settings_for(pairs, models, batch=1)))
+    config.write_text(settings_text(settings_for(pairs, models, batch=1, global_batch=2)))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from dreamstereo_core.models.vae.base import GROUP, VideoVAE
 from dreamstereo_core.models.vae.checkpoint import build_vae
+from dreamstereo_core.models.vae.config import VAEConfig
 
 from .machine import medians, peak_mib, print_table, reset_peak, timed
 from .masks import Clip
 
 
 def vae_report(
-    names: Sequence[str],
+    names: Sequence[str | VAEConfig],
     clip: Clip,
     tiles: Sequence[int],
     dtype: torch.dtype,

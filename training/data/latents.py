@@ -26,30 +26,48 @@ PARTS = ("latent", "masked_latent", "missing")
 
 @torch.no_grad()
 def encode_batch(vae: VideoVAE, batch: dict[str, Tensor]) -> None:
-    """Add `latent`, `masked_latent` and `missing` to a batch that has pixels and no latents."""
-    if "latent" in batch:
+    """Add those of `latent`, `masked_latent` and `missing` that a batch lacks, from its pixels."""
+    if "masked_latent" in batch:
         return
     video, mask = batch["video"], batch["mask"]
-    both = vae.encode(torch.cat([masked(video, mask), video]))
-    batch["masked_latent"], batch["latent"] = both.chunk(2)
+    if "latent" in batch:
+        batch["masked_latent"] = vae.encode(masked(video, mask))
+    else:
+        both = vae.encode(torch.cat([masked(video, mask), video]))
+        batch["masked_latent"], batch["latent"] = both.chunk(2)
     batch["missing"] = missing_channels(mask)
 
 
 class LatentDataset(Dataset):
-    """Endless samples of encoded clips, in a new order each time around."""
+    """Endless samples of encoded clips, in a new order each time around.
 
-    def __init__(self, folder: Path, count: int, *, seed: int = 0):
-        self.folder, self.count, self.seed = folder, count, seed
+    Args:
+        folder: with the latents.
+        count: how many samples there are.
+        seed: of their order.
+        drawn: the clips, where their holes are drawn: anew in each sample.
+    """
+
+    def __init__(
+        self, folder: Path, count: int, *, seed: int = 0, drawn: PairDataset | None = None
+    ):
+        self.folder, self.count, self.seed, self.drawn = folder, count, seed, drawn
 
     def __len__(self) -> int:
         return 2**40
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        """Return `latent`, `masked_latent` [16, T', H', W'], `missing` [4, T', H', W']."""
+        """Return `latent`, `masked_latent` [16, T', H', W'], `missing` [4, T', H', W'].
+
+        Where holes are drawn: `latent`, and `video` and `mask` as `PairDataset`.
+        """
         number = shuffled(index, self.count, self.seed, "latents' order")
         path = _path(self.folder, number // PER_FILE)
-        tensors = read_tensors(path, [f"{number % PER_FILE}.{name}" for name in PARTS])
-        parts = {name: part.float() for name, part in zip(PARTS, tensors, strict=True)}
+        names = PARTS if self.drawn is None else PARTS[:1]
+        tensors = read_tensors(path, [f"{number % PER_FILE}.{name}" for name in names])
+        parts = {name: part.float() for name, part in zip(names, tensors, strict=True)}
+        if self.drawn is not None:
+            parts |= self.drawn.sample(number, holes=index)
         return {**parts, "index": torch.tensor(index)}
 
 
@@ -79,6 +97,8 @@ def cache_latents(
     identity = {**vars(dataset.settings), "vae": vae_digest, "seed": dataset.seed}
     identity.pop("workers")
     text = json.dumps(identity, sort_keys=True)
+    drawn = dataset if dataset.settings.masks != "pairs" else None
+    names = PARTS if drawn is None else PARTS[:1]
     files = range(-(-count // PER_FILE))
     mine = [f for f in files if f % accelerator.num_processes == accelerator.process_index]
     for number in tqdm(mine, desc="latents", disable=None):
@@ -92,12 +112,12 @@ def cache_latents(
             batch = {k: v[None].to(vae.device) for k, v in sample.items()}
             with accelerator.autocast():
                 encode_batch(vae, batch)
-            for name in PARTS:
+            for name in names:
                 dtype = torch.uint8 if name == "missing" else torch.bfloat16
                 tensors[f"{i}.{name}"] = batch[name][0].to("cpu", dtype).contiguous()
         write_safetensors(path, tensors, {"identity": text})
     accelerator.wait_for_everyone()
-    return LatentDataset(folder, count, seed=dataset.seed)
+    return LatentDataset(folder, count, seed=dataset.seed, drawn=drawn)
 
 
 def _path(folder: Path, number: int) -> Path:

@@ -107,6 +107,15 @@ class PairDataset(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         """Return sample `index`, with its own number for whatever else is drawn for it."""
+        return {**self.sample(index), "index": torch.tensor(index)}
+
+    def sample(self, index: int, holes: int | None = None) -> dict[str, Tensor]:
+        """Return `video`, `mask` and perhaps `fill` of sample `index`.
+
+        Args:
+            index: which clip, and which part of it.
+            holes: where holes are drawn, others are, for each number; None = the sample's own.
+        """
         generator = random_stream(self.seed, "sample", index)
         entry = self._entry(index)
         settings = self.settings
@@ -117,6 +126,8 @@ class PairDataset(Dataset):
         if random:
             mask = random_holes(*mask.shape, generator=generator)
         at = self._crop(mask, generator)
+        if random and holes is not None:
+            mask = random_holes(*mask.shape, generator=random_stream(self.seed, "holes", holes))
         sample = {
             "video": _cut(entry.read_frames(at[0].start, at[0].stop), at),
             "mask": mask[at].float().unsqueeze(0),
@@ -126,7 +137,7 @@ class PairDataset(Dataset):
             sample["fill"] = torch.where(sample["mask"] > 0, fill, sample["video"])
         if settings.flip and float(torch.rand((), generator=generator)) < 0.5:
             sample = {name: part.flip(-1) for name, part in sample.items()}
-        return {**sample, "index": torch.tensor(index)}
+        return sample
 
     def _entry(self, index: int) -> PairEntry:
         """Go through all clips in a new order each time around."""

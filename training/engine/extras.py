@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 
@@ -28,6 +29,16 @@ PACKAGES = {
     "transformers": "transformers",
 }
 """Names of modules that the scripts import, and of the packages that have them."""
+COMMON = ("accelerate", "cv2", "matplotlib", "peft", "stlpips_pytorch", "yaml")
+"""What most scripts import of the extra `train`."""
+
+
+def is_missing(module: str) -> bool:
+    """Return whether a module is not installed; it is not imported."""
+    try:
+        return find_spec(module) is None
+    except ModuleNotFoundError:
+        return True
 
 
 def describe_missing(error: BaseException) -> str | None:
@@ -36,8 +47,10 @@ def describe_missing(error: BaseException) -> str | None:
     if not isinstance(error, ModuleNotFoundError) or module not in PACKAGES:
         return None
     script = Path(sys.argv[0]).name or "training"
+    others = [PACKAGES[name] for name in COMMON if name != module and is_missing(name)]
+    also = f" (nor {', '.join(others)})" if others else ""
     return (
-        f"{script}: expected the package {PACKAGES[module]}, which is not installed; run "
+        f"{script}: expected the package {PACKAGES[module]}, which is not installed{also}; run "
         "pip install -e .[train] in the checkout"
     )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from torch import Tensor
 
 from engine.pictures import write_png
@@ -27,11 +28,8 @@ class Journal:
         self.folder = folder
         text = settings_text(settings)
         path = folder / "config.yaml"
-        if path.exists() and _fixed(path.read_text(encoding="utf-8")) != _fixed(text):
-            raise SettingsError(
-                f"{path}: expected the settings of the run in this folder; other ones need another "
-                "folder"
-            )
+        if path.exists():
+            _check_same(path, text)
         (folder / "samples").mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
@@ -98,5 +96,30 @@ class Journal:
         ]
 
 
-def _fixed(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line.strip().split(":")[0] not in FREE_TO_CHANGE]
+def _check_same(path: Path, text: str) -> None:
+    """Require that a run goes on with the settings that its folder holds.
+
+    Raises:
+        SettingsError: a setting differs that is not free to change.
+    """
+    there, here = (_flat(yaml.safe_load(x)) for x in (path.read_text(encoding="utf-8"), text))
+    different = [
+        f"{key} is {there.get(key)!r} there and {here.get(key)!r} here"
+        for key in {**there, **here}
+        if there.get(key) != here.get(key) and key.rpartition(".")[2] not in FREE_TO_CHANGE
+    ]
+    if different:
+        raise SettingsError(
+            f"{path}: expected the settings of the run in this folder; {'; '.join(different[:3])}; "
+            "other ones need another folder (--out)"
+        )
+
+
+def _flat(value: Any, key: str = "") -> dict[str, Any]:
+    """Return dotted key -> value of nested mappings and lists of mappings."""
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        value = {str(i): item for i, item in enumerate(value)}
+    if not isinstance(value, dict):
+        return {key: value}
+    parts = (_flat(item, f"{key}.{name}" if key else name) for name, item in value.items())
+    return {name: item for part in parts for name, item in part.items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,9 @@ class RunSettings:
     """Clips a process takes at once."""
     accumulate: int = 1
     """Batches to a step."""
+    global_batch: int | None = None
+    """Clips of a step, of all processes together, whatever their number; `accumulate` follows from
+    it. None = batch x accumulate x processes."""
     lr: float = 1e-4
     warmup: int = 100
     """Steps over which the learning rate rises."""
@@ -62,10 +66,34 @@ class RunSettings:
         for name in ("steps", "batch", "accumulate", *every, "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if self.global_batch is not None and self.global_batch < 1:
+            raise ValueError(f"global_batch: expected at least 1, got {self.global_batch}")
+        if self.global_batch is not None and self.accumulate > 1:
+            raise ValueError(
+                f"accumulate: expected 1 beside global_batch, from which it follows, got "
+                f"{self.accumulate}"
+            )
         if not self.lr > 0 or not 0 <= self.ema < 1:
             raise ValueError(
                 f"lr, ema: expected lr > 0 and 0 <= ema < 1, got {self.lr}, {self.ema}"
             )
+
+
+def batches_a_step(run: RunSettings, processes: int) -> int:
+    """Return how many batches each process takes to a step.
+
+    Raises:
+        ValueError: the global batch is not made of whole batches of all processes.
+    """
+    if run.global_batch is None:
+        return run.accumulate
+    together = run.batch * processes
+    if run.global_batch % together:
+        raise ValueError(
+            f"run.global_batch: expected a multiple of {together} (run.batch {run.batch} x "
+            f"{processes} processes), got {run.global_batch}"
+        )
+    return run.global_batch // together
 
 
 class DivergedError(RuntimeError):
@@ -141,6 +169,7 @@ class Trainer:
         if run.ema and self.accelerator.distributed_type == DistributedType.FSDP:
             raise ValueError("run.ema: expected 0 with FSDP, whose weights are spread out")
         self.run, self.players, self.dataset = run, list(players), dataset
+        self.accumulate = batches_a_step(run, self.accelerator.num_processes)
         self.sample, self.workers = sample, workers
         self.folder = folder
         self.checkpoints = folder / "checkpoints"
@@ -171,7 +200,7 @@ class Trainer:
         data = batches(
             self.dataset,
             run.batch,
-            start=state.step * run.accumulate,
+            start=state.step * self.accumulate,
             rank=self.accelerator.process_index,
             world=self.accelerator.num_processes,
             workers=self.workers,
@@ -186,7 +215,7 @@ class Trainer:
             if state.step == 0:
                 self._sample()
             while state.step < run.steps and not self._stop():
-                values = self._step([next(data) for _ in range(run.accumulate)])
+                values = self._step([next(data) for _ in range(self.accumulate)])
                 state.step += 1
                 bar.update()
                 if state.step % run.log_every == 0 or state.step == 1:
@@ -266,8 +295,12 @@ class Trainer:
         )
 
     def _log(self, values: dict[str, float]) -> None:
-        if self.accelerator.is_main_process:
-            self.journal.row(self.state.step, values)
+        if not self.accelerator.is_main_process:
+            return
+        self.journal.row(self.state.step, values)
+        if not sys.stderr.isatty():  # where there is no bar
+            figures = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+            print(f"step {self.state.step} of {self.run.steps}: {figures}", flush=True)
 
     def _sample(self) -> None:
         if self.sample is None:

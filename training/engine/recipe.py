@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from torch.utils.data import Dataset
 
 from engine.loop import DivergedError, Player, Sample, Trainer, make_accelerator
-from engine.needs import describe_needs, missing_files
+from engine.needs import CONFIGS, describe_needs, missing_files
 from engine.settings import load_settings
 
 T = TypeVar("T")
@@ -26,19 +26,36 @@ def main_of(
     train: Callable[[T, Path], Path],
     description: str | None,
     arguments: Sequence[str] | None = None,
+    *,
+    default: str | None = None,
 ) -> int:
-    """Run a recipe as its command line says; return the exit code."""
+    """Run a recipe as its command line says; return the exit code.
+
+    Args:
+        cls: its settings.
+        train: makes the exported file of settings and a folder.
+        description: for `--help`.
+        arguments: the command line; None = the process's.
+        default: the config in `configs/` of a command line without one.
+    """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("config", type=Path, nargs="?", help="YAML, as those in training/configs")
+    text = "YAML, as those in training/configs" + (f"; without one, {default}" if default else "")
+    parser.add_argument("config", type=Path, nargs="?", help=text)
     parser.add_argument(
         "--out", type=Path, help="folder of the run; without it, runs/ and the config's name"
     )
     parser.add_argument(
-        "--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change a setting"
+        "--set",
+        action="append",
+        default=[],
+        metavar="SECTION.KEY=VALUE",
+        help="change a setting; of a list of sections, data.0.KEY or data.*.KEY",
     )
     args = parser.parse_args(arguments)
+    if default and args.config is None:
+        args.config = CONFIGS / default
     if args.config is None:
         print(f"{parser.prog}: {describe_needs(cls)}", file=sys.stderr)
         return 2

@@ -23,11 +23,22 @@ def load_settings(cls: type[T], path: str | Path, overrides: Sequence[str] = ())
     Args:
         cls: the recipe's settings.
         path: the file.
-        overrides: `key=value` or `section.key=value`, values in YAML.
+        overrides: `key=value`, `section.key=value`, or in a list of sections `data.0.key=value` and
+            `data.*.key=value`; values in YAML.
 
     Raises:
         FileNotFoundError: there is no such file.
         SettingsError: it is no mapping, a key is unknown or missing, or a value of another type.
+    """
+    return _build(cls, read_values(path, overrides), str(path))
+
+
+def read_values(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a YAML file as it is written, with overrides in place, as `load_settings` does.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        SettingsError: it is no mapping, or an override leads nowhere.
     """
     path = Path(path)
     if not path.is_file():
@@ -39,14 +50,30 @@ def load_settings(cls: type[T], path: str | Path, overrides: Sequence[str] = ())
         key, equals, text = override.partition("=")
         if not equals:
             raise SettingsError(f"--set {override}: expected key=value")
-        *sections, last = key.split(".")
-        place = values
-        for section in sections:
-            place = place.setdefault(section, {})
-            if not isinstance(place, dict):
-                raise SettingsError(f"--set {override}: {section} is no section")
-        place[last] = _parse(text, f"--set {override}")
-    return _build(cls, values, str(path))
+        _set(values, key.split("."), _parse(text, f"--set {override}"), f"--set {override}")
+    return values
+
+
+def _set(place: Any, keys: Sequence[str], value: Any, where: str) -> None:
+    """Put a value where the keys lead; in a list a key is a number from 0 on, or * for all."""
+    key, *more = keys
+    if isinstance(place, list):
+        if key != "*" and not (key.isdigit() and int(key) < len(place)):
+            raise SettingsError(
+                f"{where}: expected a number from 0 to {len(place) - 1}, or *, got {key!r}"
+            )
+        for index in range(len(place)) if key == "*" else [int(key)]:
+            if more:
+                _set(place[index], more, value, where)
+            else:
+                place[index] = value
+    elif isinstance(place, dict):
+        if more:
+            _set(place.setdefault(key, {}), more, value, where)
+        else:
+            place[key] = value
+    else:
+        raise SettingsError(f"{where}: what {key} is to be in is no section")
 
 
 def settings_text(settings: Any) -> str:

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from data.files import DataError
 from dreamstereo_core import (
     DepthEstimator,
     VideoError,
@@ -58,6 +59,8 @@ class Clip:
     truth: Tensor
     measured: Tensor
     """The holes whose truth is sure, 1 or 0; real clips and composites: all."""
+    left_disparity: Tensor | None = None
+    """Of the left view of a true pair, 0 where unknown."""
 
 
 @dataclass
@@ -73,6 +76,8 @@ class Selection:
     """Files of a folder."""
     seed: int = 0
     """Of the composites."""
+    exact: bool = False
+    """Whether a clip of fewer frames than `frames` is an error."""
     left_out: list[str] = field(default_factory=list)
 
     def leave_out(self, reason: object) -> None:
@@ -80,6 +85,21 @@ class Selection:
         line = " ".join(str(reason).split())
         self.left_out.append(line)
         print(f"left out: {line}", file=sys.stderr)
+
+    def check_length(self, name: str, frames: int) -> str:
+        """Return a clip's name, in which it says so where it has fewer frames than asked for.
+
+        Raises:
+            DataError: it has fewer, and `exact` is set.
+        """
+        if frames >= self.frames:
+            return name
+        if self.exact:
+            raise DataError(
+                f"{name}: expected {self.frames} frames up to the first cut, got {frames}; "
+                "--start and --frames say which are taken"
+            )
+        return f"{name} ({frames} of {self.frames} frames)"
 
     def files(self, folder: Path, suffixes: Sequence[str] | None = None) -> list[Path]:
         """Return the files of a folder in the order of their names.
@@ -105,7 +125,11 @@ class Selection:
 def real_videos(folder: Path, selection: Selection) -> Iterator[tuple[str, Tensor]]:
     """Yield name and frames `[T, 3, H, W]` of each video: up to `frames`, up to a cut.
 
-    Dark frames at the start are passed over: on black every fill is right.
+    Dark frames at the start are passed over: on black every fill is right. The name of a clip with
+    fewer frames says so.
+
+    Raises:
+        DataError: a clip has fewer frames and the selection is `exact`.
     """
     width, height = selection.size
     files = selection.files(folder)[: selection.limit]
@@ -123,7 +147,8 @@ def real_videos(folder: Path, selection: Selection) -> Iterator[tuple[str, Tenso
         video = torch.stack(frames)
         video = F.interpolate(video, (height, width), mode="bilinear", antialias=True).clamp(0, 1)
         cuts = ShotDetector().cuts(video)[0].nonzero()[1:]
-        yield name, video[: int(cuts[0])] if len(cuts) else video
+        video = video[: int(cuts[0])] if len(cuts) else video
+        yield selection.check_length(name, len(video)), video
 
 
 def _is_dark(frame: Frame) -> bool:
@@ -223,7 +248,7 @@ def read_stereo_pair(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
         next(read_frames(_the_file(folder, ends, PHOTOS))).pixels[None] for ends in (LEFT, RIGHT)
     )
     path = _the_file(folder, DISPARITY, DISPARITIES)
-    disparity = _read_disparity(path)
+    disparity = read_disparity(path)
     if not left.shape[-2:] == right.shape[-2:] == disparity.shape[-2:]:
         shapes = ", ".join(str(list(x.shape[-2:])) for x in (left, right, disparity))
         raise ValueError(f"{folder}: expected left, right and disparity of one size, got {shapes}")
@@ -232,14 +257,16 @@ def read_stereo_pair(folder: Path) -> tuple[Tensor, Tensor, Tensor]:
     return left, right, disparity
 
 
-def stereo_clip(name: str, left: Tensor, right: Tensor, disparity: Tensor) -> Clip:
-    """Warp a left view `[1, 3, H, W]` by its disparity `[1, 1, H, W]`, 0 where unknown.
+def stereo_clip(
+    name: str, left: Tensor, right: Tensor, disparity: Tensor, kind: str = "stereo pairs"
+) -> Clip:
+    """Warp a left view `[T, 3, H, W]` by its disparity `[T, 1, H, W]`, 0 where unknown.
 
     Unknown disparities are taken from the farther end of their row's gap. Measured are the holes
     between two pixels of known disparity; what lies beyond the left view's border is filled, but
     was never occluded and is not measured.
     """
-    known = (disparity > 0).float()
+    known, given = (disparity > 0).float(), disparity
     disparity = nearest_background(disparity, 1 - known, disparity)
     warp = gapw_warp(left, disparity, toward="right")
     mask = warp.occlusion_mask
@@ -247,7 +274,7 @@ def stereo_clip(name: str, left: Tensor, right: Tensor, disparity: Tensor) -> Cl
     high = (low + 1).clamp(max=left.shape[-1] - 1)
     sure = known.gather(-1, low) * known.gather(-1, high) * warp.stretch.isfinite()
     return Clip(
-        "stereo pairs",
+        kind,
         name,
         left,
         warp.video * (1 - mask),
@@ -255,6 +282,7 @@ def stereo_clip(name: str, left: Tensor, right: Tensor, disparity: Tensor) -> Cl
         warp.disparity,
         right,
         mask * sure,
+        given,
     )
 
 
@@ -272,8 +300,12 @@ def _the_file(folder: Path, ends: Sequence[str], suffixes: Sequence[str]) -> Pat
     return found[0]
 
 
-def _read_disparity(path: Path) -> Tensor:
-    """Return `[1, 1, H, W]` in pixels, 0 where unknown."""
+def read_disparity(path: Path) -> Tensor:
+    """Return a file's disparity `[1, 1, H, W]` in pixels, 0 where unknown.
+
+    Raises:
+        ValueError: it is none.
+    """
     if path.suffix.lower() in (".npz", ".npy"):
         loaded = np.load(path, allow_pickle=False)
         array = loaded[loaded.files[0]] if path.suffix.lower() == ".npz" else loaded

@@ -33,6 +33,7 @@ COLUMNS = {
     "ssim_full": ("SSIM", 4),
     "ssim_hole": ("hole", 3),
     "ssim_ring": ("ring", 3),
+    "lpips_full": ("LPIPS", 4),
     "st_lpips_full": ("ST-LPIPS", 4),
     "st_lpips_hole": ("hole", 4),
     "st_lpips_ring": ("ring", 4),
@@ -46,6 +47,9 @@ COLUMNS = {
     "drift_std_known": ("std", 2),
     "known_exact": ("known exact, %", 2),
     "tokens_kept": ("tokens kept, %", 1),
+    "ms_frame": ("ms a frame", 1),
+    "ms_dit": ("its DiT", 1),
+    "ms_vae": ("its VAE", 1),
 }
 """Title and decimals of each measure."""
 PERCENT = ("known_exact", "tokens_kept", "white_kept", "outline_kept")

@@ -35,7 +35,7 @@ from evaluation.metrics import psnr
 from evaluation.perceptual import Perceptual
 from evaluation.report import busiest_window, tile_row
 from evaluation.scores import Scores
-from evaluation.stereo_matching import REACH, match_densely, read_pairs
+from evaluation.stereo_matching import REACH, match_densely, reach_of, read_pairs
 
 COLUMNS = 384
 """Width of a good network's depth."""
@@ -135,7 +135,7 @@ def true_pair(
         DataError: nothing matches.
         ValueError: the pair has one depth only, or no room for its depth.
     """
-    reach = REACH if disparity is None else 16 * math.ceil((float(disparity.max()) + 1) / 16)
+    reach = REACH if disparity is None else reach_of(float(disparity.max()))
     matched, sure = match_densely(left, right, reach)
     reference = matched if disparity is None else _whole(disparity)
     low, high = math.floor(float(reference.min())), float(reference.max())

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from evaluation.clips import Clip
+from evaluation.lpips_distance import Lpips
 from evaluation.metrics import (
     average,
     color_drift,
@@ -33,11 +34,16 @@ class Scorer:
     Args:
         clip: the clip.
         perceptual: None leaves ST-LPIPS out.
-        perceptual_frames: it is measured on this many frames, evenly spaced.
+        perceptual_frames: it is measured on this many frames, evenly spaced, as is LPIPS.
+        lpips: None leaves LPIPS out.
     """
 
     def __init__(
-        self, clip: Clip, perceptual: Perceptual | None = None, perceptual_frames: int = 2
+        self,
+        clip: Clip,
+        perceptual: Perceptual | None = None,
+        perceptual_frames: int = 2,
+        lpips: Lpips | None = None,
     ) -> None:
         self.clip = clip
         self.regions: dict[str, Tensor | None] = {
@@ -46,11 +52,12 @@ class Scorer:
             "ring": ring(clip.mask),
         }
         self._flow = motion(clip.truth)
-        self._perceptual = perceptual
+        self._perceptual, self._lpips = perceptual, lpips
+        chosen = torch.linspace(0, len(clip.truth) - 1, perceptual_frames).round().long()
+        self._chosen = chosen.unique()
         self._features: dict[int, list[Tensor]] = {}
         if perceptual is not None:
-            chosen = torch.linspace(0, len(clip.truth) - 1, perceptual_frames).round().long()
-            for t in chosen.unique().tolist():
+            for t in self._chosen.tolist():
                 with torch.inference_mode():
                     self._features[t] = perceptual.features(clip.truth[t : t + 1])
 
@@ -65,6 +72,12 @@ class Scorer:
             scores[f"ssim_{name}"] = ssim(similarity, region)
         if self._perceptual is not None:
             scores |= self._st_lpips(video, self._perceptual)
+        if self._lpips is not None:
+            pairs = zip(
+                video[self._chosen].split(1), clip.truth[self._chosen].split(1), strict=True
+            )
+            distances = [self._lpips(made, truth) for made, truth in pairs]
+            scores["lpips_full"] = sum(distances) / len(distances)
         scores["siou"] = siou(video, clip.truth, clip.left)
         scores |= self.temporal(video)
         scores["seam"] = seam_energy(video, clip.truth, clip.mask, clip.measured)

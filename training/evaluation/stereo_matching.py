@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -50,22 +51,32 @@ def read_pairs(folder: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
         yield path.stem.removesuffix("_left"), views[0], views[1]
 
 
-def match(left: np.ndarray, right: np.ndarray) -> Tensor:
+def match(left: np.ndarray, right: np.ndarray, reach: int = REACH) -> Tensor:
     """Return the disparity `[1, 1, H, W]` in pixels of BGR views, NaN where it is not sure.
 
     H. Hirschmueller, "Stereo Processing by Semiglobal Matching and Mutual Information" (PAMI
     2008), OpenCV's; kept where matching from right to left says the same.
+
+    Args:
+        left: `[H, W, 3]` in 8 bits.
+        right: the same, rectified.
+        reach: disparities looked at, in pixels, a multiple of 16.
     """
     grey = [cv2.cvtColor(view, cv2.COLOR_BGR2GRAY) for view in (left, right)]
 
     def matcher(least: int) -> cv2.StereoSGBM:
         cost = _WINDOW**2
         return cv2.StereoSGBM.create(
-            least, REACH, _WINDOW, 8 * cost, 32 * cost, 1, 63, 12, 120, 2, cv2.STEREO_SGBM_MODE_HH
+            least, reach, _WINDOW, 8 * cost, 32 * cost, 1, 63, 12, 120, 2, cv2.STEREO_SGBM_MODE_HH
         )
 
-    forth, sure = _both_ways(matcher(0), matcher(-REACH), grey[0], grey[1], least=0.5)
+    forth, sure = _both_ways(matcher(0), matcher(-reach), grey[0], grey[1], least=0.5)
     return torch.from_numpy(np.where(sure, forth, np.nan))[None, None]
+
+
+def reach_of(largest: float) -> int:
+    """Return the reach in which a disparity of that many pixels lies."""
+    return 16 * math.ceil((largest + 1) / 16)
 
 
 def match_densely(left: np.ndarray, right: np.ndarray, reach: int = REACH) -> tuple[Tensor, Tensor]:
