@@ -1,16 +1,21 @@
 """The depth model and the inpainter, loaded once and handed to the nodes that use them."""
 
 import os
+from typing import Any
 
 import comfy.model_management
 import folder_paths
+import torch
+from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..dreamstereo_core import Inpainter as EmbeddedInpainter
 from ..dreamstereo_core import load_depth, load_inpainter
 from ..dreamstereo_core.checks import check_choice
-from ..dreamstereo_core.depth import DepthEstimator
+from ..dreamstereo_core.depth import DepthEstimator, SteadyDepth
 from ..dreamstereo_core.fill import INPAINTERS
+from .geometry import CoreDepthModel
+from .managed import managed_depth
 from .messages import explained
 from .places import depth_spec
 from .wire_types import MODELS, Depth, Inpainter, schema
@@ -159,12 +164,26 @@ def inpainter_on_device(name: str) -> EmbeddedInpainter:
 def depth_on_device(
     spec: str, *, allow_download: bool = False, invert: bool = False, metric: bool = False
 ) -> DepthEstimator:
-    """Load a depth estimator for the device that ComfyUI computes on.
+    """Load a depth estimator that computes where ComfyUI does; it waits where ComfyUI says.
 
     Raises:
         ValueError: the name is a path outside ComfyUI's folders.
     """
     device = comfy.model_management.get_torch_device()
-    return load_depth(
-        depth_spec(spec), device=device, allow_download=allow_download, invert=invert, metric=metric
+    offload_device = comfy.model_management.unet_offload_device()
+    estimator = load_depth(
+        depth_spec(spec),
+        device=offload_device,
+        dtype=torch.float16 if device.type == "cuda" else None,
+        allow_download=allow_download,
+        invert=invert,
+        metric=metric,
     )
+    return managed_depth(estimator, device, offload_device)
+
+
+def connected_depth(model: Any, otherwise: str = "auto") -> DepthEstimator:
+    """Return the estimator that is wired to a node, or load the one that its form names."""
+    if isinstance(model, ModelPatcher):  # ComfyUI's own Depth Anything 3 sees single frames
+        return SteadyDepth(CoreDepthModel(model))
+    return model or depth_on_device(otherwise)
