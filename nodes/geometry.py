@@ -1,24 +1,28 @@
 """ComfyUI's own Depth Anything 3, and what its nodes give, as inverse depth."""
 
+import os
 from typing import Any
 
+import comfy.sd
 import torch
 from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dreamstereo_core.depth import ClipDepth, DepthEstimator
+from ..dreamstereo_core.depth import ClipDepth, DepthEstimator, SteadyDepth
 from ..dreamstereo_core.depth.estimator import invert_meters
+from ..dreamstereo_core.models.files.checkpoint_file import open_checkpoint
 from ..dreamstereo_core.types import Video
 from .layout import from_inverse_depth, join, to_frames
 from .managed import bring
 from .messages import explained
 from .runtime import FrameBar, StoppableDepth
-from .wire_types import STAGES, schema
+from .wire_types import CORE_HAS_DEPTH, STAGES, schema
 
 # Newer cores have nodes that give it; on older ones nothing connects to the input.
 Geometry = io.Custom("DA3_GEOMETRY")
 _SKY = 0.5  # probability from which on a pixel is sky
+_OF_CORE_DEPTH = "head.scratch.refinenet1.out_conv.weight"  # a tensor of each of its files
 
 
 class GeometryDepth(io.ComfyNode):
@@ -84,6 +88,19 @@ class CoreDepthModel(DepthEstimator):
         pixels = preprocess_image(frame.movedim(1, -1).to(self.patcher.load_device))
         found = network(pixels.to(network.dtype or torch.float32))
         return _inverse(found["depth"], found.get("sky")).to(frame.device)
+
+
+def steady_core_depth(patcher: ModelPatcher) -> DepthEstimator:
+    """Return ComfyUI's Depth Anything 3 as an estimator that is steady along a shot."""
+    return SteadyDepth(CoreDepthModel(patcher))
+
+
+def load_core_depth(path: str) -> DepthEstimator | None:
+    """Have ComfyUI load its Depth Anything 3; None if the file is another or the core too old."""
+    is_file = CORE_HAS_DEPTH and path.endswith(".safetensors") and os.path.isfile(path)
+    if not is_file or _OF_CORE_DEPTH not in open_checkpoint(path).shapes:
+        return None
+    return steady_core_depth(comfy.sd.load_diffusion_model(path))
 
 
 def _inverse(depth: Tensor, sky: Tensor | None) -> Tensor:

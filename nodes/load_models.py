@@ -12,9 +12,9 @@ from comfy_api.latest import io
 from ..dreamstereo_core import Inpainter as EmbeddedInpainter
 from ..dreamstereo_core import load_depth, load_inpainter
 from ..dreamstereo_core.checks import check_choice
-from ..dreamstereo_core.depth import DepthEstimator, SteadyDepth
+from ..dreamstereo_core.depth import DepthEstimator
 from ..dreamstereo_core.fill import INPAINTERS
-from .geometry import CoreDepthModel
+from .geometry import load_core_depth, steady_core_depth
 from .managed import managed_depth
 from .messages import explained
 from .places import depth_spec
@@ -57,7 +57,8 @@ class LoadDepth(io.ComfyNode):
                         "auto: Video Depth Anything Small or Depth Anything V2 Small where they "
                         "are on this computer, else the embedded one. "
                         "embedded: needs no download. Files lie in "
-                        "models/geometry_estimation (Video-Depth-Anything). The others come from "
+                        "models/geometry_estimation (Video-Depth-Anything; on newer ComfyUIs Depth "
+                        "Anything 3). The others come from "
                         "the Hugging Face hub, if allow download is on."
                     ),
                 ),
@@ -171,8 +172,11 @@ def depth_on_device(
     """
     device = comfy.model_management.get_torch_device()
     offload_device = comfy.model_management.unet_offload_device()
+    spec = depth_spec(spec)
+    if (core_depth := load_core_depth(spec)) is not None:
+        return core_depth
     estimator = load_depth(
-        depth_spec(spec),
+        spec,
         device=offload_device,
         dtype=torch.float16 if device.type == "cuda" else None,
         allow_download=allow_download,
@@ -184,6 +188,6 @@ def depth_on_device(
 
 def connected_depth(model: Any, otherwise: str = "auto") -> DepthEstimator:
     """Return the estimator that is wired to a node, or load the one that its form names."""
-    if isinstance(model, ModelPatcher):  # ComfyUI's own Depth Anything 3 sees single frames
-        return SteadyDepth(CoreDepthModel(model))
+    if isinstance(model, ModelPatcher):  # from ComfyUI's own Load Depth Anything 3
+        return steady_core_depth(model)
     return model or depth_on_device(otherwise)
