@@ -45,6 +45,7 @@ def model_file(pack, tmp_path_factory):
     )
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
+    made.head.scratch.output_conv2[2].weight.data *= 10  # a relief that shows
     path = tmp_path_factory.mktemp("da3") / "da3.safetensors"
     save_file(made.state_dict(), path)
     return path
@@ -52,7 +53,7 @@ def model_file(pack, tmp_path_factory):
 
 @pytest.fixture
 def clip():
-    return torch.rand(3, 3, 42, 56, generator=torch.Generator().manual_seed(1))
+    return torch.rand(2, 3, 42, 84, generator=torch.Generator().manual_seed(1))
 
 
 class TestModel:
@@ -63,15 +64,13 @@ class TestModel:
     def test_it_gives_what_the_cores_own_node_does(self, node_module, depth, clip):
         core = importlib.import_module("comfy_extras.nodes_depth_anything_3")
         meters, _, sky = core._run_da3(depth.estimator.patcher, clip.movedim(1, -1), 504)
-        assert sky is not None and meters.std() > 0
         raw, _ = depth.estimator.predict(clip)
-        assert raw.shape == (3, 1, 378, 504)
-        far = raw == 0
-        meters_of_ours = torch.where(far, torch.nan, 1 / raw)
-        small = torch.nn.functional.interpolate(meters_of_ours, (42, 56), mode="bilinear")
-        known = small[:, 0].isfinite() & (meters > 0.06)
-        assert torch.allclose(small[:, 0][known], meters[known], rtol=1e-3)
-        assert known.any() or far.all()
+        assert raw.shape == (2, 1, 252, 504)
+        assert sky is not None and (raw > 0).all()
+        resize = torch.nn.functional.interpolate
+        ours = resize(1 / raw, (42, 84), mode="bilinear")[:, 0]
+        torch.testing.assert_close(ours, meters, rtol=1e-4, atol=1e-4)
+        assert meters.std() > 0.001
 
     def test_frames_stream(self, depth, clip):
         whole, _ = depth.estimator.predict(clip)
@@ -81,8 +80,8 @@ class TestModel:
     def test_the_nodes_take_it(self, node_module, depth, clip):
         node = node_module("depth").EstimateDepth
         made, scales = node.execute(clip.movedim(1, -1), depth.estimator.patcher).args
-        assert made.shape == (3, 42, 56, 3)
-        assert len(scales) == 3
+        assert made.shape == (2, 42, 84, 3)
+        assert len(scales) == 2
 
 
 def test_the_sky_is_infinitely_far(node_module):

@@ -10,11 +10,11 @@ STEP = 1 / 255
 
 @pytest.fixture
 def clip():
-    """A still wall of smooth texture, before which a bright square moves; after 7 frames, a cut."""
+    """A still wall of smooth texture, before which a bright square moves; after 5 frames, a cut."""
     generator = torch.Generator().manual_seed(3)
     noise = torch.rand(2, 3, 12, 20, generator=generator)
     walls = torch.nn.functional.interpolate(noise, (96, 160), mode="bicubic").clamp(0.1, 0.7)
-    frames = walls.repeat_interleave(7, 0)
+    frames = walls.repeat_interleave(5, 0)
     for t, frame in enumerate(frames):
         frame[:, 30:76, 40 + 2 * t : 84 + 2 * t] = 0.9
     return frames.movedim(1, -1).contiguous()
