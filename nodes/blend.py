@@ -1,6 +1,5 @@
 """Inpainted pixels in the holes, warped pixels everywhere else."""
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -8,7 +7,9 @@ from ..dreamstereo_core import blend
 from ..dreamstereo_core.checks import check_frames
 from ..dreamstereo_core.fill.holes import MULTIPLE
 from ..dreamstereo_core.models.conditioning import FRAMES
-from .layout import from_video, to_occlusion_mask, to_video
+from .layout import from_video, join, to_occlusion_mask, to_video
+from .memory import check_memory
+from .messages import explained
 from .options import feather_input
 from .runtime import chunks
 from .wire_types import STAGES, schema
@@ -47,25 +48,32 @@ class Blend(io.ComfyNode):
         )
 
     @classmethod
+    @explained
     def execute(
         cls, inpainted: Tensor, warped: Tensor, mask: Tensor, feather: int
     ) -> io.NodeOutput:
         """Blend chunk by chunk."""
-        filled, known, holes = to_video(inpainted), to_video(warped), to_occlusion_mask(mask)
-        filled = cut_filling(filled, known)
-        check_frames("inpainted", filled, channels=3, like=known)
-        check_frames("mask", holes, channels=1, like=known)
-        parts = [
-            blend(filled[part], known[part], holes[part], feather=feather)
-            for part in chunks(len(known))
-        ]
-        return io.NodeOutput(from_video(torch.cat(parts)))
+        holes, frames = to_occlusion_mask(mask), len(warped)
+        filled = cut_filling(inpainted, warped)
+        like = to_video(warped[:1]).expand(frames, -1, -1, -1)
+        check_frames("mask", holes, channels=1, like=like)
+        if filled.shape[:3] != warped.shape[:3]:
+            expected, got = list(warped.shape[:3]), list(filled.shape[:3])
+            raise ValueError(f"inpainted: expected shape {expected} + channels, got {got}")
+        check_memory(warped, 3)
+
+        def blended(part: slice) -> tuple[Tensor]:
+            pictures = to_video(filled[part]), to_video(warped[part])
+            return (from_video(blend(*pictures, holes[part], feather=feather)),)
+
+        return io.NodeOutput(*join(map(blended, chunks(frames)), frames))
 
 
-def cut_filling(video: Tensor, like: Tensor) -> Tensor:
-    """Cut what fills a clip up to whole tokens, less than 4 frames and 16 pixels, and no more."""
-    frames, _, height, width = like.shape
-    surplus = (len(video) - frames, video.shape[2] - height, video.shape[3] - width)
+def cut_filling(images: Tensor, like: Tensor) -> Tensor:
+    """Cut what fills an IMAGE up to whole tokens, less than 4 frames and 16 pixels, and no more."""
+    wanted = like.shape[:3]
+    surplus = [has - wants for has, wants in zip(images.shape[:3], wanted, strict=True)]
     if all(0 <= n < limit for n, limit in zip(surplus, (FRAMES, *2 * [MULTIPLE]), strict=True)):
-        return video[:frames, :, :height, :width]
-    return video
+        frames, height, width = wanted
+        return images[:frames, :height, :width]
+    return images

@@ -10,19 +10,20 @@ from ..dreamstereo_core import FILE_LAYOUTS, DecodeOptions, EncodeOptions, conve
 from ..dreamstereo_core.options import pick_options
 from ..dreamstereo_core.video_io import stereo_name
 from .file_names import film_name, name_output, saved_name
-from .load_models import depth_on_device, inpainter_on_device
+from .load_models import connected_depth, inpainter_on_device
+from .managed import kept_together
 from .messages import explained
 from .options import (
     bars_input,
     chroma_input,
     comfort_inputs,
     convert_options,
-    diffusion_inputs,
     encoding_inputs,
     eye_input,
     feather_input,
     fill_input,
     folded,
+    moved_diffusion_inputs,
     reading_inputs,
     shots_input,
     strength_inputs,
@@ -30,7 +31,7 @@ from .options import (
 from .pack import LAYOUT_TOOLTIP
 from .runtime import NodeProgress, StoppableDepth, StoppableInpainter
 from .sources import stream_source, temp_directory
-from .wire_types import Depth, Inpainter, schema
+from .wire_types import Inpainter, depth_model_input, schema
 
 LAYOUTS = [layout for layout in FILE_LAYOUTS if layout != "separate"]
 
@@ -84,15 +85,15 @@ class ConvertVideo(io.ComfyNode):
                     ),
                 ),
                 *folded(fill_input(), feather_input(), *encoding_inputs()),
-                Depth.Input("depth_model", optional=True, tooltip="From Load Depth Model."),
+                depth_model_input("It goes before the choice above."),
                 Inpainter.Input(
                     "inpainter",
                     optional=True,
                     tooltip="From Load Inpainter or Load DreamStereo Model.",
                 ),
+                *folded(*comfort_inputs()),
+                *moved_diffusion_inputs(),
                 *folded(
-                    *comfort_inputs(),
-                    *diffusion_inputs(),
                     shots_input(),
                     bars_input(),
                     chroma_input(),
@@ -128,12 +129,14 @@ class ConvertVideo(io.ComfyNode):
         # Save Video writes .mp4, which does not hold a camera's PCM sound.
         encode = pick_options(EncodeOptions, {**given, "audio": "copy_or_aac"})
         name = saved_name(film_name(video), encode.layout)
-        with stream_source(video) as source:
+        estimator = connected_depth(depth_model, depth)
+        inpainter = inpainter or inpainter_on_device(fill)
+        with stream_source(video) as source, kept_together(estimator, inpainter):
             (path,) = convert_file(
                 source,
                 temp_target(encode.layout),
-                depth=StoppableDepth(depth_model or depth_on_device(depth)),
-                inpainter=StoppableInpainter(inpainter or inpainter_on_device(fill)),
+                depth=StoppableDepth(estimator),
+                inpainter=StoppableInpainter(inpainter),
                 options=convert_options(given),
                 encode=encode,
                 decode=pick_options(DecodeOptions, given),

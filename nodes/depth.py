@@ -1,13 +1,17 @@
 """Depth of a short clip."""
 
+from collections.abc import Iterator
+
 from comfy_api.latest import io
 from torch import Tensor
 
-from .layout import from_inverse_depth, to_video
-from .load_models import depth_on_device
+from ..dreamstereo_core.types import ShotScale
+from .layout import from_inverse_depth, join, to_frames
+from .load_models import connected_depth
+from .memory import STAGE_VALUES, check_memory
 from .messages import explained
 from .runtime import FrameBar, StoppableDepth
-from .wire_types import STAGES, Depth, schema
+from .wire_types import STAGES, DepthScale, depth_model_input, schema
 
 
 class EstimateDepth(io.ComfyNode):
@@ -27,13 +31,9 @@ class EstimateDepth(io.ComfyNode):
             aliases=("depth map", "depth anything", "2d to 3d depth"),
             inputs=[
                 io.Image.Input("images", tooltip="The frames of the clip, in order."),
-                Depth.Input(
-                    "depth_model",
-                    optional=True,
-                    tooltip=(
-                        "From Load Depth Model. Without it: Video Depth Anything Small or Depth "
-                        "Anything V2 Small where they are on this computer, else the embedded one."
-                    ),
+                depth_model_input(
+                    "Without it: Video Depth Anything Small or Depth Anything V2 Small where they "
+                    "are on this computer, else the embedded one."
                 ),
             ],
             outputs=[
@@ -42,7 +42,11 @@ class EstimateDepth(io.ComfyNode):
                     tooltip=(
                         "Grey, white = near. Any other depth node's grey output can take its place."
                     ),
-                )
+                ),
+                DepthScale.Output(
+                    display_name="depth_scale",
+                    tooltip="For Depth to Disparity: it then puts on the screen what Convert does.",
+                ),
             ],
         )
 
@@ -50,6 +54,13 @@ class EstimateDepth(io.ComfyNode):
     @explained
     def execute(cls, images: Tensor, depth_model=None) -> io.NodeOutput:
         """Estimate the whole clip, so that its shots share one scale."""
-        video = to_video(images)
-        estimator = StoppableDepth(depth_model or depth_on_device("auto"), FrameBar(len(video)))
-        return io.NodeOutput(from_inverse_depth(estimator.estimate(video)))
+        check_memory(images, 3, behind=STAGE_VALUES)
+        estimator = StoppableDepth(connected_depth(depth_model), FrameBar(len(images)))
+        scales: list[ShotScale] = []
+
+        def depths() -> Iterator[tuple[Tensor]]:
+            for frame in estimator.estimate_frames(to_frames(images)):
+                scales.append(frame.scale)
+                yield (from_inverse_depth(frame.inverse_depth),)
+
+        return io.NodeOutput(*join(depths(), len(images)), scales)

@@ -1,16 +1,17 @@
 """How far apart the two eyes see each point."""
 
+from collections.abc import Iterator
 from typing import Any
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..dreamstereo_core import ConvertOptions, InverseDepth, inverse_depth_to_disparity
-from ..dreamstereo_core.convergence import clip_convergence
+from ..dreamstereo_core.convergence import EasedConvergence, clip_convergence
 from ..dreamstereo_core.masks import dilate
-from ..dreamstereo_core.types import NO_BARS
-from .layout import to_inverse_depth, to_video
+from ..dreamstereo_core.types import NO_BARS, ShotScale
+from .layout import join, to_inverse_depth
+from .memory import check_memory
 from .messages import explained
 from .options import (
     bars_input,
@@ -22,7 +23,7 @@ from .options import (
 )
 from .runtime import FrameBar
 from .shots import Shot, clip_shots
-from .wire_types import STAGES, Disparity, schema
+from .wire_types import STAGES, DepthScale, Disparity, schema
 
 
 class DepthToDisparity(io.ComfyNode):
@@ -65,6 +66,29 @@ class DepthToDisparity(io.ComfyNode):
                     ),
                 ),
                 *folded(shots_input(), bars_input()),
+                DepthScale.Input(
+                    "depth_scale",
+                    optional=True,
+                    tooltip=(
+                        "From Estimate Depth, if its depth comes unchanged: what lies on the "
+                        "screen is then exactly what Convert finds. Without it, it is looked for "
+                        "in the depth picture."
+                    ),
+                ),
+                *folded(
+                    io.Float.Input(
+                        "frame_rate",
+                        default=24.0,
+                        min=1.0,
+                        max=1000.0,
+                        step=0.001,
+                        optional=True,
+                        tooltip=(
+                            "Frames in a second, from Get Video Components: what lies on the "
+                            "screen moves by seconds, not by frames."
+                        ),
+                    )
+                ),
             ],
             outputs=[
                 Disparity.Output(
@@ -76,25 +100,41 @@ class DepthToDisparity(io.ComfyNode):
     @classmethod
     @explained
     def execute(
-        cls, inverse_depth: Tensor, images: Tensor | None = None, **given: Any
+        cls,
+        inverse_depth: Tensor,
+        images: Tensor | None = None,
+        depth_scale: list[ShotScale] | None = None,
+        frame_rate: float = 24.0,
+        **given: Any,
     ) -> io.NodeOutput:
         """Scale to pixels of the picture's own width, shot by shot and frame by frame."""
         options = convert_options(given)
+        check_memory(inverse_depth, 1)
         depth = to_inverse_depth(inverse_depth)
-        parts, bar = [], FrameBar(len(depth))
-        for shot in _shots(images, depth, options):
-            inside = shot.bars.crop(depth[shot.frames])
-            screens = clip_convergence(inside, options.convergence)
-            for frame, screen in bar.count(zip(inside.split(1), screens, strict=True)):
-                disparity = inverse_depth_to_disparity(
-                    dilate(frame, options.foreground_dilation or 0),
-                    max_disparity=options.max_disparity,
-                    convergence=screen,
-                    max_front=options.max_front,
-                    max_behind=options.max_behind,
-                )
-                parts.append(shot.bars.pad(disparity, 0))  # bars lie on the screen
-        return io.NodeOutput(torch.cat(parts))
+        if depth_scale is not None and len(depth_scale) != len(depth):
+            raise ValueError(f"depth_scale: expected {len(depth)} frames, got {len(depth_scale)}")
+        bar = FrameBar(len(depth))
+
+        def disparities() -> Iterator[tuple[Tensor]]:
+            for shot in _shots(images, depth, options):
+                inside = shot.bars.crop(depth[shot.frames])
+                if depth_scale is None:
+                    screens = clip_convergence(inside, options.convergence, frame_rate=frame_rate)
+                else:
+                    easing = EasedConvergence(options.convergence, frame_rate)
+                    scales = depth_scale[shot.frames]
+                    screens = [easing.step(scale, i == 0) for i, scale in enumerate(scales)]
+                for frame, screen in bar.count(zip(inside.split(1), screens, strict=True)):
+                    disparity = inverse_depth_to_disparity(
+                        dilate(frame, options.foreground_dilation or 0),
+                        max_disparity=options.max_disparity,
+                        convergence=screen,
+                        max_front=options.max_front,
+                        max_behind=options.max_behind,
+                    )
+                    yield (shot.bars.pad(disparity, 0),)  # bars lie on the screen
+
+        return io.NodeOutput(*join(disparities(), len(depth)))
 
 
 def _shots(images: Tensor | None, depth: InverseDepth, options: ConvertOptions) -> list[Shot]:
@@ -105,7 +145,7 @@ def _shots(images: Tensor | None, depth: InverseDepth, options: ConvertOptions) 
         raise ValueError(
             f"images: expected {len(depth)} frames as inverse_depth, got {len(images)}"
         )
-    video = to_video(images)
+    frame = images[0, ..., 0]
     return [
-        Shot(shot.frames, shot.bars.scaled(video, depth)) for shot in clip_shots(video, options)
+        Shot(shot.frames, shot.bars.scaled(frame, depth)) for shot in clip_shots(images, options)
     ]

@@ -1,23 +1,25 @@
 """The holes, filled."""
 
+from collections.abc import Iterator
 from typing import Any
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..dreamstereo_core import MaskedFrame
 from ..dreamstereo_core.checks import check_finite, check_frames
 from ..dreamstereo_core.fill import INPAINTERS, MirroredInpainter
-from .layout import from_video, to_occlusion_mask, to_video
+from .layout import from_video, join, to_occlusion_mask, to_video
 from .load_models import inpainter_on_device
+from .memory import check_memory
 from .messages import explained
 from .options import (
     bars_input,
     convert_options,
-    diffusion_inputs,
     eye_input,
     fill_input,
     folded,
+    moved_diffusion_inputs,
     shots_input,
 )
 from .runtime import FrameBar, StoppableInpainter
@@ -48,8 +50,8 @@ class Inpaint(io.ComfyNode):
                     "warped_disparity",
                     optional=True,
                     tooltip=(
-                        "The disparity of the warped view: tells the background from the "
-                        "foreground."
+                        "From Warp to Other Eye, with the warped frames: tells the background from "
+                        "the foreground, and that the holes are stretched over."
                     ),
                 ),
                 Inpainter.Input(
@@ -57,7 +59,7 @@ class Inpaint(io.ComfyNode):
                     optional=True,
                     tooltip="From Load Inpainter or Load DreamStereo Model.",
                 ),
-                *folded(*diffusion_inputs()),
+                *moved_diffusion_inputs(),
                 eye_input(
                     "The eye that was made, as in Warp to Other Eye: tells on which side of near "
                     "things the holes lie.",
@@ -82,28 +84,38 @@ class Inpaint(io.ComfyNode):
     ) -> io.NodeOutput:
         """Fill the whole clip, shot by shot, so that frames can learn from their neighbours."""
         options = convert_options(given)
-        video, holes = to_video(warped), to_occlusion_mask(mask)
-        check_frames("mask", holes, channels=1, like=video)
+        frames, holes = len(warped), to_occlusion_mask(mask)
+        like = to_video(warped[:1]).expand(frames, -1, -1, -1)
+        check_frames("mask", holes, channels=1, like=like)
+        check_finite("mask", holes)
         if warped_disparity is not None:
-            check_frames("warped_disparity", warped_disparity, channels=1, like=video)
+            check_frames("warped_disparity", warped_disparity, channels=1, like=like)
             check_finite("warped_disparity", warped_disparity)
-        bar = FrameBar(len(video))
-        filler = StoppableInpainter(inpainter or inpainter_on_device(fill), bar)
+        check_memory(warped, 3)
+        filler = StoppableInpainter(inpainter or inpainter_on_device(fill), FrameBar(frames))
         if options.eye == "left":
             filler = MirroredInpainter(filler)
-        parts = []
-        for shot in clip_shots(video, options):  # an inpainter must not look across a cut
 
-            def inside(frames: Tensor, shot: Shot = shot) -> Tensor:
-                return shot.bars.crop(frames[shot.frames])
+        def filled() -> Iterator[tuple[Tensor]]:
+            for shot in clip_shots(warped, options):  # an inpainter must not look across a cut
+                masked = _masked_frames(warped, holes, warped_disparity, shot)
+                made = filler.stream(masked, options.fill)
+                for t, video in zip(range(frames)[shot.frames], made, strict=True):
+                    yield (from_video(shot.bars.paste(video, to_video(warped[t : t + 1]))),)
 
-            filled = filler.inpaint(
-                inside(video),
-                inside(holes),
-                disparity=None if warped_disparity is None else inside(warped_disparity),
-                num_steps=options.num_steps,
-                dilation=options.dilation,
-                seed=options.seed,
-            )
-            parts.append(shot.bars.paste(filled, video[shot.frames]))
-        return io.NodeOutput(from_video(torch.cat(parts)))
+        return io.NodeOutput(*join(filled(), frames))
+
+
+def _masked_frames(
+    warped: Tensor, holes: Tensor, disparity: Tensor | None, shot: Shot
+) -> Iterator[MaskedFrame]:
+    """Yield what a shot's bars enclose; with the warp's disparity come its stretched holes."""
+    crop = shot.bars.crop
+    for t in range(len(warped))[shot.frames]:
+        at = slice(t, t + 1)
+        yield MaskedFrame(
+            crop(to_video(warped[at])),
+            crop(holes[at]),
+            None if disparity is None else crop(disparity[at]),
+            stretched=disparity is not None,
+        )

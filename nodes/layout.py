@@ -1,8 +1,12 @@
 """Where ComfyUI's channels-last pictures and the core's channels-first ones meet."""
 
+from collections.abc import Iterable, Iterator
+
+import torch
 from torch import Tensor
 
 from ..dreamstereo_core.checks import check_finite
+from ..dreamstereo_core.stream import Frame
 from ..dreamstereo_core.types import InverseDepth, OcclusionMask, Video
 
 _COLOR_TOLERANCE = 0.05
@@ -22,6 +26,37 @@ def to_video(images: Tensor) -> Video:
     return images[..., :3].movedim(-1, 1).float().contiguous()
 
 
+def to_frames(images: Tensor) -> Iterator[Frame]:
+    """Yield each frame of an IMAGE, made when it is asked for, so that no copy of the clip is.
+
+    Raises:
+        ValueError: the IMAGE has a shape that `to_video` refuses.
+    """
+    to_video(images[:1])
+    return (Frame(to_video(images[t : t + 1])[0]) for t in range(len(images)))
+
+
+def join(parts: Iterable[tuple[Tensor, ...]], frames: int) -> list[Tensor]:
+    """Write the parts `[n, ...]` of a clip of `frames` frames into whole tensors as they come.
+
+    Args:
+        parts: for each piece of the clip one part of every tensor.
+        frames: how many there are in all.
+    """
+    wholes: list[Tensor] = []
+    start = 0
+    for part in parts:
+        if not wholes:
+            wholes = [torch.empty((frames, *x.shape[1:]), dtype=x.dtype) for x in part]
+        stop = start + len(part[0])
+        for whole, piece in zip(wholes, part, strict=True):
+            whole[start:stop] = piece
+        start = stop
+    if start != frames:
+        raise RuntimeError(f"parts: expected {frames} frames in all, got {start}")
+    return wholes
+
+
 def from_video(video: Video) -> Tensor:
     """Turn `[T, 3, H, W]` into an IMAGE `[T, H, W, 3]`."""
     return video.movedim(1, -1).contiguous().cpu()
@@ -33,14 +68,18 @@ def to_inverse_depth(images: Tensor) -> InverseDepth:
     Raises:
         ValueError: the picture is coloured or not finite, or of a shape that `to_video` refuses.
     """
-    video = to_video(images)
-    check_finite("inverse_depth", video)
-    if (video.amax(1) - video.amin(1)).max() > _COLOR_TOLERANCE:
-        raise ValueError(
-            "inverse_depth: expected a grey depth picture (white = near), got a coloured one;"
-            " switch the depth node's colour map off"
-        )
-    return video.mean(1, keepdim=True).clamp(0, 1)
+
+    def grey(frame: Frame) -> tuple[Tensor]:
+        video = frame.pixels[None]
+        check_finite("inverse_depth", video)
+        if (video.amax(1) - video.amin(1)).max() > _COLOR_TOLERANCE:
+            raise ValueError(
+                "inverse_depth: expected a grey depth picture (white = near), got a coloured one;"
+                " switch the depth node's colour map off"
+            )
+        return (video.mean(1, keepdim=True).clamp(0, 1),)
+
+    return join(map(grey, to_frames(images)), len(images))[0]
 
 
 def from_inverse_depth(inverse_depth: InverseDepth) -> Tensor:

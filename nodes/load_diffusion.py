@@ -1,6 +1,6 @@
 """A diffusion inpainter from ComfyUI's model folders."""
 
-from typing import cast
+from typing import Any, cast
 
 import comfy.model_management
 import comfy.ops
@@ -10,8 +10,11 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dreamstereo_core import DiffusionInpainter, load_inpainter, load_vae
+from ..dreamstereo_core.fill import FillOptions
+from ..dreamstereo_core.options import pick_options
 from .managed import ManagedInpainter, comfy_attention, compute_dtype
 from .messages import explained
+from .options import diffusion_inputs
 from .wire_types import MODELS, Inpainter, schema
 
 NO_LORA = "none"
@@ -71,6 +74,7 @@ class LoadModel(io.ComfyNode):
                         "model's own, else none. A DreamStereo model needs none."
                     ),
                 ),
+                *diffusion_inputs(),
             ],
             outputs=[
                 Inpainter.Output(
@@ -88,6 +92,7 @@ class LoadModel(io.ComfyNode):
         lora: str,
         lora_strength: float,
         context: list | None = None,
+        **given: Any,
     ) -> io.NodeOutput:
         """Load into ordinary memory; ComfyUI takes it to its device when it runs."""
         device = comfy.model_management.get_torch_device()
@@ -112,7 +117,8 @@ class LoadModel(io.ComfyNode):
             attention=comfy_attention,
         )
         inpainter = cast(DiffusionInpainter, inpainter)  # as is every one that comes from a file
-        return io.NodeOutput(ManagedInpainter(inpainter, device, offload_device))
+        options = pick_options(FillOptions, given)
+        return io.NodeOutput(ManagedInpainter(inpainter, device, offload_device, options))
 
 
 def first_context(conditioning: list) -> Tensor:

@@ -1,9 +1,12 @@
 """The depth model and the inpainter, loaded once and handed to the nodes that use them."""
 
 import os
+from typing import Any
 
 import comfy.model_management
 import folder_paths
+import torch
+from comfy.model_patcher import ModelPatcher
 from comfy_api.latest import io
 
 from ..dreamstereo_core import Inpainter as EmbeddedInpainter
@@ -11,6 +14,8 @@ from ..dreamstereo_core import load_depth, load_inpainter
 from ..dreamstereo_core.checks import check_choice
 from ..dreamstereo_core.depth import DepthEstimator
 from ..dreamstereo_core.fill import INPAINTERS
+from .geometry import load_core_depth, steady_core_depth
+from .managed import managed_depth
 from .messages import explained
 from .places import depth_spec
 from .wire_types import MODELS, Depth, Inpainter, schema
@@ -52,7 +57,8 @@ class LoadDepth(io.ComfyNode):
                         "auto: Video Depth Anything Small or Depth Anything V2 Small where they "
                         "are on this computer, else the embedded one. "
                         "embedded: needs no download. Files lie in "
-                        "models/geometry_estimation (Video-Depth-Anything). The others come from "
+                        "models/geometry_estimation (Video-Depth-Anything; on newer ComfyUIs Depth "
+                        "Anything 3). The others come from "
                         "the Hugging Face hub, if allow download is on."
                     ),
                 ),
@@ -159,12 +165,29 @@ def inpainter_on_device(name: str) -> EmbeddedInpainter:
 def depth_on_device(
     spec: str, *, allow_download: bool = False, invert: bool = False, metric: bool = False
 ) -> DepthEstimator:
-    """Load a depth estimator for the device that ComfyUI computes on.
+    """Load a depth estimator that computes where ComfyUI does; it waits where ComfyUI says.
 
     Raises:
         ValueError: the name is a path outside ComfyUI's folders.
     """
     device = comfy.model_management.get_torch_device()
-    return load_depth(
-        depth_spec(spec), device=device, allow_download=allow_download, invert=invert, metric=metric
+    offload_device = comfy.model_management.unet_offload_device()
+    spec = depth_spec(spec)
+    if (core_depth := load_core_depth(spec)) is not None:
+        return core_depth
+    estimator = load_depth(
+        spec,
+        device=offload_device,
+        dtype=torch.float16 if device.type == "cuda" else None,
+        allow_download=allow_download,
+        invert=invert,
+        metric=metric,
     )
+    return managed_depth(estimator, device, offload_device)
+
+
+def connected_depth(model: Any, otherwise: str = "auto") -> DepthEstimator:
+    """Return the estimator that is wired to a node, or load the one that its form names."""
+    if isinstance(model, ModelPatcher):  # from ComfyUI's own Load Depth Anything 3
+        return steady_core_depth(model)
+    return model or depth_on_device(otherwise)

@@ -30,14 +30,16 @@ def explained(execute: Callable) -> Callable:
         if node_id is not None and _warnings.pop(node_id, None):
             say("", node_id)
         handler = _NodeHandler(node_id)
-        core = logging.getLogger(dreamstereo_core.__name__)
-        core.addHandler(handler)
+        loggers = [logging.getLogger(name) for name in (dreamstereo_core.__name__, __package__)]
+        for logger in loggers:
+            logger.addHandler(handler)
         try:
             return execute(cls, *args, **kwargs)
         except DreamStereoError as error:
             raise plain_type(error)(short_names(str(error))) from error
         finally:
-            core.removeHandler(handler)
+            for logger in loggers:
+                logger.removeHandler(handler)
 
     return run
 

@@ -152,6 +152,18 @@ def fill_input(*, optional: bool = False) -> io.Input:
     )
 
 
+def moved_diffusion_inputs() -> list[io.Input]:
+    """Return the places of inputs that Load DreamStereo Model has now, hidden from the page.
+
+    Saved graphs hold the values of widgets by their places, and so these stay.
+    """
+    inputs = diffusion_inputs()
+    for item in inputs:
+        item.tooltip = "Of older graphs: Load DreamStereo Model has it now. Goes before that one's."
+        item.extra_dict = {**item.extra_dict, "hidden": True, "advanced": True}
+    return inputs
+
+
 def diffusion_inputs() -> list[io.Input]:
     """Return the inputs that only a diffusion inpainter looks at."""
     return [
@@ -233,7 +245,7 @@ def encoding_inputs() -> list[io.Input]:
             "crf",
             default=CODECS["h264"].crf,
             min=0,
-            max=63,
+            max=min(codec.crf_max for codec in CODECS.values()),
             tooltip=(
                 "Quality of the encoded video: lower is better and larger; 18 is visually"
                 " lossless for h264."

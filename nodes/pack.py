@@ -1,12 +1,13 @@
 """Two views in one picture."""
 
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..dreamstereo_core import LAYOUTS, EncodeOptions, pack_stereo
 from .file_names import NAMELESS, name_output, saved_name
-from .layout import from_video, to_video
+from .layout import from_video, join, to_video
+from .memory import check_memory
+from .messages import explained
 from .runtime import chunks
 from .wire_types import STAGES, schema
 
@@ -53,16 +54,21 @@ class Pack(io.ComfyNode):
         )
 
     @classmethod
+    @explained
     def execute(cls, left: Tensor, right: Tensor, layout: str, swap_eyes: bool) -> io.NodeOutput:
         """Pack chunk by chunk."""
         if swap_eyes:
             left, right = right, left
-        first, second = to_video(left), to_video(right)
-        if first.shape != second.shape:
+        frames = len(left)
+        if left.shape[:3] != right.shape[:3]:
             raise ValueError(
                 f"right: expected as many frames of the same size as left, {list(left.shape)},"
                 f" got {list(right.shape)}"
             )
-        parts = [pack_stereo(first[part], second[part], layout) for part in chunks(len(first))]
-        name = saved_name(NAMELESS, layout, swapped=swap_eyes)
-        return io.NodeOutput(from_video(torch.cat(parts)), name)
+        check_memory(left, 6 if layout.startswith("full") else 3)
+
+        def packed(part: slice) -> tuple[Tensor]:
+            return (from_video(pack_stereo(to_video(left[part]), to_video(right[part]), layout)),)
+
+        (images,) = join(map(packed, chunks(frames)), frames)
+        return io.NodeOutput(images, saved_name(NAMELESS, layout, swapped=swap_eyes))

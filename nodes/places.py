@@ -52,7 +52,10 @@ def media_path(name: str) -> str:
     Raises:
         ValueError: it lies outside ComfyUI's input, output and temp folders.
     """
-    path = inside(folder_paths.get_annotated_filepath(name), media_folders())
+    # Not `get_annotated_filepath`, which refuses links of the user's in newer cores.
+    name_in_folder, folder = folder_paths.annotated_filepath(name)
+    folder = folder or folder_paths.get_input_directory()
+    path = inside(os.path.join(folder, name_in_folder), media_folders())
     if path is None:
         raise ValueError(
             f"file: expected a file in ComfyUI's input, output or temp folder, got {name!r}"

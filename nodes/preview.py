@@ -9,23 +9,24 @@ from ..dreamstereo_core.fill import INPAINTERS
 from ..dreamstereo_core.options import pick_options
 from ..dreamstereo_core.preview import preview_picture
 from .layout import from_video
-from .load_models import depth_on_device, inpainter_on_device
+from .load_models import connected_depth, inpainter_on_device
+from .managed import kept_together
 from .messages import explained
 from .options import (
     bars_input,
     comfort_inputs,
     convert_options,
-    diffusion_inputs,
     eye_input,
     feather_input,
     fill_input,
     folded,
+    moved_diffusion_inputs,
     reading_inputs,
     strength_inputs,
 )
 from .runtime import FrameBar, StoppableDepth, StoppableInpainter
 from .sources import stream_source
-from .wire_types import Depth, Inpainter, schema
+from .wire_types import Inpainter, depth_model_input, schema
 
 
 class PreviewSheet(io.ComfyNode):
@@ -52,13 +53,9 @@ class PreviewSheet(io.ComfyNode):
                     tooltip="How many frames, evenly spread over the film.",
                 ),
                 *strength_inputs(),
-                Depth.Input(
-                    "depth_model",
-                    optional=True,
-                    tooltip=(
-                        "From Load Depth Model. Without it: Video Depth Anything Small or Depth "
-                        "Anything V2 Small where they are on this computer, else the embedded one."
-                    ),
+                depth_model_input(
+                    "Without it: Video Depth Anything Small or Depth Anything V2 Small where they "
+                    "are on this computer, else the embedded one."
                 ),
                 Inpainter.Input(
                     "inpainter",
@@ -70,7 +67,9 @@ class PreviewSheet(io.ComfyNode):
                     eye_input(optional=True),
                     fill_input(optional=True),
                     feather_input(optional=True),
-                    *diffusion_inputs(),
+                ),
+                *moved_diffusion_inputs(),
+                *folded(
                     bars_input(),
                     *reading_inputs(),
                 ),
@@ -96,11 +95,13 @@ class PreviewSheet(io.ComfyNode):
         **given: Any,
     ) -> io.NodeOutput:
         """Convert the sampled frames, each by itself."""
-        with stream_source(video) as source:
+        depth = connected_depth(depth_model)
+        inpainter = inpainter or inpainter_on_device(fill)
+        with stream_source(video) as source, kept_together(depth, inpainter):
             sheet = preview_picture(
                 source,
-                depth=StoppableDepth(depth_model or depth_on_device("auto")),
-                inpainter=StoppableInpainter(inpainter or inpainter_on_device(fill)),
+                depth=StoppableDepth(depth),
+                inpainter=StoppableInpainter(inpainter),
                 options=convert_options(given),
                 decode=pick_options(DecodeOptions, given),
                 count=count,

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from ..dreamstereo_core import ConvertOptions, Video
+from torch import Tensor
+
+from ..dreamstereo_core import ConvertOptions
 from ..dreamstereo_core.shots import BarDetector, Bars, find_shots, load_shot_detector
-from ..dreamstereo_core.stream import Frame, by_shot
+from ..dreamstereo_core.stream import by_shot
+from .layout import to_frames
 from .runtime import stoppable
 
 
@@ -16,10 +19,10 @@ class Shot(NamedTuple):
     bars: Bars
 
 
-def clip_shots(video: Video, options: ConvertOptions) -> Iterator[Shot]:
-    """Find the shots of a clip `[T, 3, H, W]` and their bars, as a conversion does."""
+def clip_shots(images: Tensor, options: ConvertOptions) -> Iterator[Shot]:
+    """Find the shots of a clip, an IMAGE, and their bars, as a conversion does."""
     bars = BarDetector() if options.bars else None
-    start, frames = 0, stoppable(map(Frame, video))
+    start, frames = 0, stoppable(to_frames(images))
     for shot in by_shot(find_shots(frames, load_shot_detector(options.shots), bars)):
         around = [frame.bars for frame in shot]
         yield Shot(slice(start, start + len(around)), around[0])

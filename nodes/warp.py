@@ -1,15 +1,20 @@
 """The other eye's view, with holes."""
 
-import torch
+from collections.abc import Iterator
+from typing import Any
+
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..dreamstereo_core import gapw_warp
+from ..dreamstereo_core import ConvertOptions, gapw_warp
 from ..dreamstereo_core.disparity import resize_disparity
 from ..dreamstereo_core.types import Eye
-from .layout import from_occlusion_mask, from_video, to_video
-from .options import eye_input
-from .runtime import chunks
+from .layout import from_occlusion_mask, from_video, join, to_video
+from .memory import check_memory
+from .messages import explained
+from .options import bars_input, convert_options, eye_input, folded, shots_input
+from .runtime import FrameBar
+from .shots import clip_shots
 from .wire_types import STAGES, Disparity, schema
 
 
@@ -39,15 +44,16 @@ class Warp(io.ComfyNode):
                 eye_input(),
                 io.Float.Input(
                     "stretch_threshold",
-                    default=1.5,
+                    default=ConvertOptions.stretch_threshold,
                     min=1.0,
                     max=10.0,
                     step=0.1,
                     tooltip=(
                         "A pixel stretched wider than this counts as a hole. Lower: more and "
-                        "wider holes."
+                        "wider holes. 3: as in Convert. 1.5: the paper's, for a diffusion model."
                     ),
                 ),
+                *folded(shots_input(), bars_input()),
             ],
             outputs=[
                 io.Image.Output(
@@ -62,20 +68,35 @@ class Warp(io.ComfyNode):
         )
 
     @classmethod
+    @explained
     def execute(
-        cls, images: Tensor, disparity: Tensor, eye: Eye, stretch_threshold: float
+        cls, images: Tensor, disparity: Tensor, eye: Eye, stretch_threshold: float, **given: Any
     ) -> io.NodeOutput:
-        """Warp chunk by chunk."""
-        video = to_video(images)
-        if len(disparity) != len(video):
-            raise ValueError(f"disparity: expected {len(video)} frames, got {len(disparity)}")
-        if disparity.shape[-2:] != video.shape[-2:]:
-            disparity = resize_disparity(disparity, *video.shape[-2:])
-        parts = []
-        for part in chunks(len(video)):
-            result = gapw_warp(
-                video[part], disparity[part], toward=eye, stretch_threshold=stretch_threshold
-            )
-            parts.append((result.video, result.occlusion_mask, result.disparity))
-        warped, mask, target_disparity = (torch.cat(x) for x in zip(*parts, strict=True))
-        return io.NodeOutput(from_video(warped), from_occlusion_mask(mask), target_disparity)
+        """Warp frame by frame, within the bars."""
+        frames, (height, width) = len(images), images.shape[1:3]
+        options = convert_options({**given, "eye": eye, "stretch_threshold": stretch_threshold})
+        if len(disparity) != frames:
+            raise ValueError(f"disparity: expected {frames} frames, got {len(disparity)}")
+        check_memory(images, 5)
+        bar = FrameBar(frames)
+
+        def views() -> Iterator[tuple[Tensor, ...]]:
+            for shot in clip_shots(images, options):
+                for t in bar.count(range(frames)[shot.frames]):
+                    picture, shift = to_video(images[t : t + 1]), disparity[t : t + 1]
+                    if shift.shape[-2:] != (height, width):
+                        shift = resize_disparity(shift, height, width)
+                    made = gapw_warp(
+                        shot.bars.crop(picture),
+                        shot.bars.crop(shift),
+                        toward=options.eye,
+                        stretch_threshold=options.stretch_threshold,
+                        interpolation="cubic",
+                    )
+                    yield (
+                        from_video(shot.bars.paste(made.video, picture)),
+                        from_occlusion_mask(shot.bars.pad(made.occlusion_mask, 0)),
+                        shot.bars.pad(made.disparity, 0),  # bars lie on the screen
+                    )
+
+        return io.NodeOutput(*join(views(), frames))

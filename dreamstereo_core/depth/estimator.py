@@ -128,8 +128,13 @@ class DepthEstimator(Protocol):
             ValueError: `video` has another shape, or the raw depth is not finite.
         """
         check_frames("video", video, channels=3)
-        frames = find_shots(map(Frame, video), ShotDetector(), BarDetector())
-        return torch.cat([_whole_frame(frame) for frame in with_depth(frames, self)])
+        return torch.cat([f.inverse_depth for f in self.estimate_frames(map(Frame, video))])
+
+    def estimate_frames(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Yield each frame of a clip with the inverse depth ``[1, 1, H, W]`` of `estimate`."""
+        found = find_shots(frames, ShotDetector(), BarDetector())
+        for frame in with_depth(found, self):
+            yield replace(frame, inverse_depth=_whole_frame(frame))
 
 
 def _chunks(frames: Iterable[Frame], most: int) -> Iterator[list[Frame]]:

@@ -55,8 +55,8 @@ class TransformersDepth(DepthEstimator):
         self.device = choose_device(device)
         self.dtype = dtype or (torch.float16 if self.device.type == "cuda" else torch.float32)
         self._preprocessor = read_preprocessor(folder)
-        self._model = load_model(folder, self.name).to(device=self.device, dtype=self.dtype).eval()
-        config = self._model.config
+        self.network = load_model(folder, self.name).to(device=self.device, dtype=self.dtype).eval()
+        config = self.network.config
         self._is_metric = _is_metric(config, self.name)
         # A DPT without a backbone of its own assumes that its tokens form a square.
         hybrid = getattr(config, "is_hybrid", False) or not getattr(config, "backbone_config", None)
@@ -73,7 +73,7 @@ class TransformersDepth(DepthEstimator):
     def _predict_batch(self, video: Video) -> Tensor:
         pixels = self._prepare(video.to(self.device, torch.float32))
         try:
-            depth = self._model(pixel_values=pixels.to(self.dtype)).predicted_depth
+            depth = self.network(pixel_values=pixels.to(self.dtype)).predicted_depth
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, ValueError, TypeError, IndexError, ArithmeticError) as error:
@@ -90,7 +90,7 @@ class TransformersDepth(DepthEstimator):
         """Resize to the model's working size and normalise the colours, ``[T, 3, h, w]``."""
         settings = self._preprocessor
         size = working_size(
-            video.shape[-2:], self._model.config.model_type, settings, square=self._square
+            video.shape[-2:], self.network.config.model_type, settings, square=self._square
         )
         pixels = F.interpolate(video, size, mode="bilinear", align_corners=False, antialias=True)
         if not settings.get("do_normalize", True):

@@ -3,6 +3,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import requests
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from ..comfyui.server import PACK, ComfyServer
@@ -29,8 +30,19 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, comfy: ComfyServer) -> Iterator[Page]:
+def nodes_2() -> bool:
+    """Whether the page draws its nodes in the new way; `both_pages` runs a test on either."""
+    return False
+
+
+both_pages = pytest.mark.parametrize("nodes_2", [False, True], ids=["classic", "nodes 2.0"])
+
+
+@pytest.fixture
+def page(browser: Browser, comfy: ComfyServer, nodes_2: bool) -> Iterator[Page]:
     """A page of its own, ready to be used."""
+    setting = f"{comfy.url}/settings/Comfy.VueNodes.Enabled"
+    requests.post(setting, json=nodes_2, timeout=60).raise_for_status()
     context = browser.new_context(viewport={"width": 1600, "height": 1000})
     page = context.new_page()
     page.set_default_timeout(PATIENCE_MS)

@@ -156,10 +156,12 @@ def running_server(base: Path) -> Iterator[ComfyServer]:
     for name in ("custom_nodes", "input", "output", "temp", "user", "models", "home"):
         (base / name).mkdir(parents=True)
     (base / "custom_nodes" / "dreamstereo").symlink_to(PACK, target_is_directory=True)
-    # Not a first visit: no Templates dialog over the page.
+    # Not a first visit: no Templates dialog over the page. What an environment that serves several
+    # cores has too old stands in no button's way, either.
     settings = base / "user" / "default" / "comfy.settings.json"
     settings.parent.mkdir()
-    settings.write_text(json.dumps({"Comfy.TutorialCompleted": True}))
+    known = ("Comfy.TutorialCompleted", "Comfy.VersionCompatibility.DisableWarnings")
+    settings.write_text(json.dumps(dict.fromkeys(known, True)))
     server = ComfyServer(base, _free_port())
     command = [sys.executable, str(comfyui_path() / "main.py"), "--cpu", "--disable-auto-launch"]
     command += ["--port", server.address.split(":")[1], "--base-directory", str(base)]

@@ -185,6 +185,9 @@ class TestBadInput:
         errors = reply.json()["node_errors"]["2"]["errors"]
         assert all("expected" in error["details"] for error in errors)
 
+    def test_an_older_graph_keeps_its_quality(self, comfy, film):
+        assert saved(comfy, comfy.run(prompt_for(film, codec="av1", crf=60)))["codec"] == "av1"
+
     def test_a_coloured_depth_picture(self, comfy, film):
         prompt = {
             "1": {"class_type": "LoadVideo", "inputs": {"file": film}},

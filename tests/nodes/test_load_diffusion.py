@@ -33,9 +33,10 @@ def folders(files, monkeypatch):
 
 @pytest.fixture
 def load(node_module):
-    def load(lora="none", strength=1.0, context=None, model="tiny.safetensors"):
+    def load(lora="none", strength=1.0, context=None, model="tiny.safetensors", **options):
         node = node_module("load_diffusion").LoadModel
-        return node.execute(model, "tiny_vae.safetensors", lora, strength, context).args[0]
+        vae = "tiny_vae.safetensors"
+        return node.execute(model, vae, lora, strength, context, **options).args[0]
 
     return load
 
@@ -81,6 +82,14 @@ def test_a_prompt(load, reference, clip):
     made = made.inpaint(*clip, num_steps=2)
     torch.testing.assert_close(made, reference(context=text[:1]))
     assert not torch.allclose(made, reference())
+
+
+def test_its_own_options_hold_unless_an_older_graph_has_others(load, clip):
+    own, plain = load(num_steps=2, seed=7), load()
+    made = own.inpaint(*clip)
+    assert torch.equal(made, plain.inpaint(*clip, num_steps=2, seed=7))
+    assert not torch.equal(made, plain.inpaint(*clip))
+    assert torch.equal(own.inpaint(*clip, seed=3), plain.inpaint(*clip, seed=3))
 
 
 def test_comfyui_loads_and_unloads_it(load, clip):

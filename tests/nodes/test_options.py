@@ -13,26 +13,30 @@ PUBLISHED = {
     ),
     "DreamStereoDisparity": (
         "inverse_depth max_disparity convergence_mode convergence foreground_dilation",
-        "max_front max_behind images",
+        "max_front max_behind images shots bars depth_scale frame_rate",
     ),
     "DreamStereoEstimateDepth": ("images", "depth_model"),
     "DreamStereoGeometryDepth": ("da3_geometry", ""),
     "DreamStereoInpaint": (
         "warped mask",
-        "warped_disparity inpainter num_steps dilation seed eye",
+        "warped_disparity inpainter num_steps dilation seed eye fill shots bars",
     ),
     "DreamStereoInpaintConditioning": ("positive negative vae images mask narrow", ""),
     "DreamStereoLoadDepth": ("model custom allow_download invert", "metric"),
     "DreamStereoLoadInpainter": ("inpainter", ""),
-    "DreamStereoLoadModel": ("diffusion_model vae lora lora_strength", "context"),
+    "DreamStereoLoadModel": (
+        "diffusion_model vae lora lora_strength",
+        "context num_steps dilation seed",
+    ),
     "DreamStereoLoadVideo": ("file", ""),
     "DreamStereoPack": ("left right layout swap_eyes", ""),
     "DreamStereoPreviewSheet": (
         "video count max_disparity convergence_mode convergence",
-        "depth_model inpainter max_front max_behind floating_window",
+        "depth_model inpainter max_front max_behind floating_window eye fill feather num_steps "
+        "dilation seed bars deinterlace background source_eye source_layout",
     ),
     "DreamStereoSparseTokens": ("model mask dilation temporal_stride narrow", ""),
-    "DreamStereoWarp": ("images disparity eye stretch_threshold", ""),
+    "DreamStereoWarp": ("images disparity eye stretch_threshold", "shots bars"),
 }
 
 
@@ -68,6 +72,22 @@ def test_the_defaults_are_those_of_the_options(forms, core, node):
         shown = {"foreground_dilation", "stretch_threshold", "chunk_frames"}
         shown |= {"shots"} if node == "DreamStereoPreviewSheet" else set()
         assert set(vars(kind())) - set(defaults) <= shown
+
+
+@pytest.mark.parametrize(
+    "node", ["DreamStereoConvertVideo", "DreamStereoPreviewSheet", "DreamStereoInpaint"]
+)
+def test_what_load_dreamstereo_model_has_now_keeps_its_place_unseen(forms, node):
+    for name in ("num_steps", "dilation", "seed"):
+        settings = forms[node]["optional"][name][1]
+        assert settings["hidden"] and settings["advanced"], name
+        assert not forms["DreamStereoLoadModel"]["optional"][name][1].get("hidden")
+
+
+def test_each_quality_of_the_form_is_one_of_every_codec(forms, core):
+    top = forms["DreamStereoConvertVideo"]["required"]["crf"][1]["max"]
+    for codec in ("auto", "h264", "hevc", "av1"):
+        core.EncodeOptions(codec=codec, crf=top)
 
 
 def test_the_mode_says_whether_the_number_counts(core):

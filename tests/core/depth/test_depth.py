@@ -240,7 +240,7 @@ class TestTransformers:
         depth = TransformersDepth(tmp_path, device="cpu")
         with torch.no_grad():
             pixels = depth._prepare(film(1))
-            meters = depth._model(pixel_values=pixels).predicted_depth
+            meters = depth.network(pixel_values=pixels).predicted_depth
         raw, _ = depth.predict(film(1))
         torch.testing.assert_close(raw[:, 0], 1 / meters)
         assert not torch.allclose(raw, relative)
