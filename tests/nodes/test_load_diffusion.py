@@ -105,6 +105,16 @@ def test_comfyui_loads_and_unloads_it(load, clip):
     assert torch.equal(inpainter.inpaint(*clip), made)
 
 
+def test_weights_that_stay_behind_compute_the_same(load, clip, node_module, monkeypatch):
+    """As with --lowvram and --novram: operations fetch their weights when they need them."""
+    made = load().inpaint(*clip)
+    inpainter = load()
+    inpainter.patcher.load(torch.device("cpu"), lowvram_model_memory=1)
+    assert inpainter.patcher.model.model_lowvram
+    monkeypatch.setattr(node_module("managed"), "bring", lambda *args, **options: None)
+    assert torch.equal(inpainter.inpaint(*clip), made)
+
+
 def test_it_asks_comfyui_for_room_once_a_shot(load, clip, node_module, monkeypatch):
     asked = []
     management = node_module("managed").comfy.model_management
