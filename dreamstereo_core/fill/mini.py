@@ -104,7 +104,9 @@ class MiniInpainter(Inpainter):
         return (better - video).to(frame.video)
 
 
-def average(added: Tensor, frame: HoledFrame, before: HoledFrame, before_added: Tensor) -> Tensor:
+def average(
+    added: Tensor, frame: HoledFrame, before: HoledFrame | Past, before_added: Tensor
+) -> Tensor:
     """Return what is to be added to `frame`, the past's along the fill's motion mixed in.
 
     Args:

@@ -22,21 +22,18 @@ from ..shots.histogram import ShotState
 from ..types import Bars
 from .marks import Recalled
 
-_KINDS = {
-    kind.__qualname__ if kind is not SteadyMemory else "SteadyMemory": kind
-    for kind in (
-        Bars,
-        EmbeddedState,
-        Memory,
-        Past,
-        Pool,
-        Recalled,
-        ShotState,
-        SteadyMemory,
-        SteadyState,
-    )
+_KINDS: dict[str, Any] = {
+    "Bars": Bars,
+    "EmbeddedState": EmbeddedState,
+    "Memory": Memory,
+    "Past": Past,
+    "Pool": Pool,
+    "Recalled": Recalled,
+    "ShotState": ShotState,
+    "SteadyMemory": SteadyMemory,
+    "SteadyState": SteadyState,
 }
-_NAMES = {kind: name for name, kind in _KINDS.items()}
+_NAMES: dict[type, str] = {kind: name for name, kind in _KINDS.items()}
 _KIND, _TUPLE, _DEQUE = "kind", "tuple", "deque"
 
 
