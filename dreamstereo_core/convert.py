@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from .depth import DepthEstimator
 from .fill import Inpainter
 from .packing import packed_size
-from .pieces import Marks, PieceWriter, describe_source, work_folder
+from .pieces import Marks, PieceWriter, describe_source, work_folder, work_path
 from .pieces.writer import OpenWriter
 from .pipeline import ConvertOptions, StereoPipeline, show
 from .stream import Frame
@@ -98,6 +98,7 @@ def convert_file(
     on_progress: Callable[[Progress], None] | None = None,
     piece: float | None = PIECE_SECONDS,
     restart: bool = False,
+    work: Path | None = None,
 ) -> tuple[Path, ...]:
     """Convert a video, an image or an image sequence; sound and time stamps are kept.
 
@@ -124,6 +125,7 @@ def convert_file(
         on_progress: called after each chunk; what it raises stops the conversion.
         piece: length of a piece in seconds; None makes none.
         restart: throw away the pieces of a run that has ended early.
+        work: the folder for the pieces; None puts it beside the target.
 
     Returns:
         The files written: one, or one for each separate image; for the layout "separate" left and
@@ -160,7 +162,7 @@ def convert_file(
     film = _Film(source, targets, info, depth, **common, frames=frames, report=on_progress)
     every = None if piece is None else round(piece * info.frame_rate)
     if every is not None and _takes_pieces(film, every):
-        _convert_in_pieces(film, every, restart)
+        _convert_in_pieces(film, every, restart, work or work_path(targets[0]))
     else:
         _convert_film(film)
     return targets
@@ -239,7 +241,7 @@ def _convert_film(film: _Film) -> None:
         _write(film, pipeline, frames, write)
 
 
-def _convert_in_pieces(film: _Film, every: int, restart: bool) -> None:
+def _convert_in_pieces(film: _Film, every: int, restart: bool, work: Path) -> None:
     """Do the same in pieces of `every` frames, and go on where another run has ended."""
     about = {
         "version": read_version(),
@@ -252,7 +254,7 @@ def _convert_in_pieces(film: _Film, every: int, restart: bool) -> None:
         "frames": film.frames,
         "piece": every,
     }
-    with work_folder(film.targets[0], about, restart=restart) as folder:
+    with work_folder(work, about, restart=restart) as folder:
         recalled = folder.recalled()
         done = folder.frames
         pipeline = film.pipeline(done - recalled.lead)

@@ -31,6 +31,7 @@ from .options import (
 from .pack import LAYOUT_TOOLTIP
 from .runtime import NodeProgress, StoppableDepth, StoppableInpainter
 from .sources import stream_source, temp_directory
+from .unfinished import unfinished_folder
 from .wire_types import Inpainter, depth_model_input, schema
 
 LAYOUTS = [layout for layout in FILE_LAYOUTS if layout != "separate"]
@@ -125,22 +126,26 @@ class ConvertVideo(io.ComfyNode):
         inpainter=None,
         **given: Any,
     ) -> io.NodeOutput:
-        """Convert the whole film into ComfyUI's temp folder."""
+        """Convert the whole film into ComfyUI's temp folder, or go on where a run was ended."""
         # Save Video writes .mp4, which does not hold a camera's PCM sound.
         encode = pick_options(EncodeOptions, {**given, "audio": "copy_or_aac"})
         name = saved_name(film_name(video), encode.layout)
         estimator = connected_depth(depth_model, depth)
         inpainter = inpainter or inpainter_on_device(fill)
         with stream_source(video) as source, kept_together(estimator, inpainter):
+            how = {
+                "options": convert_options(given),
+                "encode": encode,
+                "decode": pick_options(DecodeOptions, given),
+            }
             (path,) = convert_file(
                 source,
                 temp_target(encode.layout),
                 depth=StoppableDepth(estimator),
                 inpainter=StoppableInpainter(inpainter),
-                options=convert_options(given),
-                encode=encode,
-                decode=pick_options(DecodeOptions, given),
                 on_progress=NodeProgress(cls.hidden.unique_id),
+                work=unfinished_folder(source, estimator.name, inpainter.name, how),
+                **how,
             )
         return io.NodeOutput(InputImpl.VideoFromFile(str(path)), name)
 

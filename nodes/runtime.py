@@ -108,6 +108,16 @@ class StoppableInpainter(Inpainter):
     def __init__(self, inpainter: Inpainter, bar: FrameBar | None = None):
         self.inpainter, self.name, self.bar = inpainter, inpainter.name, bar
 
+    @property
+    def resumable(self) -> bool:
+        """Return the inpainter's."""
+        return self.inpainter.resumable
+
+    @property
+    def warm_up(self) -> int:
+        """Return the inpainter's."""
+        return self.inpainter.warm_up
+
     def stream(
         self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
     ) -> Iterator[Video]:

@@ -120,7 +120,16 @@ class MirroredInpainter(Inpainter):
 
     def __init__(self, inpainter: Inpainter):
         self.inpainter, self.name = inpainter, inpainter.name
-        self.resumable, self.warm_up = inpainter.resumable, inpainter.warm_up
+
+    @property
+    def resumable(self) -> bool:
+        """Return the inpainter's."""
+        return self.inpainter.resumable
+
+    @property
+    def warm_up(self) -> int:
+        """Return the inpainter's."""
+        return self.inpainter.warm_up
 
     def stream(
         self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS

@@ -119,13 +119,13 @@ def work_path(target: Path) -> Path:
 
 
 @contextmanager
-def work_folder(target: Path, about: Mapping[str, Any], *, restart: bool) -> Iterator[WorkFolder]:
-    """Open a target's work folder, make it if it is not there, and lock it while it is used.
+def work_folder(path: Path, about: Mapping[str, Any], *, restart: bool) -> Iterator[WorkFolder]:
+    """Open a film's work folder, make it if it is not there, and lock it while it is used.
 
     A folder without a piece is removed at the end.
 
     Args:
-        target: the film that is made.
+        path: the folder, whose parent is there.
         about: what it is made of, of JSON's types.
         restart: throw away what another run has finished.
 
@@ -133,7 +133,6 @@ def work_folder(target: Path, about: Mapping[str, Any], *, restart: bool) -> Ite
         VideoError: another run works in it, it cannot be made, or its pieces are of another source,
             of other options or of another version.
     """
-    path = work_path(target)
     about = json.loads(json.dumps(about))
     try:
         path.mkdir(exist_ok=True)
@@ -144,7 +143,7 @@ def work_folder(target: Path, about: Mapping[str, Any], *, restart: bool) -> Ite
         if not try_lock(lock, unknown=True):
             lock.seek(0)
             holder = lock.read().decode("utf-8", "replace") or "another run"
-            raise VideoError(f"{target}: {holder} is writing it")
+            raise VideoError(f"{path}: {holder} is writing this film")
         lock.truncate(0)
         lock.write(f"process {os.getpid()}".encode())
         lock.flush()

@@ -138,8 +138,10 @@ class TestGeometryDepth:
 
 
 class TestConvertVideo:
-    def test_options_reach_the_conversion(self, node_module, monkeypatch):
+    def test_options_reach_the_conversion(self, node_module, monkeypatch, tmp_path):
         convert, asked = node_module("convert"), []
+        film = tmp_path / "film.mp4"
+        film.touch()
 
         def remember(*paths, options, encode, decode, **keywords):
             asked.append((options, encode, decode))
@@ -148,7 +150,8 @@ class TestConvertVideo:
         monkeypatch.setattr(convert, "convert_file", remember)
         monkeypatch.setattr(convert, "NodeProgress", lambda node: None)
         monkeypatch.setattr(convert.ConvertVideo, "hidden", SimpleNamespace(unique_id="1"))
-        video = convert.InputImpl.VideoFromFile("film.mp4")
+        monkeypatch.setattr(convert, "unfinished_folder", lambda *_: tmp_path)
+        video = convert.InputImpl.VideoFromFile(str(film))
         given = {"layout": "half_tb", "convergence_mode": "median", "convergence": 0.5, "crf": 20}
         for more in ({}, {"shots": "histogram", "bars": False, "source_eye": "left"}):
             with pytest.raises(InterruptedError):

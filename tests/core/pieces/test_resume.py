@@ -207,7 +207,7 @@ def test_two_runs_do_not_meet(film, tmp_path):
         convert(film, target, end_at=25)
 
     def second(progress: Progress) -> None:
-        with pytest.raises(VideoError, match=f"process {os.getpid()} is writing it"):
+        with pytest.raises(VideoError, match=f"process {os.getpid()} is writing this film"):
             convert(film, target)
         raise Ended
 
