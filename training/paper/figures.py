@@ -110,10 +110,12 @@ def _frame(number: int) -> tuple:
 def _right_disparity(left: Tensor, right: Tensor, percent: float) -> Tensor:
     """Return the matched disparity of a right view `[3, H, W]`, `[1, 1, H, W]`, 1 = nearest.
 
-    In the mirror the right view is the left one. What is not sure is black.
+    In the mirror the right view is the left one. Half of the disparities lie behind the screen, and
+    are moved in front of it first. What is not sure is black.
     """
-    reach = reach_of(percent / 100 * left.shape[-1])
-    views = [to_bgr(view.flip(-1)) for view in (right, left)]
+    half = math.ceil(percent / 200 * left.shape[-1]) + 1
+    reach = reach_of(2 * half)
+    views = [to_bgr(view) for view in (right.flip(-1), left.flip(-1).roll(-half, -1))]
     disparity = match(views[0], views[1], reach).flip(-1).nan_to_num(0.0)
     return disparity / disparity.max().clamp(min=1e-6)
 
