@@ -33,8 +33,9 @@ from evaluation.lpips_distance import load_lpips
 from evaluation.perceptual import Perceptual
 from evaluation.report import plain
 from evaluation.stereo_videos import LAYOUTS
-from paper.recipes import HD, RECIPES, SMALLER, Session, stereo_sets
+from paper.recipes import RECIPES
 from paper.report import beside_the_paper
+from paper.session import HD, SMALLER, Session, stereo_sets
 from paper.smoke import smoke_options
 from paper.tables import TABLES
 

@@ -4,6 +4,7 @@ import json
 import math
 import sys
 import types
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -318,6 +319,20 @@ def test_raw_frames_are_the_autoencoders_alone():
         assert len(raw) == len(clip[0])
     plain, same = fills.ModelFill(inpainter, plain=True).filled(video, mask, disparity)
     assert torch.equal(plain, same)
+
+
+def test_tiles_are_looked_for_once(monkeypatch):
+    inpainter = DiffusionInpainter(Transformer(TINY), build_vae(SMALL_VAE))
+    fill, video = fills.ModelFill(inpainter), torch.zeros(1, 3, 50, 96)
+    assert fill._tiled(inpainter, video) is inpainter  # on a CPU there is nothing to fit
+    asked = []
+    monkeypatch.setattr(DiffusionInpainter, "fit_tile", lambda self, size: asked.append(size))
+    on_gpu = replace(inpainter, device=torch.device("cuda"))
+    assert [fill._tiled(on_gpu, video).tile for _ in range(2)] == [fills.WHOLE] * 2
+    assert asked == [(64, 96)]
+    picture = torch.rand(1, 3, 5, 32, 48)
+    whole, tiled = (inpainter.vae.encode(picture, tile=t) for t in (None, fills.WHOLE))
+    assert torch.allclose(whole, tiled, atol=1e-5)
 
 
 def test_files_of_one_name_keep_a_row_each():

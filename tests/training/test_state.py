@@ -18,9 +18,8 @@ from engine.loop import (
     RunSettings,
     Trainer,
     adamw,
-    batches_a_step,
-    learning_rate,
 )
+from engine.run_settings import batches_a_step, learning_rate
 from engine.settings import SettingsError, load_settings, settings_text
 from engine.state import Ema, StateError, checkpoints, read_state
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -21,6 +21,8 @@ from dreamstereo_core.models.sparse import select_tokens
 Fill = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Video, holes and disparity to a video: see `baselines`."""
 DENSE = "dense"
+WHOLE = 1 << 16
+"""A tile in pixels that no frame exceeds."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class ModelFill:
     seed: int = 0
     plain: bool = False
     """The paper's protocol: narrow holes are no exception, and no tones are corrected."""
+    tiles: dict[tuple[int, int], int] = field(default_factory=dict, compare=False, repr=False)
+    """The autoencoder's tiles that fit a GPU, by the frames' (H, W); the first call finds them."""
 
     def __post_init__(self) -> None:
         changes = {"narrow": 1} if self.plain else {}
@@ -67,7 +71,7 @@ class ModelFill:
         # Where no latent is touched, a large kernel would only cost time.
         dilation = 1 if self.dilation == DENSE else int(self.dilation)
         options = FillOptions(self.num_steps, dilation, self.seed)
-        inpainter, hole = self.inpainter, (mask > 0).float()
+        inpainter, hole = self._tiled(self.inpainter, video), (mask > 0).float()
         pictures = list(inpainter.stream_decoded(_frames(video, hole), options))
         raw = torch.cat(pictures).to(video)
         if self.plain:
@@ -78,6 +82,16 @@ class ModelFill:
         else:  # the pipeline begins with the first hole, which groups the frames differently
             finished = list(inpainter.stream(_frames(video, hole), options))
         return torch.cat(finished), raw
+
+    def _tiled(self, inpainter: DiffusionInpainter, video: Tensor) -> DiffusionInpainter:
+        """Return the inpainter with tiles for a clip; only the first call looks for them."""
+        device = inpainter.device or next(inpainter.transformer.parameters()).device
+        if device.type == "cpu" or inpainter.tile is not None:
+            return inpainter
+        height, width = (n + -n % MULTIPLE for n in video.shape[-2:])
+        if (height, width) not in self.tiles:
+            self.tiles[height, width] = inpainter.fit_tile((height, width)) or WHOLE
+        return replace(inpainter, tile=self.tiles[height, width])
 
     def tokens_kept(self, mask: Tensor) -> float:
         """Return the share of a clip's tokens that are computed for its holes `[T, 1, H, W]`."""
