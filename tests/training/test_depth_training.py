@@ -3,20 +3,27 @@
 import math
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import distill_depth
 import weak_views
 from data.depth_dataset import DepthDataset, DepthDataSettings
 from data.depth_shards import DepthView, DepthWriter, list_views
 from data.files import DataError
+from data.taught_crops import CropSettings, TaughtCrops
+from distill_depth import DistillSettings, taught_losses
 from dreamstereo_core.depth import load_depth
+from dreamstereo_core.models.depth.mini import MINI_DEPTH, MiniDepthConfig, MiniDepthNetwork
+from dreamstereo_core.models.files.load import save_network
 from engine.loop import RunSettings
 from evaluate_depth_accuracy import TrueScene, evaluate, half_of, held_out_scenes, main
 from evaluation.depth_edges import edge_scores
 from evaluation.depth_scores import depth_scores, fit_scale_shift, ordinal_accuracy
+from making.teacher_network import TeacherNetwork, load_teacher
 from objectives.depth_losses import (
     depth_losses,
     fixed_range,
@@ -405,3 +412,65 @@ def test_a_teacher_looks_at_several_sizes_and_does_not_tell_left_from_right(monk
     monkeypatch.setattr(weak_views, "CUES", 1.0)
     cues = weak_views.ranged(weak_views.cues_of(clip))
     assert torch.allclose(weak_views.taught_by(network, clip), cues)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A random teacher and student, and two photographs."""
+    folder = tmp_path_factory.mktemp("distill")
+    torch.manual_seed(0)
+    weights = TeacherNetwork().state_dict()
+    torch.save(weights, folder / "teacher.pt.tar")
+    save_network(
+        MiniDepthNetwork(MiniDepthConfig(fine=4)), folder / "start.safetensors", MINI_DEPTH
+    )
+    for number in range(2):
+        picture = cv2.resize(view(number).picture, (192, 128))
+        cv2.imwrite(str(folder / f"{number}.jpg"), picture)
+    return folder
+
+
+class TestDistillation:
+    def crops(self, files, views, **more):
+        return CropSettings(
+            (str(files),),
+            films=(str(views),),
+            views=(str(views),),
+            sizes=((64, 96), (96, 64)),
+            teacher_sizes=(64, 96),
+            **more,
+        )
+
+    def test_a_batch_has_one_size_and_a_sample_depends_on_its_number(self, files, views):
+        teacher = load_teacher(files / "teacher.pt.tar")
+        crops = TaughtCrops(self.crops(files, views), teacher, batch=3)
+        batch = [crops[index] for index in range(3, 6)]
+        assert len({tuple(sample["picture"].shape) for sample in batch}) == 1
+        assert [bool(sample["taught"]) for sample in batch] == [True, False, False]
+        assert batch[0]["inverse_depth"].shape[-2:] == batch[0]["picture"].shape[-2:]
+        for name in ("picture", "inverse_depth"):
+            assert torch.equal(crops[4][name].nan_to_num(9), batch[1][name].nan_to_num(9))
+        assert {tuple(crops[3 * n]["picture"].shape) for n in range(9)} == {
+            (3, 64, 96),
+            (3, 96, 64),
+        }
+
+    def test_the_teachers_own_answer_costs_nothing_but_its_order(self, files, views):
+        settings = DistillSettings(self.crops(files, views), RunSettings(), "t", "s")
+        target = torch.rand(2, 1, 12, 16, generator=torch.Generator().manual_seed(0))
+        losses = taught_losses(3 * target + 1, target, settings, torch.Generator().manual_seed(0))
+        assert losses["shape"] < 1e-5 and losses["slopes"] < 1e-5
+        other = taught_losses(-target, target, settings, torch.Generator().manual_seed(0))
+        assert other["rank"] > 3 * losses["rank"] and other["shape"] > 0.5
+
+    def test_a_short_run_gives_a_depth_network(self, files, views, tmp_path):
+        run = RunSettings(steps=2, batch=3, ema=0.5, sample_every=2, checkpoint_every=2)
+        settings = DistillSettings(
+            self.crops(files, views), run, str(files / "teacher.pt.tar"), str(files / "start.safetensors"),
+            fine=4, size=96, frozen=3,
+        )  # fmt: skip
+        path = distill_depth.train(settings, tmp_path / "run")
+        before, after = load_file(files / "start.safetensors"), load_file(path)
+        assert before.keys() == after.keys()
+        assert not torch.equal(before["head.weight"], after["head.weight"])
+        assert load_depth(str(path)).estimate(torch.rand(1, 3, 64, 96)).shape == (1, 1, 64, 96)
