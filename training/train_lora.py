@@ -215,6 +215,8 @@ def export(path: Path, base: dict[str, Tensor], own: LoraSettings) -> None:
     """Write the LoRA of the run's last checkpoint, in which FSDP's weights are whole."""
     state = read_state(checkpoints(path.parent / "checkpoints")[-1])
     trained = {n.removeprefix("transformer."): w for n, w in state["modules"]["lora"].items()}
+    if own.context is not None:  # it is not learned, and no less part of what was trained
+        trained["context"] = load_context(own.context)
     metadata = {"base": Path(own.base).name, "steps": str(state["step"])}
     export_lora(path, trained, base, own.alpha, metadata)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from ..models.files.describe import describe_file
 from ..models.files.load import load_network
 from ..models.files.transformer import TRANSFORMER
 from ..models.inpainter import INPAINTING
-from ..models.lora import load_lora, merge_loras
+from ..models.lora import CONTEXT, load_lora, merge_loras
 from ..models.transformer import Transformer
 from ..models.vae.base import VideoVAE
 from ..models.vae.checkpoint import load_vae
@@ -44,7 +45,7 @@ MINI = "mini"
 CLASSIC = "classic"
 INPAINTERS = (MINI, CLASSIC)
 """Names that `load_inpainter` knows beside files."""
-CONTEXT_KEY = "context"
+_log = logging.getLogger(__name__)
 
 
 def load_inpainter(
@@ -71,7 +72,8 @@ def load_inpainter(
         dtype: of weights and computation; None = the files' on a GPU, else float32.
         loras: files and strengths, merged into the weights.
         context: the text encoder's output `[1, L, text_dim]`, or a safetensors file with it under
-            "context"; None = the checkpoint's own, else zeros.
+            "context"; None = the one that a LoRA has brought, else the checkpoint's own, else
+            zeros.
         operations: as for `Transformer`.
         attention: as for `Transformer`.
 
@@ -101,6 +103,7 @@ def load_inpainter(
         dtype = torch.float32
     options: dict[str, Any] = {"operations": operations, "attention": attention}
     transformer = load_network(path, TRANSFORMER, device=device, dtype=dtype, **options)
+    narrow = transformer.config
     merge_loras(transformer, [(load_lora(file, transformer), scale) for file, scale in loras])
     if not transformer.config.is_inpainting:
         raise CheckpointError(
@@ -114,6 +117,13 @@ def load_inpainter(
     check_space(path, transformer, vae)
     if isinstance(context, str | Path):
         context = load_context(context)
+    widened = transformer.config.in_dim > narrow.in_dim and narrow.cross_attention
+    if context is None and widened and not transformer.config.learned_context:
+        _log.warning(
+            "%s: a context was learned with it, which is neither inside nor in context.safetensors "
+            "beside it; zeros take its place: give it as the context",
+            " and ".join(str(file) for file, strength in loras if strength),
+        )
     return DiffusionInpainter(transformer, vae, context, device=device, name=path.stem)
 
 
@@ -125,13 +135,13 @@ def load_context(path: str | Path) -> Tensor:
         CheckpointError: it holds no context, or not only finite numbers.
     """
     file = open_checkpoint(path)
-    shape = file.shapes.get(CONTEXT_KEY, ())
+    shape = file.shapes.get(CONTEXT, ())
     if len(shape) != 3 or shape[0] != 1:
         raise CheckpointError(
             f"{file.path}: expected a tensor 'context' of shape [1, L, text_dim], got "
             f"{list(shape) or f'none; this is {describe_file(file)}'}"
         )
-    return file.read_weight(CONTEXT_KEY)
+    return file.read_weight(CONTEXT)
 
 
 def check_space(path: str | Path, transformer: Transformer, vae: VideoVAE) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .config import INPAINTING_CHANNELS
@@ -25,6 +26,8 @@ from .transformer import Transformer
 
 PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.")
 KOHYA = "lora_unet_"
+CONTEXT = "context"
+"""Name of the learned context, in a LoRA or in `context.safetensors` beside it."""
 MOST_AXES = 8
 """Most axes of a shape in a file; no parameter has as many."""
 
@@ -32,6 +35,11 @@ _LOW_RANK = re.compile(r"(.+)\.lora[_.](A|B|down|up)(?:\.default)?(?:\.weight)?"
 _DIFFUSERS_KEY = "lora_adapter_metadata"
 _WHOLE = re.compile(r"(.+)\.(alpha|diff|diff_b|set_weight|reshape_weight)")
 _PARTS = {"A": "down", "B": "up"}
+
+
+_SAME_RUN = ("base", "steps")
+"""What the metadata of a LoRA and of the context beside it have in common."""
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -104,10 +112,15 @@ class Lora:
     path: Path
     patches: Mapping[str, Patch]
     """The patches by the names of their parameters."""
+    context: Tensor | None = None
+    """`[1, L, text_dim]`, learned with the LoRA; None where there is none."""
 
 
 def load_lora(path: str | Path, model: Transformer) -> Lora:
     """Read a LoRA for a model: a file, or a PEFT folder with its adapter_config.json.
+
+    A learned context is taken from the file, else from `context.safetensors` beside it if both are
+    of one training.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -132,15 +145,52 @@ def load_lora(path: str | Path, model: Transformer) -> Lora:
             f"{file.path}: expected a LoRA of this model's shapes; others, or half a pair: "
             f"{list_some(wrong)}"
         )
-    return Lora(file.path, patches)
+    return Lora(file.path, patches, _find_context(file, model))
 
 
 def merge_loras(model: Transformer, loras: Sequence[tuple[Lora, float]]) -> None:
-    """Add LoRAs, each with its strength, to the weights."""
-    for lora, strength in loras:
+    """Add LoRAs, each with its strength, to the weights.
+
+    A LoRA's context becomes the model's own, whatever the strength; of several the last one.
+    """
+    merged = [(lora, strength) for lora, strength in loras if strength]
+    for lora, strength in merged:
         for name, patch in lora.patches.items():
-            if strength:
-                _merge(model, name, patch, strength)
+            _merge(model, name, patch, strength)
+    learned = [lora for lora, _ in merged if lora.context is not None]
+    if learned:
+        _set_context(model, learned[-1])
+    if len(learned) > 1:
+        _log.warning("%s: its learned context is taken, not the other LoRAs'", learned[-1].path)
+
+
+def _set_context(model: Transformer, lora: Lora) -> None:
+    assert lora.context is not None
+    missing = model.config.text_len - lora.context.shape[1]
+    weight = model.patch_embedding.weight
+    context = F.pad(lora.context, (0, 0, 0, missing)).to(weight.device, model.dtype)
+    model.context = nn.Parameter(context, requires_grad=weight.requires_grad)
+    model.config = replace(model.config, learned_context=True)
+
+
+def _find_context(file: CheckpointFile, model: Transformer) -> Tensor | None:
+    """Return the context that was learned with a LoRA."""
+    beside = file.path.with_name(f"{CONTEXT}.safetensors")
+    if CONTEXT not in file.shapes:
+        if not beside.exists() or any(key not in file.metadata for key in _SAME_RUN):
+            return None
+        other = open_checkpoint(beside)
+        if any(other.metadata.get(key) != file.metadata[key] for key in _SAME_RUN):
+            return None
+        file = other
+    shape, config = file.shapes.get(CONTEXT, ()), model.config
+    fits = len(shape) == 3 and shape[0] == 1 and 1 <= shape[1] <= config.text_len
+    if not config.cross_attention or not fits or shape[2] != config.text_dim:
+        raise CheckpointError(
+            f"{file.path}: expected a context of this model's, [1, up to {config.text_len}, "
+            f"{config.text_dim}], got {list(shape)}"
+        )
+    return file.read_weight(CONTEXT)
 
 
 @torch.no_grad()
@@ -178,6 +228,8 @@ def _collect(
     parts: dict[str, dict[str, Tensor]] = {}
     unmatched = []
     for name in file.shapes:
+        if name == CONTEXT:
+            continue
         match = _LOW_RANK.fullmatch(name) or _WHOLE.fullmatch(name)
         target, part = (match[1], _PARTS.get(match[2], match[2])) if match else (name, "")
         for prefix in PREFIXES:

@@ -181,6 +181,57 @@ def test_a_lora_can_widen_the_patch_embedding(tmp_path, part):
     assert model.config.in_dim == 36
 
 
+def with_context(path, context=None, **metadata):
+    """A LoRA, with a context inside where one is given."""
+    tensors = {
+        f"{template.format(MODULES[0])}": torch.zeros(shape)
+        for template, shape in zip(NAMES["comfyui"], ((3, 48), (48, 3)), strict=True)
+    }
+    if context is not None:
+        tensors["context"] = context
+    save_file(tensors, path, metadata=metadata)
+    return path
+
+
+def test_a_context_inside_becomes_the_models_own(tmp_path):
+    model, given = make(), torch.randn(1, 5, 24)
+    text = torch.nn.functional.pad(given, (0, 0, 0, 3))
+    latent = torch.randn(1, 16, 2, 4, 6)
+    expected = model(latent, model.prepare(torch.ones(1), text))
+    path = with_context(tmp_path / "lora.safetensors", given)
+    merge_loras(model, [(load_lora(path, model), 0.3)])
+    assert model.config.learned_context
+    assert torch.equal(model(latent, model.prepare(torch.ones(1))), expected)
+    assert torch.equal(model.state_dict()["context"], text)
+
+
+def test_the_context_beside_counts_where_it_is_of_the_same_training(tmp_path):
+    given, run = torch.randn(1, 8, 24), {"base": "base.safetensors", "steps": "7"}
+    path = with_context(tmp_path / "lora.safetensors", **run)
+    save_file({"context": given}, tmp_path / "context.safetensors", metadata=run)
+    assert torch.equal(load_lora(path, make()).context, given)
+    save_file({"context": given}, tmp_path / "context.safetensors", {**run, "steps": "8"})
+    assert load_lora(path, make()).context is None
+    assert load_lora(with_context(tmp_path / "public.safetensors"), make()).context is None
+
+
+def test_the_last_context_wins_and_that_is_said(tmp_path, caplog):
+    model, contexts = make(), [torch.full((1, 8, 24), float(i)) for i in range(3)]
+    loras = [
+        (load_lora(with_context(tmp_path / f"{i}.safetensors", context), model), strength)
+        for i, (context, strength) in enumerate(zip(contexts, (1.0, 0.5, 0.0), strict=True))
+    ]
+    merge_loras(model, loras)
+    assert torch.equal(model.context, contexts[1])  # the third has no strength
+    assert "1.safetensors: its learned context is taken" in caplog.text
+
+
+def test_a_context_of_another_width_is_refused(tmp_path):
+    path = with_context(tmp_path / "lora.safetensors", torch.zeros(1, 8, 23))
+    with pytest.raises(CheckpointError, match=r"a context of this model's, .*got \[1, 8, 23\]"):
+        load_lora(path, make())
+
+
 Q = "diffusion_model.blocks.0.self_attn.q."
 
 

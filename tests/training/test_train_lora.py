@@ -74,6 +74,7 @@ def test_the_exported_lora_does_to_the_base_what_training_did(trained, models):
     merge_loras(base, [(load_lora(folder / "lora.safetensors", base), 1.0)])
     assert base.config.in_dim == 36
     assert torch.allclose(predict(base, context), expected, atol=1e-5)
+    assert torch.allclose(predict(base, None), expected, atol=1e-5)  # it is in the LoRA
     assert not torch.allclose(predict(base, context), predict(base, context * 0), atol=1e-5)
 
 

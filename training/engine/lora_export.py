@@ -2,8 +2,8 @@
 
 Low-rank pairs go under `diffusion_model.<module>.lora_A/B.weight` with `.alpha`. The widened patch
 embedding goes as a pair of full rank with `.reshape_weight`, by which both loaders pad the base's
-weight before they add (a `.diff` of another shape is dropped by ComfyUI). The learned context is no
-weight of the native model: it has a file of its own.
+weight before they add (a `.diff` of another shape is dropped by ComfyUI). The context that the
+training used lies under `context`, and once more in a file of its own: ComfyUI's loader skips it.
 """
 
 from __future__ import annotations
@@ -57,16 +57,17 @@ def export_lora(
     alpha: float,
     metadata: Mapping[str, str],
 ) -> None:
-    """Write the LoRA and, where a context was trained, `context.safetensors` beside it.
+    """Write the LoRA with its `context`, if there is one, and `context.safetensors` beside it.
 
     Raises:
         DataError: a file cannot be written.
     """
     metadata = {"format": "pt", **metadata}
-    write_safetensors(path, lora_tensors(trained, base, alpha), metadata)
+    context = {}
     if "context" in trained:
         context = {"context": trained["context"].detach().cpu().float().contiguous()}
         write_safetensors(path.with_name("context.safetensors"), context, metadata)
+    write_safetensors(path, lora_tensors(trained, base, alpha) | context, metadata)
 
 
 def _full_rank(weight: Tensor, base: Tensor) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from dreamstereo_core import ConvertOptions, StereoPipeline, load_depth, load_inpainter
 from dreamstereo_core.cli import main
@@ -93,7 +93,7 @@ def test_loras_are_merged_with_their_strength(models):
     assert not torch.allclose(without, full, atol=1e-4)
 
 
-def test_a_base_becomes_an_inpainter_by_the_lora_that_widens_it(models):
+def test_a_base_becomes_an_inpainter_by_the_lora_that_widens_it(models, caplog):
     base = Transformer(replace(TINY, in_dim=16, learned_context=False))
     path = models / "diffusion_models" / "base.safetensors"
     save_network(base, path, TRANSFORMER)
@@ -105,6 +105,16 @@ def test_a_base_becomes_an_inpainter_by_the_lora_that_widens_it(models):
     video, mask = clip()
     filled = load_inpainter(path, loras=[(lora, 1.0)]).inpaint(video, mask)
     assert filled.shape == video.shape
+    assert "wide.safetensors: a context was learned with it, which is neither" in caplog.text
+    caplog.clear()
+
+    context = models / "context.safetensors"
+    given = load_inpainter(path, loras=[(lora, 1.0)], context=context).inpaint(video, mask)
+    save_file(load_file(lora) | load_file(context), lora)
+    inside = load_inpainter(path, loras=[(lora, 1.0)]).inpaint(video, mask)
+    assert not caplog.text
+    assert torch.allclose(inside, given, atol=1e-6)
+    assert not torch.allclose(inside, filled, atol=1e-4)
 
 
 def test_wrong_files_are_named(models):
