@@ -153,7 +153,7 @@ def convert_file(
               "decode": decode, "overwrite": overwrite, "metadata": metadata}  # fmt: skip
     if (pictures := separate_pictures(source)) is not None:
         targets[0].parent.mkdir(parents=True, exist_ok=True)
-        places = _picture_targets(pictures, cast(str, source), target, encode.layout)
+        places = picture_targets(pictures, cast(str, source), target, encode.layout)
         each = partial(convert_file, **common)
         return _convert_pictures(list(places.items()), each, depth, frames, on_progress)
     info = probe(source, decode)
@@ -323,7 +323,7 @@ def _convert_pictures(
     return tuple(written)
 
 
-def _picture_targets(
+def picture_targets(
     pictures: list[Path], source: str | Path, target: Path | None, layout: str
 ) -> dict[Path, Path]:
     """Return the target of each separate picture of a folder, no two of them the same."""
@@ -371,7 +371,7 @@ def conversion_targets(source: Source, target: Path | None, layout: str) -> tupl
     """
     views = _views(layout)
     if (pictures := separate_pictures(source)) is not None:
-        places = _picture_targets(pictures, cast(str, source), target, layout)
+        places = picture_targets(pictures, cast(str, source), target, layout)
         return tuple(path for picture, place in places.items()
                      for path in conversion_targets(picture, place, layout))  # fmt: skip
     return tuple(_target(source, target, view, len(views) > 1) for view in views)

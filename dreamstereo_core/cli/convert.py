@@ -17,13 +17,16 @@ from ..video_io.encode_options import AUTO, CHROMA, CODECS
 from ..video_io.target import check_targets
 from .arguments import INPUT, add_options, frame_range, load_models, options_of, seconds
 from .jobs import Job, Plan, make_plan
-from .outcome import DONE, ERRORS, FAILED, WrongUse, fail
+from .outcome import DONE, ERRORS, FAILED, WrongUse, fail, is_full
+from .summary import Summary
 
 NAMES = (
     "The last of several names is OUTPUT if it is a folder or not there yet. A file that exists is "
     "another INPUT; only after a single INPUT it is OUTPUT if dreamstereo made it, and --overwrite "
     "replaces it. Any other file is replaced only if it is named by --output, and what is read "
-    "never is. Of several inputs, those whose result is there already are left out."
+    "never is. A folder stands for its films and photographs, or for the film whose frames it "
+    "holds; *.mp4 in quotes for the files of such names; @FILE for the names in its lines. Of "
+    "several inputs, those whose result is there already are left out."
 )
 
 
@@ -37,12 +40,13 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
         epilog=NAMES,
     )
     parser.add_argument("names", metavar="INPUT", nargs="+",
-                        help=f"{INPUT}, folder of videos; after them perhaps OUTPUT")  # fmt: skip
+                        help=f"{INPUT}, folder of videos and photographs, pattern "
+                        "(*.mp4), @list; after them perhaps OUTPUT")  # fmt: skip
     parser.add_argument("-o", "--output", metavar="OUTPUT", help="the file to write, numbered "
                         "images (frame_%%05d.png), or a folder (default: beside INPUT, under a "
                         "name players know)")  # fmt: skip
     parser.add_argument("--recursive", action="store_true",
-                        help="look for videos in the folders of a folder, too")  # fmt: skip
+                        help="look into the folders of a folder, too")  # fmt: skip
     add_options(parser)
     parser.add_argument("--layout", choices=FILE_LAYOUTS, metavar="LAYOUT",
                         help=f"one of {', '.join(FILE_LAYOUTS)}")  # fmt: skip
@@ -73,19 +77,30 @@ def _run(options: argparse.Namespace) -> int:
         encode.layout,
         recursive=options.recursive,
         overwrite=options.overwrite,
+        frames=options.frames,
     )
-    for source, reason in plan.skipped.items():
-        print(f"dreamstereo: {source}: left out ({reason})", file=sys.stderr)
-    for reason in plan.refused:
+    for reason in plan.refused.values():
         fail(reason)
+    if options.quiet:
+        for source, reason in plan.skipped.items():
+            print(f"dreamstereo: {source}: left out ({reason})", file=sys.stderr)
     if not plan.batch:
         _check(plan.jobs[0], options, decode)
-    elif not plan.jobs:
-        return _end(plan, 0)
-    models = load_models(options)
-    if len(plan.jobs) > 1 and models["depth"].files:
-        raise WrongUse(f"depth: {options.depth} belongs to one film, got {len(plan.jobs)}")
-    return _convert_all(plan, options, models | {"encode": encode, "decode": decode})
+    summary = Summary(plan)
+    if plan.jobs:
+        models = load_models(options)
+        if models["depth"].files and not _one_for_all(plan):
+            raise WrongUse(f"depth: {options.depth} belongs to one film, got {len(plan.jobs)}")
+        _convert_all(plan, summary, options, models | {"encode": encode, "decode": decode})
+    if plan.batch and not options.quiet:
+        print(summary, file=sys.stderr)
+    return FAILED if summary.failed else DONE
+
+
+def _one_for_all(plan: Plan) -> bool:
+    """Tell whether one depth can serve all jobs: a film's, or a folder's of photographs."""
+    folders = {job.source.parent if job.picture is not None else job.source for job in plan.jobs}
+    return len(folders) == 1
 
 
 def _check(job: Job, options: argparse.Namespace, decode: DecodeOptions) -> None:
@@ -97,40 +112,50 @@ def _check(job: Job, options: argparse.Namespace, decode: DecodeOptions) -> None
     check_targets(targets, [job.source], options.overwrite, new_folder=new_folder)
 
 
-def _convert_all(plan: Plan, options: argparse.Namespace, how: dict) -> int:
+def _convert_all(plan: Plan, summary: Summary, options: argparse.Namespace, how: dict) -> None:
     """Convert one job after the other; of several, a failure does not stop the others."""
-    failed = done = 0
     for job in plan.jobs:
         try:
-            written = _convert_one(job, options, how)
+            with summary.timed(job):
+                written = _convert_one(job, summary, options, how)
         except ERRORS as error:
             if not plan.batch:
                 raise
-            failed += 1
+            summary.fail(job, error)
             fail(error)
+            if is_full(error):
+                fail("no room is left, so the rest is not begun")
+                return
             continue
         except KeyboardInterrupt:
-            line = f"interrupted; {done} of {len(plan.jobs)} are done" if plan.batch else LINE
+            line = f"interrupted; {summary.progress}" if plan.batch else LINE
             targets = conversion_targets(job.source, job.target, options.layout)
             if work_path(targets[0]).is_dir():
                 line = line.replace("nothing was written", "the same command goes on")
             raise KeyboardInterrupt(line) from None
-        done += 1
+        summary.finish(job, written)
         if not options.quiet:
             print(*written, sep="\n", flush=True)
-    return _end(plan, failed)
 
 
-def _end(plan: Plan, failed: int) -> int:
-    return FAILED if failed or plan.refused else DONE
-
-
-def _convert_one(job: Job, options: argparse.Namespace, how: dict) -> tuple[Path, ...]:
-    # disable=None shows no bar if stderr is no terminal.
-    with tqdm(unit="frame", disable=True if options.quiet else None) as bar:
+def _convert_one(
+    job: Job, summary: Summary, options: argparse.Namespace, how: dict
+) -> tuple[Path, ...]:
+    frames = options.frames
+    if job.picture is not None:
+        frames = (0, None)
+        how = how | {"depth": how["depth"].from_frame(job.picture)}
+    if job.target is not None and summary.batch:
+        folder = job.target if job.picture is None else job.target.parent
+        folder.mkdir(parents=True, exist_ok=True)
+    # Without a bar if stderr is no terminal; of several, none stays.
+    hidden = True if options.quiet else None
+    label, stays = summary.label(job), not summary.batch
+    with tqdm(desc=label, unit="frame", disable=hidden, leave=stays) as bar:
 
         def show_progress(progress: Progress) -> None:
             raise_if_interrupted()
+            summary.frames = progress.done
             bar.total = progress.total
             bar.update(progress.done - bar.n)
 
@@ -138,7 +163,7 @@ def _convert_one(job: Job, options: argparse.Namespace, how: dict) -> tuple[Path
             job.source,
             job.target,
             **how,
-            frames=options.frames,
+            frames=frames,
             overwrite=options.overwrite,
             on_progress=show_progress,
             piece=options.piece or None,
