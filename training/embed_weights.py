@@ -1,6 +1,10 @@
 """Put trained networks into the package, in half precision, as `mini`.
 
 python training/embed_weights.py runs/mini/model.safetensors runs/mini_depth/model.safetensors
+
+With `--half-way-from`, the mean of a network's weights and of those from which it was trained:
+nearly as good as its end on what it was trained for, and better elsewhere (Wortsman et al., "Robust
+fine-tuning of zero-shot models", CVPR 2022).
 """
 
 from __future__ import annotations
@@ -29,8 +33,10 @@ METADATA = {"license": "Apache-2.0", "model_card": "dreamstereo_core/weights/REA
 KINDS = ("depth", "inpainter")
 
 
-def embed(source: Path, folder: Path = WEIGHTS) -> Path:
+def embed(source: Path, folder: Path = WEIGHTS, begin: Path | None = None) -> Path:
     """Write `mini_<kind>.safetensors` into `folder`; return its path.
+
+    With `begin`, weights that it has, too, become the mean of both.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -44,6 +50,10 @@ def embed(source: Path, folder: Path = WEIGHTS) -> Path:
             f"got {file.kind or 'another file'}"
         )
     weights = {name: file.read(name) for name in file.shapes}
+    if begin is not None:
+        other = open_checkpoint(begin)
+        for name in weights.keys() & other.shapes.keys():
+            weights[name] = (weights[name].float() + other.read(name).float()) / 2
     for name, weight in weights.items():
         if weight.ndim > 1:  # vectors are small, and statistics may not fit
             weights[name] = weight = weight.to(torch.float16)
@@ -62,9 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do it as the command line says; return the exit code."""
     parser = argparse.ArgumentParser(description="Put trained networks into the package.")
     parser.add_argument("checkpoint", type=Path, nargs="+")
+    parser.add_argument("--half-way-from", type=Path, metavar="FILE",
+                        help="the file that the training started from")  # fmt: skip
     options = parser.parse_args(arguments)
     try:
-        paths = [embed(path) for path in options.checkpoint]
+        paths = [embed(path, begin=options.half_way_from) for path in options.checkpoint]
     except (ValueError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

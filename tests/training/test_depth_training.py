@@ -19,6 +19,7 @@ from distill_depth import DistillSettings, taught_losses
 from dreamstereo_core.depth import load_depth
 from dreamstereo_core.models.depth.mini import MINI_DEPTH, MiniDepthConfig, MiniDepthNetwork
 from dreamstereo_core.models.files.load import save_network
+from embed_weights import embed
 from engine.loop import RunSettings
 from evaluate_depth_accuracy import TrueScene, evaluate, half_of, held_out_scenes, main
 from evaluation.depth_edges import edge_scores
@@ -465,12 +466,25 @@ class TestDistillation:
 
     def test_a_short_run_gives_a_depth_network(self, files, views, tmp_path):
         run = RunSettings(steps=2, batch=3, ema=0.5, sample_every=2, checkpoint_every=2)
+        teacher, student = (str(files / name) for name in ("teacher.pt.tar", "start.safetensors"))
         settings = DistillSettings(
-            self.crops(files, views), run, str(files / "teacher.pt.tar"), str(files / "start.safetensors"),
-            fine=4, size=96, frozen=3,
-        )  # fmt: skip
+            self.crops(files, views), run, teacher, student, fine=4, size=96, frozen=3
+        )
         path = distill_depth.train(settings, tmp_path / "run")
         before, after = load_file(files / "start.safetensors"), load_file(path)
         assert before.keys() == after.keys()
         assert not torch.equal(before["head.weight"], after["head.weight"])
         assert load_depth(str(path)).estimate(torch.rand(1, 3, 64, 96)).shape == (1, 1, 64, 96)
+
+
+def test_half_way_is_the_mean_of_what_both_have(tmp_path):
+    end = MiniDepthNetwork(MiniDepthConfig(fine=4))
+    save_network(end, tmp_path / "end.safetensors", MINI_DEPTH)
+    begin = MiniDepthNetwork()
+    save_network(begin, tmp_path / "begin.safetensors", MINI_DEPTH)
+    path = embed(tmp_path / "end.safetensors", tmp_path, tmp_path / "begin.safetensors")
+    found = load_file(path)
+    mean = (end.head.weight + begin.head.weight) / 2
+    torch.testing.assert_close(found["head.weight"].float(), mean, rtol=1e-3, atol=1e-4)
+    fine = dict(end.named_parameters())["fine.shares.weight"]
+    torch.testing.assert_close(found["fine.shares.weight"].float(), fine, rtol=1e-3, atol=1e-4)
