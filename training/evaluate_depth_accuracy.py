@@ -37,7 +37,7 @@ from dreamstereo_core.depth import DepthError, DepthEstimator
 from dreamstereo_core.depth.mini import load_mini_depth
 from evaluation.clips import read_stereo_pair
 from evaluation.depth_scores import DepthScores, depth_scores
-from evaluation.stereo_matching import matched_pairs
+from evaluation.stereo_matching import REACH, matched_pairs
 from making.teacher_network import load_teacher, taught_by_published
 
 Predict = Callable[[Tensor], Tensor]
@@ -77,6 +77,7 @@ def held_out_scenes(
     most: int = 150,
     *,
     matched: Sequence[Path] = (),
+    reach: int = REACH,
 ) -> Iterator[TrueScene]:
     """Yield the left views of stereo pairs by name, of matched ones, then rendered scenes.
 
@@ -85,6 +86,7 @@ def held_out_scenes(
         scenes: folder of render_scenes.py, of another seed than the training's.
         most: of the rendered scenes.
         matched: folders of rectified pairs without known depth, see `matched_pairs`.
+        reach: the largest disparity of these, in pixels, a multiple of 16.
 
     Raises:
         DataError: `scenes` or one of `matched` has none, or is damaged.
@@ -97,7 +99,7 @@ def held_out_scenes(
         left, _, disparity = read_stereo_pair(folder)
         yield _scene(folder.name, "stereo", left, disparity)
     for folder in matched:
-        for _, left, disparity in matched_pairs(folder):
+        for _, left, disparity in matched_pairs(folder, reach):
             yield _scene(folder.name, folder.name, left, disparity)
     for entry in islice(list_views(scenes), most) if scenes is not None else ():
         view = entry.read()
@@ -190,7 +192,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         estimators = load_estimators(options.depth)
         scenes = held_out_scenes(
-            options.stereo, options.scenes, options.most, matched=options.matched
+            options.stereo,
+            options.scenes,
+            options.most,
+            matched=options.matched,
+            reach=options.reach,
         )
         scenes = half_of(scenes, options.half)
         table = evaluate(scenes, estimators)
@@ -217,6 +223,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="folders of rectified pairs whose depth is not known",
     )
+    add("--reach", type=int, default=REACH, help="largest disparity of these, in pixels")
     add("--scenes", type=Path, help="folder of rendered scenes")
     add("--most", type=int, default=150, help="of the rendered scenes")
     add("--half", choices=HALVES, help="of the pictures (default: all)")

@@ -20,18 +20,19 @@ _WINDOW = 5
 _AGREEMENT = 1.5  # px by which the two directions may differ
 
 
-def matched_pairs(folder: Path) -> Iterator[tuple[str, Tensor, Tensor]]:
+def matched_pairs(folder: Path, reach: int = REACH) -> Iterator[tuple[str, Tensor, Tensor]]:
     """Yield name, left view `[1, 3, H, W]` and disparity `[1, 1, H, W]`, NaN where it is not sure.
 
     Args:
         folder: with `*_left.png` and `*_right.png`, rectified.
+        reach: disparities looked at, in pixels, a multiple of 16.
 
     Raises:
         DataError: there are none, or one of a pair cannot be read.
     """
     for name, left, right in read_pairs(folder):
         picture = torch.from_numpy(left[..., ::-1].copy()).permute(2, 0, 1)[None].float() / 255
-        yield name, picture, match(left, right)
+        yield name, picture, match(left, right, reach)
 
 
 def read_pairs(folder: Path) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
