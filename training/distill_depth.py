@@ -25,15 +25,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data.depth_dataset import DepthDataset, DepthDataSettings
-from data.taught_crops import CropSettings, TaughtCrops
 from dreamstereo_core.models.depth.mini import MINI_DEPTH, MiniDepthConfig
 from dreamstereo_core.models.files.load import load_network, save_network
 from dreamstereo_core.models.vae.base import channels_innermost
 from engine.loop import Batch, Losses, Player, RunSettings
 from engine.recipe import main_of, start
+from making.taught_crops import CropSettings, TaughtCrops
 from making.teacher_network import load_teacher
 from objectives.depth_losses import depth_losses, gradient_error, normalised, trimmed_error
-from train_depth import DepthSettings, optimizer, preview, set_training, started
+from objectives.depth_network import optimizer, preview, set_training, started
 
 RANKED = 3000
 """Point pairs of a picture whose order is asked for."""
@@ -62,13 +62,6 @@ class DistillSettings:
     rendered: float = 0.3
     """Of the rendered views' losses."""
 
-    @property
-    def training(self) -> DepthSettings:
-        """As `train_depth.py` has them, for what the two recipes share."""
-        views = DepthDataSettings(self.data.views)
-        return DepthSettings(views, self.run, start=self.start, size=self.size, fine=self.fine,
-                             trunk_lr=self.trunk_lr, frozen=self.frozen, norms=False)  # fmt: skip
-
 
 def train(settings: DistillSettings, folder: Path) -> Path:
     """Run the training to its end (or to the signal that stops it); return the exported file.
@@ -77,14 +70,14 @@ def train(settings: DistillSettings, folder: Path) -> Path:
         CheckpointError, DataError, StateError, DivergedError: see there; each names what is wrong.
     """
     run = start(settings, folder)
-    shared = settings.training
-    network = started(load_network(settings.start, MINI_DEPTH), shared).requires_grad_(True)
+    network = load_network(settings.start, MINI_DEPTH)
+    network = started(network, size=settings.size, fine=settings.fine)
     set_training(network, settings.frozen, norms=False)
     channels_innermost(network)
     dataset = TaughtCrops(
         settings.data, load_teacher(settings.teacher), batch=settings.run.batch, seed=run.seed
     )
-    held_out = DepthDataset(shared.data, seed=run.seed, held_out=True)
+    held_out = DepthDataset(DepthDataSettings(settings.data.views), seed=run.seed, held_out=True)
 
     def loss(module: nn.Module, batch: Batch) -> Losses:
         return distill_loss(module, batch, settings)
@@ -92,7 +85,7 @@ def train(settings: DistillSettings, folder: Path) -> Path:
     return run.fit(
         [Player("depth", network, loss, optimizer(network, settings.run, settings.trunk_lr))],
         dataset,
-        sample=lambda _: preview(network, held_out, shared),
+        sample=lambda _: preview(network, held_out, settings.frozen, norms=False),
         export=lambda path: save_network(network, path, MINI_DEPTH),
     )
 

@@ -14,22 +14,20 @@ import engine.extras  # noqa: F401  # first: it says what is not installed
 # isort: split
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import nn
 
 from data.depth_dataset import DepthDataset, DepthDataSettings
 from dreamstereo_core.models.depth.mini import MINI_DEPTH, MiniDepthConfig, MiniDepthNetwork
 from dreamstereo_core.models.files.load import load_network, save_network
 from dreamstereo_core.models.vae.base import channels_innermost
 from engine.loop import Batch, Losses, Player, RunSettings
-from engine.pictures import contact_sheet, two_columns
 from engine.recipe import main_of, start
-from evaluation.depth_scores import depth_scores
 from objectives.depth_losses import depth_losses
+from objectives.depth_network import optimizer, preview, set_training, started
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def train(settings: DepthSettings, folder: Path) -> Path:
     """
     run = start(settings, folder)
     network = build_network(settings)
-    set_training(network, settings.frozen, settings.norms)
+    set_training(network, settings.frozen, norms=settings.norms)
     channels_innermost(network)
     dataset = DepthDataset(settings.data, seed=run.seed)
     held_out = DepthDataset(settings.data, seed=run.seed, held_out=True)
@@ -80,7 +78,7 @@ def train(settings: DepthSettings, folder: Path) -> Path:
     return run.fit(
         [Player("depth", network, loss, optimizer(network, settings.run, settings.trunk_lr))],
         dataset,
-        sample=lambda _: preview(network, held_out, settings),
+        sample=lambda _: preview(network, held_out, settings.frozen, norms=settings.norms),
         export=lambda path: save_network(network, path, MINI_DEPTH),
     )
 
@@ -116,7 +114,8 @@ def build_network(settings: DepthSettings) -> MiniDepthNetwork:
         OSError: there is no such file.
     """
     if settings.start is not None:
-        return started(load_network(settings.start, MINI_DEPTH), settings)
+        network = load_network(settings.start, MINI_DEPTH)
+        return started(network, size=settings.size, fine=settings.fine)
     network = MiniDepthNetwork(MiniDepthConfig(settings.widths, settings.size, settings.fine))
     if settings.trunk is not None:
         weights = torch.load(settings.trunk, map_location="cpu", weights_only=True)
@@ -128,77 +127,6 @@ def build_network(settings: DepthSettings) -> MiniDepthNetwork:
     elif settings.frozen:
         raise ValueError("frozen: expected 0 without trunk and start, whose weights are to be kept")
     return network
-
-
-def started(network: MiniDepthNetwork, settings: DepthSettings) -> MiniDepthNetwork:
-    """Return a network with all weights of another, and a fine layer if the settings want one.
-
-    Raises:
-        ValueError: it has a fine layer of another width.
-    """
-    config = network.config
-    if config.fine not in (0, settings.fine):
-        raise ValueError(f"fine: expected {config.fine}, what {settings.start} has")
-    grown = MiniDepthNetwork(replace(config, size=settings.size, fine=settings.fine))
-    grown.load_state_dict(network.state_dict(), strict=bool(config.fine) or not settings.fine)
-    return grown
-
-
-def set_training(network: MiniDepthNetwork, frozen: int, norms: bool = True) -> None:
-    """Let all but the first layers of the trunk learn; their batch norms keep what they have."""
-    network.train()
-    for layer in list(network.features)[:frozen]:
-        layer.eval().requires_grad_(False)
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d) and not norms:
-            module.eval()
-
-
-def optimizer(network: MiniDepthNetwork, run: RunSettings, trunk_lr: float) -> torch.optim.AdamW:
-    """Return AdamW with a lower rate for the trunk; vectors do not decay."""
-    groups = []
-    trained = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
-    for in_trunk, factor in ((True, trunk_lr), (False, 1.0)):
-        own = [p for name, p in trained if name.startswith("features.") == in_trunk]
-        for decays in (True, False):
-            groups.append(
-                {
-                    "params": [p for p in own if (p.ndim > 1) == decays],
-                    "weight_decay": run.weight_decay if decays else 0.0,
-                    "lr_factor": factor,
-                }
-            )
-    return torch.optim.AdamW(groups, lr=run.lr, betas=run.betas)
-
-
-@torch.no_grad()
-def preview(
-    network: MiniDepthNetwork, dataset: DepthDataset, settings: DepthSettings, count: int = 24
-) -> tuple[Tensor, dict[str, float]]:
-    """Show held-out pictures, their true and their estimated inverse depth; return the scores."""
-    network.eval()
-    rows, scores = [], []
-    device = network.mean.device
-    for index in range(min(count, len(dataset.entries))):
-        sample = dataset[index]
-        estimate = network(sample["picture"][None].to(device))[0].cpu()
-        truth = sample["inverse_depth"]
-        size = truth.shape[-2:]
-        estimate = F.interpolate(estimate[None], size, mode="bilinear")[0]
-        scores.append(depth_scores(estimate, truth))
-        rows.append([sample["picture"], _grey(truth), _grey(estimate)])
-    set_training(network, settings.frozen, settings.norms)
-    means = {
-        name: sum(getattr(score, name) for score in scores) / len(scores)
-        for name in ("abs_rel", "delta", "ordinal", "disparity")
-    }
-    return contact_sheet(two_columns(two_columns(rows[:16])), 112), means
-
-
-def _grey(inverse_depth: Tensor) -> Tensor:
-    values = inverse_depth.nan_to_num(0.0)
-    low, high = torch.quantile(values.flatten(), torch.tensor((0.02, 0.98))).tolist()
-    return ((values - low) / max(high - low, 1e-6)).clamp(0, 1).expand(3, -1, -1)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ import weak_views
 from data.depth_dataset import DepthDataset, DepthDataSettings
 from data.depth_shards import DepthView, DepthWriter, list_views
 from data.files import DataError
-from data.taught_crops import CropSettings, TaughtCrops
 from distill_depth import DistillSettings, taught_losses
 from dreamstereo_core.depth import load_depth
 from dreamstereo_core.models.depth.mini import MINI_DEPTH, MiniDepthConfig, MiniDepthNetwork
@@ -24,6 +23,7 @@ from engine.loop import RunSettings
 from evaluate_depth_accuracy import TrueScene, evaluate, half_of, held_out_scenes, main
 from evaluation.depth_edges import edge_scores
 from evaluation.depth_scores import depth_scores, fit_scale_shift, ordinal_accuracy
+from making.taught_crops import CropSettings, TaughtCrops
 from making.teacher_network import TeacherNetwork, load_teacher
 from objectives.depth_losses import (
     depth_losses,
