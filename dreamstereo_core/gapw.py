@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .checks import check_choice, check_finite, check_frames
-from .types import Disparity, Eye, Video, WarpResult
+from .types import Disparity, Eye, OcclusionMask, Video, WarpResult
 
 Interpolation = Literal["linear", "cubic"]
 
@@ -88,14 +88,37 @@ def gapw_warp(
         )
         return _mirror(flipped)
 
-    video, disparity = video.float(), disparity.float()
+    return _warp(video.float(), disparity.float(), stretch_threshold, interpolation)
+
+
+def warp_disparity(
+    disparity: Disparity, *, toward: Eye = "right", stretch_threshold: float = 1.5
+) -> tuple[Disparity, OcclusionMask]:
+    """Return the target view's disparity and holes, as `gapw_warp` does, without its colours.
+
+    Args:
+        disparity: `[T, 1, H, W]` float32, as for `gapw_warp`; it is not checked again.
+        toward: as for `gapw_warp`.
+        stretch_threshold: as for `gapw_warp`.
+    """
+    seen = disparity if toward == "right" else disparity.flip(-1)
+    no_colours = disparity.new_empty(len(disparity), 0, *disparity.shape[-2:])
+    result = _warp(no_colours, seen, stretch_threshold, "linear")
+    result = result if toward == "right" else _mirror(result)
+    return result.disparity, result.occlusion_mask
+
+
+def _warp(
+    video: Tensor, disparity: Tensor, threshold: float, interpolation: Interpolation
+) -> WarpResult:
+    """Warp toward the right eye, a block of rows after the other."""
     warped = torch.empty_like(video, memory_format=torch.contiguous_format)
     planes = [torch.empty_like(disparity) for _ in range(4)]
     for t in range(len(video)):
         for top in range(0, video.shape[2], _BLOCK_ROWS):
             at = (t, slice(None), slice(top, top + _BLOCK_ROWS))
             out = (warped[at], *(plane[at][0] for plane in planes))
-            _warp_rows(video[at], disparity[at][0], stretch_threshold, interpolation, out)
+            _warp_rows(video[at], disparity[at][0], threshold, interpolation, out)
     target_disparity, coord_map, stretch, mask = planes
     return WarpResult(warped, target_disparity, mask, coord_map, stretch)
 
@@ -177,7 +200,7 @@ def _warp_rows(
     fraction = (x - landing.gather(1, cell)).div_(target_stretch)  # [h, W] within the interval
     torch.add(cell, fraction, out=coord)
     torch.sub(coord, x, out=target_disparity)
-    columns = cell.expand(3, height, width)
+    columns = cell.expand(len(video), height, width)
     here, there = video.gather(2, columns), video[:, :, 1:].gather(2, columns)  # [3, h, W] each
     torch.lerp(here, there, fraction, out=warped)
     torn = (stretch <= 0) | (stretch > threshold)  # [h, W-1]

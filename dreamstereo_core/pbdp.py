@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from .gapw import gapw_warp
-from .types import Disparity, InpaintingPair, Video
+from .checks import check_finite, check_frames
+from .gapw import gapw_warp, warp_disparity
+from .types import Disparity, InpaintingPair, OcclusionMask, Video
 
 
 def build_pair(
@@ -47,3 +48,32 @@ def build_pair(
         disparity=back.disparity,
         left=left.video,
     )
+
+
+def pair_holes(
+    disparity: Disparity, *, stretch_threshold: float = 1.5
+) -> tuple[OcclusionMask, Disparity]:
+    """Return `occlusion_mask` and `disparity` of `build_pair` without warping any colours.
+
+    Args:
+        disparity: `[T, 1, H, W]` in pixels of its own width.
+        stretch_threshold: as for `build_pair`.
+
+    Raises:
+        TypeError: it is not a floating point tensor.
+        ValueError: its shape is wrong, or it is not finite.
+
+    Example:
+        >>> import torch
+        >>> disparity = torch.zeros(1, 1, 48, 64)
+        >>> disparity[..., 16:32] = 5
+        >>> mask, _ = pair_holes(disparity)
+        >>> float(mask[0, 0, 0].sum())  # where each row's near thing ends
+        5.0
+    """
+    check_frames("disparity", disparity, channels=1)
+    check_finite("disparity", disparity)
+    threshold = stretch_threshold
+    left, _ = warp_disparity(disparity.float(), toward="left", stretch_threshold=threshold)
+    back, mask = warp_disparity(left, toward="right", stretch_threshold=threshold)
+    return (mask > 0).float(), back

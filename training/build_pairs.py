@@ -1,11 +1,11 @@
 """Training pairs by PBDP from any folder of videos and photos.
 
-    python training/build_pairs.py FOLDER [FOLDER ...] --out pairs [--size 256x448] [--frames 17]
+    python training/build_pairs.py FOLDER [FOLDER ...] --out pairs [--size 448x256] [--frames 17]
         [--depth planes|parallax|auto|embedded|MODEL] [--depths FOLDER] [--composites 200]
-        [--exclude FOLDER] [--no-fill]
+        [--exclude FOLDER] [--fill] [--shard I/N]
 
 Each clip is taken for the right eye; its disparity, with a random strength, opens the holes of a
-second projection in it. Composites of two photos have exact disparities. Beside its holes a clip's
+second projection in it. Composites of two photos have exact disparities. With `--fill` a clip's
 first fill is kept, which `mini` learns to make better. The folder that is written holds shards and
 a contact sheet; an interrupted run goes on where it was.
 """
@@ -17,233 +17,23 @@ import engine.extras  # noqa: F401  # first: it says what is not installed
 # isort: split
 
 import argparse
+import re
 import signal
 import sys
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from data.files import DataError
 from data.pair_shards import Pair, PairWriter, list_pairs
-from data.random_streams import random_stream
-from dreamstereo_core import (
-    VideoError,
-    build_pair,
-    inverse_depth_to_disparity,
-    load_depth,
-    read_frames,
-)
-from dreamstereo_core.depth import DepthError, DepthEstimator
-from dreamstereo_core.masks import dilate
-from dreamstereo_core.types import Disparity, InverseDepth, Video
+from data.sizes import read_size
+from dreamstereo_core import VideoError
+from dreamstereo_core.depth import DepthError
 from engine.pictures import contact_sheet, paint_mask, write_png
-from making.clips import (
-    PHOTOS,
-    find_sources,
-    longest_shot,
-    read_windows,
-    there_and_back,
-    uniform,
-)
-from making.composites import layered_composite
-from making.first_fill import first_fill
-from making.photo_clip import photo_clip
-from making.relief import parallax_depth, segment_planes
-
-OWN_DEPTHS = ("planes", "parallax")
-LEAST_HOLES = 5e-4
-"""Part of the pixels; a clip with fewer holes teaches nothing."""
-CONVERGENCE = (0.2, 0.8)
-ENLARGED = 3.0
-"""Most that soft clips seem to have been enlarged."""
-
-
-@dataclass(frozen=True)
-class PairOptions:
-    """What the pairs are like."""
-
-    frames: int = 17
-    height: int = 256
-    width: int = 448
-    clips: int = 4
-    """Of each video at most."""
-    photo_clips: int = 2
-    """Of each photo."""
-    composites: int = 0
-    depth: str = "planes"
-    max_disparity: tuple[float, float] = (3.0, 8.0)
-    """Range in percent of the width (paper: 0.03 to 0.08 of it)."""
-    seed: int = 0
-    fill: bool = True
-    """Keep first fills."""
-    soft: float = 0.0
-    """Share of clips that are made as soft as if they had been enlarged."""
-
-    def __post_init__(self) -> None:
-        if self.frames < 1 or self.frames % 4 != 1:
-            raise ValueError(f"frames: expected 4n + 1 (1, 5, 9, ...), got {self.frames}")
-        if min(self.height, self.width) < 16 or self.height % 16 or self.width % 16:
-            raise ValueError(
-                f"size: expected multiples of 16 pixels, got {self.width}x{self.height}"
-            )
-        low, high = self.max_disparity
-        if not 0 < low <= high <= 50:
-            raise ValueError(f"max_disparity: expected 0 < low <= high <= 50, got {low}, {high}")
-        if not 0 <= self.soft <= 1:
-            raise ValueError(f"soft: expected 0 to 1, got {self.soft}")
-
-
-@dataclass
-class Report:
-    """What a run did."""
-
-    pairs: int = 0
-    sources: int = 0
-    skipped: list[str] = field(default_factory=list)
-    """One line for each source that could not be used."""
-    left_out: Counter[str] = field(default_factory=Counter)
-    """Clips, by reason."""
-
-
-class PairBuilder:
-    """Turns one source after the other into pairs."""
-
-    def __init__(self, options: PairOptions, depths: Path | None = None):
-        self.options, self.depths = options, depths
-        name = "cues" if options.depth in OWN_DEPTHS else options.depth
-        self.depth = load_depth(name, allow_download=True)
-        self.report = Report()
-
-    def video_pairs(self, path: Path, name: str) -> list[Pair]:
-        """Return the pairs of one video: windows spread over it, none across a cut."""
-        generator = random_stream(self.options.seed, name)
-        pairs = []
-        for start, video in read_windows(path, self.options, generator):
-            if len(video) <= self.options.frames // 4:
-                self.report.left_out["too short"] += 1
-                continue
-            shot = longest_shot(video)
-            if len(shot) < len(video) // 2 + 1:
-                self.report.left_out["cut too often"] += 1
-                continue
-            inverse_depth = self._estimate(path, shot, start, generator)
-            pairs += self._pair(shot, inverse_depth, generator, {"kind": "video", "start": start})
-        return pairs
-
-    def photo_pairs(self, path: Path, name: str) -> list[Pair]:
-        """Return the pairs of one photo."""
-        options = self.options
-        generator = random_stream(options.seed, name)
-        photo = next(read_frames(path)).pixels
-        most = 3 * max(options.height, options.width)
-        if max(photo.shape) > most:
-            factor = most / max(photo.shape)
-            photo = F.interpolate(photo[None], scale_factor=factor, mode="area")[0]
-        inverse_depth = self._estimate(path, photo[None], 0, generator)[0]
-        pairs = []
-        for _ in range(options.photo_clips):
-            video, clip_depth = photo_clip(
-                photo,
-                inverse_depth,
-                frames=options.frames,
-                height=options.height,
-                width=options.width,
-                generator=generator,
-            )
-            pairs += self._pair(video, clip_depth, generator, {"kind": "photo"})
-        return pairs
-
-    def composite_pairs(self, photos: list[Path], name: str) -> list[Pair]:
-        """Return the pair of one layered composite, whose disparity is exact."""
-        options = self.options
-        generator = random_stream(options.seed, name)
-        chosen = torch.randint(len(photos), (2,), generator=generator).tolist()
-        layers = [next(read_frames(photos[i])).pixels for i in chosen]
-        max_disparity = uniform(generator, *options.max_disparity)
-        clip = layered_composite(
-            *layers,
-            frames=options.frames,
-            height=options.height,
-            width=options.width,
-            max_disparity=max_disparity,
-            generator=generator,
-        )
-        info = {"kind": "composite", "max_disparity": max_disparity}
-        return self._finish(clip.video, clip.disparity, info, generator)
-
-    def _estimate(
-        self, path: Path, video: Video, start: int, generator: torch.Generator
-    ) -> InverseDepth:
-        supplied = self._supplied(path, start)
-        if supplied is not None:
-            return supplied.estimate(video)
-        estimated = None
-        if self.options.depth == "parallax":
-            estimated = parallax_depth(video)  # None where nothing moves
-        if estimated is None:
-            estimated = self.depth.estimate(video)
-        if self.options.depth in OWN_DEPTHS:
-            seed = int(torch.randint(2**31, (), generator=generator))
-            estimated = segment_planes(estimated, video, seed=seed)
-        return estimated
-
-    def _supplied(self, path: Path, start: int) -> DepthEstimator | None:
-        if self.depths is None:
-            return None
-        files = sorted(self.depths.glob(f"{path.stem}.*"))
-        return load_depth(files[0], start=start) if files else None
-
-    def _pair(
-        self,
-        video: Video,
-        inverse_depth: InverseDepth,
-        generator: torch.Generator,
-        info: dict[str, Any],
-    ) -> list[Pair]:
-        max_disparity = uniform(generator, *self.options.max_disparity)
-        disparity = inverse_depth_to_disparity(
-            dilate(inverse_depth, 1),  # the soft border belongs to the near side, as at inference
-            max_disparity=max_disparity,
-            convergence=uniform(generator, *CONVERGENCE),
-        )
-        info = {**info, "max_disparity": max_disparity}
-        return self._finish(video, disparity, info, generator)
-
-    def _finish(
-        self,
-        video: Video,
-        disparity: Disparity,
-        info: dict[str, Any],
-        generator: torch.Generator,
-    ) -> list[Pair]:
-        frames = self.options.frames
-        if self.options.soft and uniform(generator, 0, 1) < self.options.soft:
-            video = soften(video, uniform(generator, 1.2, ENLARGED))
-        if len(video) < frames:
-            order = there_and_back(len(video), frames)
-            video, disparity = video[order], disparity[order]
-            self.report.left_out["short, played to and fro"] += 1
-        pair = build_pair(video, disparity)
-        mask = pair.occlusion_mask
-        if (mask > 0).float().mean() < LEAST_HOLES:
-            self.report.left_out["without holes"] += 1
-            return []
-        frames = (video * 255).round().to(torch.uint8)
-        fill = first_fill(frames, mask, pair.disparity) if self.options.fill else None
-        return [Pair(frames, mask[:, 0] > 0, info, fill)]
-
-
-def soften(video: Video, factor: float) -> Video:
-    """Return frames as if they had been enlarged by `factor`."""
-    size = [max(16, round(n / factor)) for n in video.shape[-2:]]
-    small = F.interpolate(video, size, mode="bilinear", antialias=True)
-    return F.interpolate(small, video.shape[-2:], mode="bilinear").clamp(0, 1)
+from making.clips import PHOTOS, find_sources
+from making.pair_builder import PairBuilder, PairOptions, Report
+from making.supplied_depth import find_depths
 
 
 def build(
@@ -253,12 +43,23 @@ def build(
     *,
     exclude: Sequence[Path] = (),
     depths: Path | None = None,
-    quality: int = 95,
+    quality: int | None = None,
+    shard: tuple[int, int] = (1, 1),
 ) -> Report:
     """Write the pairs of all sources; sources that are done already are left alone.
 
+    Args:
+        folders: with the sources, or single ones.
+        out: the folder of the pairs.
+        options: what the pairs are like.
+        exclude: folders whose sources are left out.
+        depths: folder with a depth file for each source.
+        quality: of JPEG, 0 = PNG; None = H.264.
+        shard: (i, n): of n runs that share the work and the folder, this is the i-th, from 1.
+
     Raises:
-        DataError: there is no source, `out` holds other pairs, or the disk takes no more.
+        DataError: there is no source, or no depth of one; `out` holds other pairs, or the disk
+            takes no more.
         DepthError: the depth model cannot be used.
     """
     sources = find_sources(folders, list(exclude))
@@ -270,17 +71,19 @@ def build(
         del settings["fill"]  # as in the shards of before there were fills
     if not options.soft:
         del settings["soft"]
-    writer = PairWriter(out, settings, quality)
-    builder = PairBuilder(options, depths)
+    files = {} if depths is None else find_depths(depths, sources)
+    i, n = shard
+    writer = PairWriter(out, settings, quality, part="" if n == 1 else f"{i}of{n}")
+    builder = PairBuilder(options, files)
     jobs: list[tuple[str, Callable[[str], list[Pair]]]] = []
     for path in sources:
         make = builder.photo_pairs if path in photos else builder.video_pairs
         jobs.append((str(path), lambda name, path=path, make=make: make(path, name)))
-    for i in range(options.composites):
-        jobs.append((f"composite {i}", lambda name: builder.composite_pairs(photos, name)))
+    for number in range(options.composites):
+        jobs.append((f"composite {number}", lambda name: builder.composite_pairs(photos, name)))
     report = builder.report
     try:
-        for name, make in tqdm(jobs, unit="source", disable=None):
+        for name, make in tqdm(jobs[i - 1 :: n], unit="source", disable=None):
             if name in writer.done:
                 continue
             try:
@@ -294,6 +97,14 @@ def build(
         writer.flush()
     report.pairs = writer.written
     return report
+
+
+def read_shard(text: str) -> tuple[int, int]:
+    """Read "i/n", 1 <= i <= n; ArgumentTypeError for anything else."""
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"expected i/n with i from 1 to n, got {text!r}")
+    return int(match[1]), int(match[2])
 
 
 def write_sheet(folder: Path, count: int = 16) -> Path:
@@ -318,23 +129,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Training pairs from videos and photos.")
     parser.add_argument("folders", type=Path, nargs="+")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--size", default="448x256", metavar="WxH")
+    parser.add_argument("--size", type=read_size, default=(448, 256), metavar="WxH")
     parser.add_argument("--frames", type=int, default=17, help="4n + 1")
     parser.add_argument("--clips", type=int, default=4, help="of each video, at most")
     parser.add_argument("--photo-clips", type=int, default=2, help="of each photo")
     parser.add_argument("--composites", type=int, default=0, help="made of the photos")
     parser.add_argument("--depth", default="planes", help="planes, parallax, or as for the command")
-    parser.add_argument("--depths", type=Path, help="folder of depth files with the clips' names")
+    parser.add_argument("--depths", type=Path, help="folder with a depth file of each clip's name")
     parser.add_argument("--max-disparity", type=float, nargs=2, default=(3.0, 8.0), metavar="PCT")
     parser.add_argument("--exclude", type=Path, action="append", default=[])
-    parser.add_argument("--quality", type=int, default=95, help="of JPEG; 0 = lossless")
+    parser.add_argument("--quality", type=int, help="of JPEG instead of H.264; 0 = lossless")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--soft", type=float, default=0.0, help="share of soft clips")
-    parser.add_argument("--no-fill", action="store_true", help="keep no first fills")
+    parser.add_argument("--fill", action="store_true", help="keep first fills, for train_mini.py")
+    parser.add_argument("--shard", type=read_shard, default=(1, 1), metavar="I/N",
+                        help="do the I-th of N parts; all may write into one folder")  # fmt: skip
     args = parser.parse_args(arguments)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        width, height = (int(n) for n in args.size.split("x"))
+        width, height = args.size
         options = PairOptions(
             args.frames,
             height,
@@ -345,7 +158,7 @@ def main(arguments: list[str] | None = None) -> int:
             args.depth,
             tuple(args.max_disparity),
             args.seed,
-            not args.no_fill,
+            args.fill,
             args.soft,
         )
         report = build(
@@ -355,6 +168,7 @@ def main(arguments: list[str] | None = None) -> int:
             exclude=args.exclude,
             depths=args.depths,
             quality=args.quality,
+            shard=args.shard,
         )
         sheet = write_sheet(args.out)
     except KeyboardInterrupt:

@@ -53,7 +53,9 @@ def pairs(tmp_path_factory):
 def filled_pairs(tmp_path_factory):
     """Three pairs with fills, lossless; their first 16 rows have no hole."""
     folder = tmp_path_factory.mktemp("filled")
-    builder = build_pairs.PairBuilder(build_pairs.PairOptions(frames=5, height=48, width=96))
+    builder = build_pairs.PairBuilder(
+        build_pairs.PairOptions(frames=5, height=48, width=96, fill=True)
+    )
     writer = PairWriter(folder, {"made": "here"}, LOSSLESS)
     for i in range(3):
         video, disparity = scene()

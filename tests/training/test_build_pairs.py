@@ -1,5 +1,6 @@
 """Pairs: holes where they belong, every kind of source, bad input, interrupted runs."""
 
+import argparse
 import errno
 from fractions import Fraction
 
@@ -159,6 +160,49 @@ def test_a_run_goes_on_where_it_was(media, tmp_path, monkeypatch):
         build([media], tmp_path / "again", PairOptions(frames=9, height=48, width=80))
 
 
+def test_shards_of_the_work_share_a_folder(media, tmp_path):
+    """Three runs, one after the other, make what one run makes; a fourth has nothing to do."""
+    build([media], tmp_path / "whole", OPTIONS, quality=LOSSLESS)
+    for i in (3, 1, 2):
+        build([media], tmp_path / "parts", OPTIONS, quality=LOSSLESS, shard=(i, 3))
+    assert build([media], tmp_path / "parts", OPTIONS, quality=LOSSLESS).sources == 0
+    key = lambda e: (e.info["source"], e.info.get("start", 0))  # noqa: E731
+    whole, parts = (sorted(list_pairs(tmp_path / n), key=key) for n in ("whole", "parts"))
+    assert [key(e) for e in whole] == [key(e) for e in parts]
+    assert len({e.path for e in parts}) > 1
+    for a, b in zip(whole, parts, strict=True):
+        assert torch.equal(a.read().frames, b.read().frames)
+        assert torch.equal(a.read().mask, b.read().mask)
+    for text in ("0/3", "4/3", "1", "a/b"):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected i/n"):
+            build_pairs.read_shard(text)
+
+
+def test_a_missing_depth_is_an_error_before_any_work(media, tmp_path, capsys):
+    (tmp_path / "depths").mkdir()
+    command = [str(media), "--out", str(tmp_path / "o"), "--depths", str(tmp_path / "depths")]
+    assert main([*command, "--exclude", str(media / "eval")]) == 1
+    assert "found none for broken.mp4" in capsys.readouterr().err
+    assert not (tmp_path / "o").exists()
+
+
+def test_films_in_shards_are_near_the_truth_and_cut_to_the_frame(tmp_path):
+    frames = torch.stack([texture(4)[:, :, 2 * t : 2 * t + WIDTH] for t in range(9)])
+    frames = (frames * 255).round().to(torch.uint8)
+    writer = PairWriter(tmp_path, {}, None)
+    writer.add("a", [Pair(frames, torch.rand(9, HEIGHT, WIDTH) > 0.9, {})])
+    writer.flush()
+    (entry,) = list_pairs(tmp_path)
+    read = entry.read().frames
+    assert read.shape == frames.shape
+    assert (
+        read.float() - frames.float()
+    ).square().mean().sqrt() < 6  # loud colours: the worst case
+    assert torch.equal(entry.read_frames(4, 7), read[4:7])
+    with pytest.raises(DataError, match="fewer frames"):
+        entry.read_frames(4, 12)
+
+
 def test_a_full_disk_leaves_no_half_shard(tmp_path, monkeypatch, media, capsys):
     def full(tensors, path, metadata):
         path.write_bytes(b"half")
@@ -206,9 +250,11 @@ def test_excluded_folders_are_left_out_even_through_links(media, tmp_path):
 
 def test_windows_do_not_overlap_and_short_clips_play_to_and_fro(media):
     windows = list(read_windows(media / "clip.mp4", OPTIONS, torch.Generator().manual_seed(0)))
-    assert [len(video) for _, video in windows] == [5, 5]
+    assert [len(video) for _, video, _ in windows] == [5, 5]
     assert windows[1][0] - windows[0][0] >= 5
-    (_, short), *rest = read_windows(media / "short.mp4", OPTIONS, torch.Generator().manual_seed(0))
+    (_, short, _), *rest = read_windows(
+        media / "short.mp4", OPTIONS, torch.Generator().manual_seed(0)
+    )
     assert len(short) == 3
     assert not rest
     assert there_and_back(3, 8) == [0, 1, 2, 1, 0, 1, 2, 1]
@@ -217,8 +263,7 @@ def test_windows_do_not_overlap_and_short_clips_play_to_and_fro(media):
 
 def test_no_pair_crosses_a_cut():
     a, b = texture(5)[:, :, :WIDTH], 1 - texture(6)[:, :, :WIDTH]
-    shot = longest_shot(torch.stack([a] * 3 + [b] * 6))
-    assert torch.equal(shot, torch.stack([b] * 6))
+    assert longest_shot(torch.stack([a] * 3 + [b] * 6)) == (3, 9)
 
 
 def test_a_photo_clip_moves_near_things_more():

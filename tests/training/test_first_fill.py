@@ -59,20 +59,30 @@ def test_fills_cost_little_and_are_exact_in_holes_only(tmp_path):
     assert not kept[..., :48, :].any()
 
 
-def test_no_fill_goes_on_with_shards_of_before_there_were_fills(tmp_path, write_pairs):
+def test_pairs_without_fill_go_on_with_shards_of_before_there_were_fills(tmp_path, write_pairs):
     photo, old = tmp_path / "photo.png", tmp_path / "old"
     build_pairs.write_png(photo, scene()[0][0])
-    command = [str(photo), "--size", "80x48", "--frames", "5", "--depth", "embedded"]
-    assert build_pairs.main([*command, "--out", str(old), "--no-fill"]) == 0
-    assert build_pairs.main([*command, "--out", str(tmp_path / "new")]) == 0
+    command = [
+        str(photo),
+        "--size",
+        "80x48",
+        "--frames",
+        "5",
+        "--depth",
+        "embedded",
+        "--quality",
+        "95",
+    ]
+    assert build_pairs.main([*command, "--out", str(old)]) == 0
+    assert build_pairs.main([*command, "--out", str(tmp_path / "new"), "--fill"]) == 0
     bare, whole = list_pairs(old)[0], list_pairs(tmp_path / "new")[0]
     assert bare.read().fill is None
     assert whole.read().fill is not None
     assert torch.equal(bare.read().mask, whole.read().mask)
     with safe_open(bare.path, framework="pt") as file:
         assert "fill" not in json.loads(file.metadata()["settings"])
-    assert build_pairs.main([*command, "--out", str(old), "--no-fill"]) == 0
-    assert build_pairs.main([*command, "--out", str(old)]) == 1
+    assert build_pairs.main([*command, "--out", str(old)]) == 0
+    assert build_pairs.main([*command, "--out", str(old), "--fill"]) == 1
 
 
 @pytest.mark.parametrize("flip", [False, True])
@@ -112,9 +122,9 @@ def find(frames, video):
 def test_old_shards_have_no_fill_and_say_so(pairs, filled_pairs):
     dataset = PairDataset(data_settings(pairs))
     assert dataset[0].keys() == {"video", "mask", "index"}
-    with pytest.raises(DataError, match=r"pairs-00000\.safetensors: .*without --no-fill"):
+    with pytest.raises(DataError, match=r"pairs-00000\.safetensors: .*build_pairs.py --fill"):
         dataset.require_fills()
-    with pytest.raises(DataError, match="without --no-fill"):
+    with pytest.raises(DataError, match=r"build_pairs\.py --fill"):
         dataset.entries[0].read_fill(0, 1)
     drawn = PairDataset(data_settings(filled_pairs, masks="mixed"))
     assert "fill" not in drawn[0]

@@ -1,9 +1,10 @@
 """Training pairs on disk: safetensors files of encoded pictures, written beside and renamed.
 
-A pair is a clip, its holes and, where it was made, their first fill. Frames are JPEG or PNG, masks
-one-bit PNG, and of a fill only the blocks with holes are kept, so that a shard is a few percent of
-the raw pixels; the file's metadata lists the pairs, the sources that are finished with
-it, and the settings they were made with. A source never spans two shards.
+A pair is a clip, its holes and, where it was made, their first fill. Frames are H.264 at full
+colour resolution, JPEG or PNG, masks one-bit PNG, and of a fill only the blocks with holes are
+kept, so that a shard is a percent of the raw pixels; the file's metadata lists the pairs, the
+sources that are finished with it, and the settings they were made with. A source never spans two
+shards.
 """
 
 from __future__ import annotations
@@ -20,11 +21,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.files import DataError
+from data.films import decode_film, encode_film
 from data.shards import ShardWriter, decode_picture, read_metadata, read_tensors
 
 SHARD_BYTES = 128 * 2**20
 LOSSLESS = 0
 """A quality: PNG instead of JPEG."""
+FILL_QUALITY = 95
+"""Of the first fills' JPEG where frames are H.264."""
 BLOCK = 8
 """Pixels of a JPEG block's side."""
 
@@ -73,6 +77,9 @@ class PairEntry:
 
     def read_frames(self, start: int, stop: int) -> Tensor:
         """Decode the frames start <= index < stop, `[T, 3, H, W]` uint8."""
+        if "frame_bytes" not in self.info:
+            (blob,) = read_tensors(self.path, [f"{self.index}.film"])
+            return decode_film(blob, start, stop, self.path)
         return self._colours("frames", "frame_bytes", slice(start, stop))
 
     def read_fill(self, start: int, stop: int) -> Tensor:
@@ -93,7 +100,7 @@ class PairEntry:
         if not self.has_fill:
             raise DataError(
                 f"{self.path}: expected pairs with a first fill, which is to be made better, "
-                "got none; build them again with build_pairs.py, without --no-fill"
+                "got none; build them again with build_pairs.py --fill"
             )
 
     def _colours(self, name: str, sizes: str, wanted: slice) -> Tensor:
@@ -138,18 +145,20 @@ class PairWriter:
 
     folder: Path
     settings: dict[str, Any]
-    quality: int = 95
-    """Of JPEG; `LOSSLESS` = PNG."""
+    quality: int | None = 95
+    """Of JPEG; `LOSSLESS` = PNG; None = H.264."""
     shard_bytes: int = SHARD_BYTES
     done: set[str] = field(default_factory=set)
     written: int = 0
     """Pairs in the folder."""
+    part: str = ""
+    """What tells this writer's files from those of others that write at the same time."""
 
     def __post_init__(self) -> None:
-        self._shards = ShardWriter(self.folder, "pairs")
+        self._shards = ShardWriter(self.folder, f"pairs-{self.part}" if self.part else "pairs")
         self._pairs: list[dict[str, Any]] = []
         self._sources: list[str] = []
-        for path in self._shards.paths():
+        for path in sorted(self.folder.glob("pairs-*.safetensors")):
             metadata = _read(path)
             if metadata["settings"] != json.loads(json.dumps(self.settings)):
                 raise DataError(
@@ -161,17 +170,20 @@ class PairWriter:
     def add(self, source: str, pairs: list[Pair]) -> None:
         """Take all pairs of one source; write a shard when enough has come together."""
         for pair in pairs:
-            parts = {
-                "frame": [_encode_frame(frame, self.quality) for frame in pair.frames],
-                "mask": [_encode_mask(mask) for mask in pair.mask],
-            }
+            parts = {"mask": [_encode_mask(mask) for mask in pair.mask]}
+            if self.quality is not None:
+                parts["frame"] = [_encode_frame(frame, self.quality) for frame in pair.frames]
             if pair.fill is not None:
-                fill = _blocks_with_holes(pair.fill, pair.mask)
-                parts["fill"] = [_encode_frame(frame, self.quality) for frame in fill]
+                fill, quality = _blocks_with_holes(pair.fill, pair.mask), self.quality
+                quality = FILL_QUALITY if quality is None else quality
+                parts["fill"] = [_encode_frame(frame, quality) for frame in fill]
             t, _, h, w = pair.frames.shape
             sizes = {f"{name}_bytes": [len(x) for x in blobs] for name, blobs in parts.items()}
             self._pairs.append({**pair.info, "source": source, "size": [t, h, w], **sizes})
-            self._shards.add({f"{name}s": np.concatenate(blobs) for name, blobs in parts.items()})
+            blobs = {f"{name}s": np.concatenate(blobs) for name, blobs in parts.items()}
+            if self.quality is None:
+                blobs["film"] = encode_film(pair.frames)
+            self._shards.add(blobs)
         self._sources.append(source)
         if self._shards.bytes >= self.shard_bytes:
             self.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -73,11 +74,12 @@ def uniform(generator: torch.Generator, low: float, high: float) -> float:
 
 def read_windows(
     path: Path, options: ClipOptions, generator: torch.Generator
-) -> Iterator[tuple[int, Video]]:
+) -> Iterator[tuple[int, Video, Place]]:
     """Read windows spread over a video, in one pass.
 
     Yields:
-        The first frame's number and `[T, 3, H, W]`; the last window may be shorter.
+        The first frame's number, `[T, 3, H, W]`, and what part of the frames that is; the last
+        window may be shorter.
 
     Raises:
         VideoError: the video cannot be read.
@@ -90,24 +92,27 @@ def read_windows(
         starts[i] = max(starts[i], starts[i - 1] + options.frames)
     zoom, x, y = uniform(generator, 1.0, 1.4), *torch.rand(2, generator=generator).tolist()
     window: list[Tensor] = []
-    for index, frame in enumerate(read_frames(path, 0, starts[-1] + options.frames)):
+    place = None
+    first, stop = starts[0], starts[-1] + options.frames
+    for index, frame in enumerate(read_frames(path, first, stop), first):
         if index >= starts[0]:
-            window.append(cover(frame.pixels, options.height, options.width, zoom, x, y))
-        if len(window) == options.frames:
-            yield starts.pop(0), torch.stack(window)
+            size = options.height, options.width
+            place = place or Place.of(frame.pixels, *size, zoom, x, y)
+            window.append(place.cut(frame.pixels))
+        if place and len(window) == options.frames:
+            yield starts.pop(0), torch.stack(window), place
             window = []
             if not starts:
                 return
-    if window:
-        yield starts[0], torch.stack(window)
+    if place and window:
+        yield starts[0], torch.stack(window), place
 
 
-def longest_shot(video: Video) -> Video:
-    """Return the longest part of `[T, 3, H, W]` without a cut."""
+def longest_shot(video: Video) -> tuple[int, int]:
+    """Return where the longest part of `[T, 3, H, W]` without a cut starts and stops."""
     starts = ShotDetector().cuts(video)[0].nonzero().flatten().tolist()
     spans = list(zip(starts, [*starts[1:], len(video)], strict=True))
-    start, stop = max(spans, key=lambda span: span[1] - span[0])
-    return video[start:stop]
+    return max(spans, key=lambda span: span[1] - span[0])
 
 
 def there_and_back(length: int, count: int) -> list[int]:
@@ -118,11 +123,55 @@ def there_and_back(length: int, count: int) -> list[int]:
 
 def cover(frame: Tensor, height: int, width: int, zoom: float, x: float, y: float) -> Tensor:
     """Scale `[3, h, w]` until it covers the size `zoom` times, and crop at (x, y) in [0, 1]."""
-    h, w = frame.shape[-2:]
-    scale = max(height / h, width / w)
-    if scale < 1:
-        scale = min(1.0, scale * zoom)
-    size = (max(height, round(h * scale)), max(width, round(w * scale)))
-    scaled = F.interpolate(frame[None], size, mode="bilinear", antialias=True)[0].clamp(0, 1)
-    top, left = round(y * (size[0] - height)), round(x * (size[1] - width))
-    return scaled[:, top : top + height, left : left + width]
+    return Place.of(frame, height, width, zoom, x, y).cut(frame)
+
+
+@dataclass(frozen=True)
+class Place:
+    """What part of a source's frames a clip shows: scaled, then cropped."""
+
+    scaled: tuple[int, int]
+    """Height and width of the whole scaled frame."""
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, frame: Tensor, height: int, width: int, zoom: float, x: float, y: float) -> Place:
+        """Return the place that `cover` takes in frames `[..., h, w]`."""
+        h, w = frame.shape[-2:]
+        scale = max(height / h, width / w)
+        if scale < 1:
+            scale = min(1.0, scale * zoom)
+        size = (max(height, round(h * scale)), max(width, round(w * scale)))
+        return cls(size, round(y * (size[0] - height)), round(x * (size[1] - width)), height, width)
+
+    def cut(self, frame: Tensor) -> Tensor:
+        """Return the part of a frame `[3, h, w]`."""
+        scaled = frame
+        if frame.shape[-2:] != self.scaled:
+            scaled = F.interpolate(frame[None], self.scaled, mode="bilinear", antialias=True)[0]
+        return self._crop(scaled.clamp(0, 1))
+
+    def cut_depth(self, depth: Tensor) -> Tensor:
+        """Return the part of `[T, 1, h, w]` of any size, with no more pixels than it has there."""
+        if depth.shape[-2] >= self.scaled[0] and depth.shape[-1] >= self.scaled[1]:
+            return self._crop(F.interpolate(depth, self.scaled, mode="area"))
+        size = [
+            max(1, round(wanted * have / whole))
+            for wanted, have, whole in zip(
+                (self.height, self.width), depth.shape[-2:], self.scaled, strict=True
+            )
+        ]
+        y = (self.top + self.height / 2, self.height, self.scaled[0])
+        x = (self.left + self.width / 2, self.width, self.scaled[1])
+        row_x, row_y = ([span / whole, 2 * middle / whole - 1] for middle, span, whole in (x, y))
+        theta = depth.new_tensor([[row_x[0], 0, row_x[1]], [0, row_y[0], row_y[1]]])
+        grid = F.affine_grid(theta[None], [1, 1, *size], align_corners=False)
+        grid = grid.expand(len(depth), -1, -1, -1)
+        return F.grid_sample(depth, grid, padding_mode="border", align_corners=False)
+
+    def _crop(self, frames: Tensor) -> Tensor:
+        rows = slice(self.top, self.top + self.height)
+        return frames[..., rows, self.left : self.left + self.width]
