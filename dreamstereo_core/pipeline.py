@@ -72,6 +72,8 @@ class ConvertOptions:
     """Size k, odd, of the kernel that dilates a diffusion inpainter's kept tokens."""
     seed: int = FillOptions.seed
     """Seed of a diffusion inpainter's noise."""
+    sampler: str = FillOptions.sampler
+    """"renoise" for a diffusion inpainter that is distilled to few steps; "euler" for others."""
     shots: str = "auto"
     """The detector of cuts, one of `shots.DETECTORS`."""
     bars: bool = True
@@ -99,7 +101,7 @@ class ConvertOptions:
     @property
     def fill(self) -> FillOptions:
         """The options that are meant for the inpainter."""
-        return FillOptions(self.num_steps, self.dilation, self.seed)
+        return FillOptions(self.num_steps, self.dilation, self.seed, self.sampler)
 
 
 @dataclass(frozen=True)

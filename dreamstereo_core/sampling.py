@@ -6,7 +6,7 @@ noise is z_0 = eps - v.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +17,10 @@ from .models.conditioning import Conditioning, EncodedContext, inpainting_input
 from .models.sparse import blend_latents
 from .models.transformer import Transformer
 from .types import Latent, TokenIndex
+
+SAMPLERS = ("euler", "renoise")
+"""How one noise level leads to the next: along the velocity, or by fresh noise on the result, as
+DMD, rCM, Self-Forcing and CausVid models are trained for. One step is the same by both."""
 
 
 def sigmas(num_steps: int, shift: float = 1.0) -> tuple[float, ...]:
@@ -42,17 +46,20 @@ def sigmas(num_steps: int, shift: float = 1.0) -> tuple[float, ...]:
     return tuple(shift * s / (1 + (shift - 1) * s) for s in even)
 
 
-def position_noise(start: int, count: int, shape: tuple[int, int, int], *, seed: int = 0) -> Latent:
+def position_noise(
+    start: int, count: int, shape: tuple[int, int, int], *, seed: int = 0, step: int = 0
+) -> Latent:
     """Return the noise of latent frames `start` to `start + count` of a video.
 
-    The noise of a latent depends only on the seed, its frame's number and its place. So a video
-    gets the same noise however it is cut into windows.
+    The noise of a latent depends only on the seed, its frame's number, its place and the step. So a
+    video gets the same noise however it is cut into windows.
 
     Args:
         start: number of the first latent frame.
         count: how many.
         shape: (C, H', W').
         seed: at least 0.
+        step: 0 for the noise that sampling starts from, 1, 2, ... for what "renoise" adds later.
 
     Returns:
         `[1, C, count, H', W']` float32.
@@ -63,7 +70,7 @@ def position_noise(start: int, count: int, shape: tuple[int, int, int], *, seed:
     if seed < 0:
         raise ValueError(f"seed: expected at least 0, got {seed}")
     frames = [
-        np.random.default_rng((seed, frame)).standard_normal(shape, dtype=np.float32)
+        np.random.default_rng((seed, frame, step)).standard_normal(shape, dtype=np.float32)
         for frame in range(start, start + count)
     ]
     return torch.from_numpy(np.stack(frames, axis=1)).unsqueeze(0)
@@ -91,8 +98,12 @@ def denoise(
     schedule: Sequence[float],
     conditionings: Sequence[Conditioning],
     tokens: TokenIndex | None = None,
+    fresh: Callable[[int], Latent] | None = None,
 ) -> Latent:
-    """Inpaint latents by Euler's method; tokens that are not kept stay unchanged.
+    """Inpaint latents step by step; tokens that are not kept stay unchanged.
+
+    By Euler's method z' = z + (sigma' - sigma) v; with `fresh` noise z_0 = z - sigma v and
+    z' = (1 - sigma') z_0 + sigma' eps.
 
     Args:
         transformer: an inpainting one.
@@ -102,6 +113,7 @@ def denoise(
         schedule: of `sigmas`.
         conditionings: of `prepare_steps`, for the same schedule.
         tokens: `[B, K]` kept tokens; None = all.
+        fresh: gives the noise `[B, 16, T', H', W']` after step 1, 2, ...; None = Euler's method.
 
     Returns:
         `[B, 16, T', H', W']` float32 (the inner B of Eq. 15).
@@ -110,9 +122,14 @@ def denoise(
         ValueError: shapes do not fit.
     """
     latent = noise
-    for (sigma, following), conditioning in zip(pairwise(schedule), conditionings, strict=True):
+    steps = zip(pairwise(schedule), conditionings, strict=True)
+    for step, ((sigma, following), conditioning) in enumerate(steps, 1):
         x = inpainting_input(latent, missing, masked_latent)
-        latent = latent + (following - sigma) * transformer(x, conditioning, tokens)
+        velocity = transformer(x, conditioning, tokens)
+        if fresh is None or not following:
+            latent = latent + (following - sigma) * velocity
+        else:
+            latent = torch.lerp(latent - sigma * velocity, fresh(step).to(latent), following)
     if tokens is None:
         return latent
     return blend_latents(latent, masked_latent, tokens)

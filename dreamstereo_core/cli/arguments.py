@@ -12,6 +12,7 @@ from ..fill import INPAINTERS, load_inpainter
 from ..models.lora import parse_lora
 from ..options import Options, pick_options
 from ..pipeline import ConvertOptions
+from ..sampling import SAMPLERS
 from ..shots import DETECTORS
 from ..types import EYES
 from ..video_io import DecodeOptions
@@ -84,6 +85,8 @@ def _add_checkpoint(group: argparse._ArgumentGroup) -> None:
                        metavar="FILE[:STRENGTH]", help="to merge; may be repeated")  # fmt: skip
     group.add_argument("--context", metavar="FILE", help="an encoded prompt (default: the model's)")
     group.add_argument("--num-steps", "--steps", type=int, metavar="N", help="denoising steps")
+    group.add_argument("--sampler", choices=SAMPLERS,
+                       help="renoise: for models distilled to few steps")  # fmt: skip
     group.add_argument("--dilation", type=int, metavar="K",
                        help="tokens kept around the holes: a K x K kernel, K odd")  # fmt: skip
     group.add_argument("--seed", type=int, help="of the noise")

@@ -221,15 +221,21 @@ class _Shot:
         conditionings: Sequence[Conditioning],
     ) -> Latent:
         _, channels, count, height, width = latents.shape
-        noise = position_noise(self.start, count, (channels, height, width), seed=self.options.seed)
+        shape, options = (channels, height, width), self.options
+
+        def noise(step: int) -> Latent:
+            drawn = position_noise(self.start, count, shape, seed=options.seed, step=step)
+            return drawn.to(self.device)
+
         return denoise(
             self.inpainter.transformer,
-            noise.to(self.device),
+            noise(0),
             missing,
             latents,
             schedule=self.schedule,
             conditionings=conditionings,
             tokens=tokens,
+            fresh=noise if options.sampler == "renoise" else None,
         )
 
     def _advice(

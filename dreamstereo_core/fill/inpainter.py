@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from ..checks import check_finite, check_frames
+from ..checks import check_choice, check_finite, check_frames
+from ..sampling import SAMPLERS
 from ..stream import Notes
 from ..types import Disparity, OcclusionMask, Video
 
@@ -42,6 +43,8 @@ class FillOptions:
     """Size k, odd, of the kernel that dilates the kept tokens."""
     seed: int = 0
     """Seed of the noise."""
+    sampler: str = "euler"
+    """How several steps follow each other, one of `sampling.SAMPLERS`."""
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:
@@ -50,6 +53,7 @@ class FillOptions:
             raise ValueError(f"dilation: expected an odd number from 1 up, got {self.dilation}")
         if self.seed < 0:
             raise ValueError(f"seed: expected at least 0, got {self.seed}")
+        check_choice("sampler", self.sampler, SAMPLERS)
 
 
 DEFAULTS = FillOptions()
@@ -79,6 +83,7 @@ class Inpainter(ABC):
         num_steps: int = 1,
         dilation: int = 5,
         seed: int = 0,
+        sampler: str = FillOptions.sampler,
     ) -> Video:
         """Fill one shot `[T, 3, H, W]` of any T, H and W; the result is to be blended by `blend`.
 
@@ -90,6 +95,7 @@ class Inpainter(ABC):
             num_steps: denoising steps of a diffusion inpainter.
             dilation: size k of the kernel that dilates a diffusion inpainter's kept tokens.
             seed: seed of a diffusion inpainter's noise.
+            sampler: "euler", or "renoise" for models that are distilled to few steps.
 
         Raises:
             TypeError: an argument is not a floating point tensor.
@@ -111,7 +117,7 @@ class Inpainter(ABC):
             )
             for t in range(len(video))
         )
-        filled = self.stream(frames, FillOptions(num_steps, dilation, seed))
+        filled = self.stream(frames, FillOptions(num_steps, dilation, seed, sampler))
         return torch.cat(list(filled))
 
 

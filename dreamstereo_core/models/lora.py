@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .config import INPAINTING_CHANNELS
+from .config import INPAINTING_CHANNELS, LATENT_CHANNELS
 from .files.checkpoint_file import CheckpointError, CheckpointFile, open_checkpoint
 from .files.describe import LORA, describe_file
 from .files.load import list_some
@@ -33,7 +33,7 @@ MOST_AXES = 8
 
 _LOW_RANK = re.compile(r"(.+)\.lora[_.](A|B|down|up)(?:\.default)?(?:\.weight)?")
 _DIFFUSERS_KEY = "lora_adapter_metadata"
-_WHOLE = re.compile(r"(.+)\.(alpha|diff|diff_b|set_weight|reshape_weight)")
+_WHOLE = re.compile(r"(.+)\.(alpha|diff|diff_b|diff_m|set_weight|reshape_weight)")
 _PARTS = {"A": "down", "B": "up"}
 
 
@@ -53,7 +53,8 @@ class Patch:
     scale: float = 1.0
     """alpha / rank."""
     diff: Tensor | None = None
-    """A difference to add; if it is larger than the weight, the weight is padded with zeros."""
+    """A difference to add; the smaller of it and the weight is padded with zeros: a T2V model's
+    noise channels are the first of an inpainting one."""
     value: Tensor | None = None
     """The whole new weight, independent of the strength."""
     shape: tuple[int, ...] | None = None
@@ -64,7 +65,7 @@ class Patch:
         result = (weight if self.value is None else self.value.to(weight.device)).float()
         result = _pad(result, self.target_shape(result.shape))
         if self.diff is not None:
-            result = result + strength * self.diff.to(result)
+            result = result + strength * _pad(self.diff.to(result), result.shape)
         if self.up is not None and self.down is not None:
             delta = self.up.to(result).flatten(1) @ self.down.to(result).flatten(1)
             result = result + strength * self.scale * delta.reshape(result.shape)
@@ -74,7 +75,9 @@ class Patch:
         """Return the shape of a weight of this shape after the patch."""
         if self.shape is not None:
             return self.shape
-        return tuple(shape if self.diff is None else self.diff.shape)
+        if self.diff is None or self.diff.ndim != len(shape):
+            return tuple(shape if self.diff is None else self.diff.shape)
+        return tuple(map(max, shape, self.diff.shape))
 
     def fits(self, shape: Sequence[int]) -> bool:
         """Return whether the patch fits a parameter of this shape."""
@@ -84,13 +87,16 @@ class Patch:
         # Only input channels of a convolution may be added, up to those of an inpainting model.
         larger = target == tuple(shape) or (
             len(target) == len(shape) == 5
-            and (target[0], *target[2:]) == (shape[0], *shape[2:])
+            and _but_inputs(target) == _but_inputs(shape)
             and shape[1] <= target[1] <= INPAINTING_CHANNELS
         )
         if self.shape is not None and (self.up is None and self.diff is None):
             return False
         if self.diff is not None and tuple(self.diff.shape) != target:
-            return False
+            inputs = (LATENT_CHANNELS, INPAINTING_CHANNELS)
+            of_noise = len(target) == 5 and (self.diff.shape[1], target[1]) == inputs
+            if not of_noise or _but_inputs(self.diff.shape) != _but_inputs(target):
+                return False
         if self.up is None or self.down is None:
             return larger and self.up is self.down
         rank = self.down.shape[0] if self.down.ndim else 0
@@ -103,6 +109,10 @@ class Patch:
             and math.prod(up[1:]) == rank
             and self.down.numel() == rank * math.prod(target[1:])
         )
+
+
+def _but_inputs(shape: Sequence[int]) -> tuple[int, ...]:
+    return (shape[0], *shape[2:])
 
 
 @dataclass(frozen=True)
@@ -235,6 +245,9 @@ def _collect(
         for prefix in PREFIXES:
             target = target.removeprefix(prefix)
         parameter = targets.get(target)
+        if part == "diff_m":  # of a block or the head, which are no parameters
+            part = "diff"
+            parameter = targets.get(f"{target}.modulation") or targets.get(f"{target}_modulation")
         if part == "diff_b" and parameter is not None:
             part = "diff"
             parameter = targets.get(f"{target}.bias") or targets.get(f"{target}_bias")

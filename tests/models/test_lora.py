@@ -181,6 +181,50 @@ def test_a_lora_can_widen_the_patch_embedding(tmp_path, part):
     assert model.config.in_dim == 36
 
 
+def test_the_change_of_the_modulation_is_added(tmp_path):
+    """`X.diff_m` is `X.modulation`, as in rCM's and Self-Forcing's files."""
+    model = make()
+    before = state_of(model)
+    block, head, kohya = torch.randn(1, 6, 48), torch.randn(1, 2, 48), torch.randn(1, 6, 48)
+    tensors = {
+        "diffusion_model.blocks.0.diff_m": block,
+        "diffusion_model.head.diff_m": head,
+        "lora_unet_blocks_1.diff_m": kohya,
+    }
+    path = write(tmp_path / "lora.safetensors", tensors)
+    merge_loras(model, [(load_lora(path, model), 0.5)])
+    changes = {"blocks.0.modulation": block, "head.modulation": head, "blocks.1.modulation": kohya}
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name] + 0.5 * changes.get(name, 0)), name
+
+
+@pytest.mark.parametrize("first", ["of noise", "widening"])
+def test_sixteen_channels_are_the_noise_of_thirty_six(tmp_path, first):
+    """On an inpainting model, and beside a LoRA that makes it one, in either order."""
+    name = "diffusion_model.patch_embedding.diff"
+    noise, wide = torch.randn(48, 16, 1, 2, 2), torch.randn(48, 36, 1, 2, 2)
+    paths = {
+        "of noise": write(tmp_path / "noise.safetensors", {name: noise}),
+        "widening": write(tmp_path / "wide.safetensors", {name: wide}),
+    }
+    model = make()
+    base = model.patch_embedding.weight.clone()
+    loras = [(load_lora(path, model), 0.5) for path in paths.values()]
+    merge_loras(model, loras if first == "of noise" else loras[::-1])
+    expected = torch.zeros(48, 36, 1, 2, 2)
+    expected[:, :16] = base + 0.5 * noise
+    expected += 0.5 * wide
+    assert torch.allclose(model.patch_embedding.weight, expected, atol=1e-6)
+
+    weight = model.patch_embedding.weight.clone()  # it has 36 channels now
+    merge_loras(model, [(load_lora(paths["of noise"], model), 1.0)])
+    assert torch.equal(model.patch_embedding.weight[:, :16], weight[:, :16] + noise)
+    assert torch.equal(model.patch_embedding.weight[:, 16:], weight[:, 16:])
+    eight = write(tmp_path / "8.safetensors", {name: noise[:, :8]})
+    with pytest.raises(CheckpointError, match="this model's shapes"):
+        load_lora(eight, model)
+
+
 def with_context(path, context=None, **metadata):
     """A LoRA, with a context inside where one is given."""
     tensors = {

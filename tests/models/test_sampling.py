@@ -1,5 +1,6 @@
 """Flow matching: the schedule, the noise, Euler's steps."""
 
+import numpy as np
 import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
@@ -46,6 +47,30 @@ def test_steps_are_those_of_diffusers():
         conditionings=[None] * 4,
     )
     assert torch.allclose(ours, expected, atol=1e-5)
+
+
+def test_renoising_is_what_few_step_models_are_trained_for():
+    """x0 = z - sigma v, then (1 - sigma') x0 + sigma' eps with an eps for each step."""
+    schedule = sigmas(4, 5.0)
+    assert schedule == pytest.approx((1, 15 / 16, 5 / 6, 5 / 8, 0))
+    z = latents(0)
+    fresh = {step: position_noise(2, 3, SIZE, seed=9, step=step) for step in (1, 2, 3)}
+    for step in range(4):
+        x0 = z - schedule[step] * torch.sin(z * (step + 1))
+        z = x0
+        if step < 3:
+            z = (1 - schedule[step + 1]) * x0 + schedule[step + 1] * fresh[step + 1]
+    factors = iter(range(1, 5))
+    ours = denoise(
+        lambda x, conditioning, tokens: torch.sin(x[:, :16] * next(factors)),
+        latents(0),
+        torch.ones(1, 4, 3, 8, 12),
+        latents(1),
+        schedule=schedule,
+        conditionings=[None] * 4,
+        fresh=fresh.__getitem__,
+    )
+    assert torch.allclose(ours, z, atol=1e-5)
 
 
 @pytest.mark.parametrize("num_steps", [1, 3])
@@ -97,6 +122,12 @@ def test_noise_belongs_to_its_place():
     assert whole.shape == (1, 16, 9, 8, 12)
     assert torch.equal(whole[:, :, 4:7], position_noise(4, 3, SIZE, seed=3))
     assert not torch.equal(whole, position_noise(0, 9, SIZE, seed=4))
+    later = position_noise(0, 9, SIZE, seed=3, step=1)
+    assert torch.equal(later[:, :, 4:7], position_noise(4, 3, SIZE, seed=3, step=1))
+    assert abs(float((whole * later).mean())) < 0.03
+    # Nothing has changed for the first step since there are others.
+    old = np.random.default_rng((3, 5)).standard_normal(SIZE, dtype=np.float32)
+    assert torch.equal(whole[0, :, 5], torch.from_numpy(old))
     frames = whole[0].transpose(0, 1).flatten(1)
     assert abs(float(whole.mean())) < 0.03
     assert abs(float(whole.std()) - 1) < 0.03

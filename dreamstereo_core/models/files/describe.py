@@ -15,7 +15,7 @@ LORA = "a LoRA"
 VIDEO_DEPTH = "a Video-Depth-Anything"
 
 _OWN = {"vae": "VAE", "depth": "depth network"}
-_LORA = re.compile(r"\.(lora[_.](A|B|down|up)\b|(diff|diff_b|set_weight)$|hada_|lokr_)")
+_LORA = re.compile(r"\.(lora[_.](A|B|down|up)\b|(diff|diff_b|diff_m|set_weight)$|hada_|lokr_)")
 _BLOCK = r"blocks[._]\d+[._](self_attn|cross_attn|attn\d|ffn|modulation|norm\d)"
 _TABLE = (
     (r"(blocks\.\d+\.(self_attn\.q|attn1\.to_q)\.|patch_embedding\.weight$)", WAN_TRANSFORMER),

@@ -31,8 +31,10 @@ def oracle_fill(inpainted, window=5, overlap=2):
     return DiffusionInpainter(Oracle(inpainted), BlockVAE(), window=window, overlap=overlap)
 
 
-@pytest.mark.parametrize(("num_steps", "dilation"), [(1, 5), (3, 1)])
-def test_a_clip_of_one_window_is_the_plain_chain_of_steps(num_steps, dilation):
+@pytest.mark.parametrize(
+    ("num_steps", "dilation", "sampler"), [(1, 5, "euler"), (3, 1, "euler"), (3, 5, "renoise")]
+)
+def test_a_clip_of_one_window_is_the_plain_chain_of_steps(num_steps, dilation, sampler):
     inpainter = make()
     video, mask = clip(13)
     batch, hole = video.transpose(0, 1)[None], mask.transpose(0, 1)[None]
@@ -48,11 +50,17 @@ def test_a_clip_of_one_window_is_the_plain_chain_of_steps(num_steps, dilation):
             schedule=schedule,
             conditionings=prepare_steps(inpainter.transformer, schedule, None),
             tokens=select_tokens(to_latent_mask(missing), dilation=dilation),
+            fresh=(lambda step: position_noise(0, 4, (16, 8, 12), seed=7, step=step))
+            if sampler == "renoise"
+            else None,
         )
         expected = inpainter.vae.decode(latent)[0].transpose(0, 1)
     expected = lock_colours(expected, video, mask)
-    filled = inpainter.inpaint(video, mask, num_steps=num_steps, dilation=dilation, seed=7)
+    options = {"num_steps": num_steps, "dilation": dilation, "seed": 7}
+    filled = inpainter.inpaint(video, mask, sampler=sampler, **options)
     assert torch.allclose(filled, expected, atol=1e-5)
+    other = inpainter.inpaint(video, mask, **options)  # at one step both samplers are the same
+    assert torch.equal(filled, other) == (sampler == "euler")
 
 
 @pytest.mark.parametrize("vae", [SMALL_VAE, TAEW], ids=["wan", "taew"])
