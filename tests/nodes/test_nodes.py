@@ -255,7 +255,8 @@ class TestInpaint:
         node = node_module("inpaint").Inpaint
         images, mask = torch.rand(1, 6, 8, 3), torch.zeros(1, 6, 8)
         node.execute(images, mask, None, spy, num_steps=4, dilation=7, seed=11)
-        assert dataclasses.asdict(spy.options) == {"num_steps": 4, "dilation": 7, "seed": 11}
+        wanted = {"num_steps": 4, "dilation": 7, "seed": 11, "sampler": "euler"}
+        assert dataclasses.asdict(spy.options) == wanted
 
     @pytest.mark.parametrize("eye", ["right", "left"])
     def test_a_left_eye_is_the_mirrored_problem(self, node_module, spy, eye):

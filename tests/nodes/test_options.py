@@ -69,7 +69,7 @@ def test_the_defaults_are_those_of_the_options(forms, core, node):
     encode = core.pick_options(core.EncodeOptions, defaults | {"crf": None})
     assert encode == core.EncodeOptions()
     for kind in (core.ConvertOptions, core.DecodeOptions):
-        shown = {"foreground_dilation", "stretch_threshold", "chunk_frames"}
+        shown = {"foreground_dilation", "stretch_threshold", "chunk_frames", "sampler"}
         shown |= {"shots"} if node == "DreamStereoPreviewSheet" else set()
         assert set(vars(kind())) - set(defaults) <= shown
 
