@@ -125,9 +125,10 @@ def test_pieces_change_times_and_sound_by_nothing(film, tmp_path):
     assert packets(tmp_path / "pieces.mp4", "audio") == packets(tmp_path / "one.mp4", "audio")
 
 
-@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.mov"])
+@pytest.mark.parametrize("name", ["a.mkv", "a.webm", "a.mov", "hevc.mp4"])
 def test_every_container_holds_joined_pieces(film, tmp_path, name):
-    codec = EncodeOptions(audio="copy_or_aac" if name != "a.webm" else "copy")
+    audio = "copy_or_aac" if name != "a.webm" else "copy"
+    codec = EncodeOptions("hevc" if name == "hevc.mp4" else "auto", audio=audio)
     source = film
     if name == "a.webm":  # it holds no AAC
         source = tmp_path / "silent.mp4"
@@ -139,6 +140,9 @@ def test_every_container_holds_joined_pieces(film, tmp_path, name):
                     new.mux(packet)
     convert(source, tmp_path / name, encode=codec)
     assert len(frames_of(tmp_path / name)[0]) == FRAMES
+    if name == "hevc.mp4":
+        with av.open(str(tmp_path / name)) as container:
+            assert container.streams.video[0].codec_context.codec_tag == "hvc1"
 
 
 def test_both_views_come_in_pieces(film, tmp_path):
