@@ -5,9 +5,9 @@ Based on Coherence Transport", J. Math. Imaging Vis. 2007) marches inwards from 
 border, layer by layer, and continues edges along their own direction. A pull-push pyramid (Gortler
 et al., "The Lumigraph", 1996) gives the smooth mean. Near the border the first is right; deeper
 inside the hole the mean is the better guess. The third fill is the warp's stretched sheet or,
-without it, the known pixel at the background's end of the row. In a narrow hole, which a slope or an
-uncertain depth opens as often as a border, the sheet alone is best. In a wide one it makes streaks,
-but its errors lie in other places than those of the other two.
+without it, the known pixel at the background's end of the row. In a narrow hole, which a slope or
+an uncertain depth opens as often as a border, the sheet alone is best. In a wide one it makes
+streaks, but its errors lie in other places than those of the other two.
 """
 
 from __future__ import annotations
