@@ -36,7 +36,7 @@ JUMP_SHARE = 0.7
 background's own."""
 ROW_SHARE = 0.3
 """Share in the fill of the known pixel at the background's end of the hole's row."""
-SHEET_SHARES = (1.0, 0.4)
+SHEET_SHARES = (1.0, 0.5)
 """Shares in the fill of the warp's stretched sheet, where the hole holds it: of a hole that is at
 most as wide as the first of `SHEET_WIDTHS`, and of one that is as wide as the second or more."""
 SHEET_WIDTHS = (1 / 160, 1 / 40)
