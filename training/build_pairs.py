@@ -146,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--soft", type=float, default=0.0, help="share of soft clips")
     parser.add_argument("--fill", action="store_true", help="keep first fills, for train_mini.py")
     parser.add_argument("--warp", choices=WARPS, default="gapw",
-                        help="what opens the holes: PBDP, TrajectoryCrafter's way, or chance")  # fmt: skip
+                        help="what opens the holes: PBDP, point splatting, or chance")  # fmt: skip
     parser.add_argument("--shard", type=read_shard, default=(1, 1), metavar="I/N",
                         help="do the I-th of N parts; all may write into one folder")  # fmt: skip
     args = parser.parse_args(arguments)

@@ -2,8 +2,8 @@
 
 After TrajectoryCrafter (2025): each pixel is a point that lands on the two pixels beside its place
 in the other view, as in bilinear splatting, and the nearest point is seen (there, a mean that the
-nearest dominates). Points are not connected: between neighbours that land more than two pixels apart
-there is nothing, or what lies behind.
+nearest dominates). Points are not connected: between neighbours that land more than two pixels
+apart there is nothing, or what lies behind.
 """
 
 from __future__ import annotations
