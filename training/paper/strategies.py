@@ -48,8 +48,8 @@ def train_strategies(
 def _train(model: Path, vae: VideoVAE, options: PairOptions, pairs: Path, path: Path) -> None:
     transformer = load_network(model, TRANSFORMER, dtype=torch.float32)
     module = FlowModel(transformer.requires_grad_(True).train())
-    size = {"frames": options.frames, "height": options.height, "width": options.width}
-    dataset = PairDataset(DataSettings(str(pairs), **size, held_out=0))
+    size = options.frames, options.height, options.width
+    dataset = PairDataset(DataSettings(str(pairs), *size, held_out=0))
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3)
     for _, batch in zip(range(STEPS), batches(dataset, 1, start=0), strict=False):
         encode_batch(vae, batch)
