@@ -160,8 +160,7 @@ def _autoencoder(work: Work, tile: int | None) -> _Autoencoder:
         decoded = None
         for _ in range(3):
             latent = torch.empty(1, len(vae.config.mean), 1, *work.latent, device="meta")
-            video, decoded = vae.decode_chunk(latent, decoded, tile=tile)
-        del video, latent
+            _, decoded = vae.decode_chunk(latent, decoded, tile=tile)
         caches = count.live
     return _Autoencoder(_bytes(vae), caches, encoder - kept, count.peak - caches)
 

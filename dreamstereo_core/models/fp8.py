@@ -49,11 +49,11 @@ class Fp8Linear(nn.Linear):
             del self.factor
             self.factor = None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Apply the layer to `[..., in]`, in the input's dtype."""
         if self.factor is None:
-            return super().forward(x)
-        y = F.linear(x, self.weight.to(x.dtype)) * self.factor.to(x.dtype)
+            return super().forward(input)
+        y = F.linear(input, self.weight.to(input.dtype)) * self.factor.to(input.dtype)
         return y if self.bias is None else y + self.bias
 
 

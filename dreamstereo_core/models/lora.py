@@ -208,11 +208,11 @@ def _find_context(file: CheckpointFile, model: Transformer) -> Tensor | None:
 def _merge(model: Transformer, name: str, patch: Patch, strength: float) -> None:
     module = model.get_submodule(name.rpartition(".")[0])
     compressed = isinstance(module, Fp8Linear) and module.factor is not None
-    if compressed and name.endswith(".weight"):
+    if isinstance(module, Fp8Linear) and compressed:
         module.expand(model.dtype)
     parameter = model.get_parameter(name)
     parameter.data = patch.apply(parameter.data, strength).to(parameter.dtype)
-    if compressed and name.endswith(".weight"):
+    if isinstance(module, Fp8Linear) and compressed:
         module.compress()
     if name == "patch_embedding.weight":
         model.config = replace(model.config, in_dim=parameter.shape[1])

@@ -74,7 +74,7 @@ def test_a_fill_keeps_to_a_limit_where_the_whole_window_would_not():
 
 def test_what_no_window_fits_into_is_said_before_anything_is_made():
     model = replace(inpainter(TINY, SMALL_VAE), memory=1000)
-    with pytest.raises(MemoryError, match="memory: expected at least .* MiB for frames of 128x96"):
+    with pytest.raises(MemoryError, match=r"memory: expected at least .* MiB for frames of 128x96"):
         taken(model, 5)
 
 
