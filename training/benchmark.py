@@ -85,6 +85,7 @@ def parse_options() -> argparse.Namespace:
     add("--blocks", type=int, help="run only so many blocks")
     add("--tile", type=int, nargs="*", default=[], help="pixels of the tiles of --vae")
     add("--compile", action="store_true", help="torch.compile the blocks")
+    add("--bucket", type=int, help="fill kept tokens up to a multiple of this")
     add("--repeats", type=int, default=5, help="rounds of which the median counts")
     add("--card", type=Path, metavar="FOLDER", help="measure warp, memory and models, with "
         "the options above, and write NAME_warp.json, NAME_memory.json, NAME_models.json"
@@ -115,9 +116,9 @@ def model_tables(options: argparse.Namespace) -> dict[str, Any]:
     if options.models:
         config = TRANSFORMERS[options.config]
         plan = Plan(config, (height, width), options.frames, dtype, device, options.repeats,
-                    options.compile)  # fmt: skip
+                    options.compile, options.bucket)  # fmt: skip
         cases = make_cases(clip, options)
-        report |= {"config": options.config, "compile": options.compile}
+        report |= {"config": options.config, "compile": options.compile, "bucket": options.bucket}
         report["transformer"] = transformer_report(plan, cases, ceiling, options.blocks)
     if options.vae:
         print()
