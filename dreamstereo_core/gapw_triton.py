@@ -53,8 +53,8 @@ def warp(
     x = torch.arange(width, dtype=torch.float32, device=rows.device)
     leftmost = ((width - 1 - x if mirror else x) - rows).amin(dim=1)  # [T * H]
     grid = (frames * height, triton.cdiv(width, _BLOCK))
-    launch: Any = _warp_pixels[grid]
-    launch(
+    kernel: Any = _warp_pixels
+    kernel[grid](
         video,
         disparity,
         low,
