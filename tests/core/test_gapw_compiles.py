@@ -15,7 +15,7 @@ def test_the_kernel_compiles_for_an_h100(monkeypatch, channels, dtype, height):
     monkeypatch.setenv("TRITON_DEFAULT_FP_FUSION", "1")
     module = importlib.reload(importlib.import_module("dreamstereo_core.gapw_triton"))
     kernel = module._warp_pixels
-    constants = {"CHANNELS": channels, "CUBIC": True, "MIRROR": True, "BLOCK": 256}
+    constants = {"CHANNELS": channels, "CUBIC": True, "MIRROR": True, "BLOCK": 128}
     constants |= {} if height == "i32" else {"height": height}
     kinds = {"height": "i32", "width": "i32", "video": f"*{dtype}", "disparity": f"*{dtype}"}
     kinds |= {name: "fp32" for name in ("threshold", "level", "nearer")}

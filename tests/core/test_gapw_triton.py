@@ -5,7 +5,7 @@ import importlib
 import pytest
 import torch
 
-from dreamstereo_core import gapw, gapw_warp
+from dreamstereo_core import build_pair, gapw, gapw_warp
 from dreamstereo_core.gapw import warp_disparity
 
 pytest.importorskip("triton", reason="Triton is not made for this platform")
@@ -83,6 +83,16 @@ def test_equals_it_without_colours(kernel, monkeypatch):
     monkeypatch.setattr(gapw, "_kernel", lambda device: kernel)
     for a, b in zip(warp_disparity(disparity, toward="left"), expected, strict=True):
         assert torch.allclose(a, b, atol=2e-5)
+
+
+def test_training_pairs_come_of_the_kernel_too(kernel, monkeypatch):
+    video, disparity = scene(seed=4, height=1)
+    expected = build_pair(video, disparity)
+    monkeypatch.setattr(gapw, "_kernel", lambda device: kernel)
+    pair = build_pair(video, disparity)
+    assert expected.occlusion_mask.any() and torch.equal(pair.target, expected.target)
+    for name in ("masked", "occlusion_mask", "disparity", "left", "sheet"):
+        assert torch.allclose(getattr(pair, name), getattr(expected, name), atol=1e-4), name
 
 
 def test_only_a_gpu_with_triton_takes_the_kernel(monkeypatch):
