@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 
 import torch
+from torch import nn
 
 from ..convergence import CONVERGENCES
 from ..depth import load_depth
 from ..fill import INPAINTERS, load_inpainter
+from ..models.fp8 import FP8
 from ..models.lora import parse_lora
 from ..options import Options, pick_options
 from ..pipeline import ConvertOptions
@@ -92,6 +94,9 @@ def _add_checkpoint(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--seed", type=int, help="of the noise")
     group.add_argument("--device", default="auto", help="to compute on, as cuda:1")
     group.add_argument("--dtype", choices=sorted(DTYPES), help="precision (default: the file's)")
+    group.add_argument("--fp8", action="store_true", help="keep its 16-bit weights in 8 bits")
+    group.add_argument("--memory", type=float, metavar="GIB",
+                       help="of the device, which tiles and windows keep to")  # fmt: skip
 
 
 def options_of(kind: type[Options], given: argparse.Namespace) -> Options:
@@ -129,6 +134,8 @@ def load_models(options: argparse.Namespace) -> dict:
         DTYPES.get(options.dtype),
         loras=options.lora,
         context=options.context,
+        operations=FP8 if options.fp8 else nn,
+        memory=options.memory,
     )
     return {"depth": depth, "inpainter": inpainter, "options": geometry}
 

@@ -1,11 +1,13 @@
 """The command: exit codes, one-line errors, what it writes."""
 
 import pytest
+import torch
 
 from dreamstereo_core import DepthError, VideoError, probe
 from dreamstereo_core.cli import arguments as cli_arguments
 from dreamstereo_core.cli import convert, main, preview
 from dreamstereo_core.cli import info as info_command
+from dreamstereo_core.models.fp8 import FP8
 
 from ...models.fakes import SMALL_VAE, TINY
 
@@ -94,6 +96,20 @@ def test_info_names_versions_and_models(run):
     assert code == 0
     for word in ("torch", "devices", "mini", "classic", "embedded", "Depth-Anything-V2-Small"):
         assert word in out
+
+
+def test_memory_and_8_bits_reach_the_inpainter(run, image, monkeypatch):
+    asked = []
+
+    def remember(*given, **keywords):
+        asked.append(keywords)
+        raise VideoError("enough")
+
+    monkeypatch.setattr(cli_arguments, "load_inpainter", remember)
+    run("convert", image, "--depth", "cues", "--memory", "7.5", "--fp8")
+    run("convert", image, "--depth", "cues")
+    assert [keywords["memory"] for keywords in asked] == [7.5, None]
+    assert [keywords["operations"] for keywords in asked] == [FP8, torch.nn]
 
 
 def test_a_plan_says_what_fits(run, monkeypatch):
