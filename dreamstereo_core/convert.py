@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -24,8 +24,10 @@ from .packing import packed_size
 from .pieces import Marks, PieceWriter, describe_source, work_folder, work_path
 from .pieces.writer import OpenWriter
 from .pipeline import ConvertOptions, StereoPipeline, show
+from .plan import FilmPlan, check_plan, make_plan
+from .planned import PlannedFilm, Reload, render_all
 from .stream import Frame
-from .types import Video
+from .types import StereoVideo, Video
 from .version import read_version
 from .video_io import (
     DecodeOptions,
@@ -44,10 +46,12 @@ from .video_io.containers import FORMATS
 from .video_io.encode_options import settled
 from .video_io.source import image_paths
 from .video_io.target import check_targets
+from .workers import LocalPool
 
 PREVIEW_WIDTH = 512
 PIECE_SECONDS = 20.0
 """Length of a piece of a long film: the most that a run loses that is ended."""
+_LONGEST = 1 << 40  # frames: a planned film without pieces
 SEQUENCE_NAME = "frame_%05d.png"
 """Names of images that are made from images and written to a folder."""
 
@@ -99,6 +103,9 @@ def convert_file(
     piece: float | None = PIECE_SECONDS,
     restart: bool = False,
     work: Path | None = None,
+    plan: FilmPlan | None = None,
+    workers: int = 1,
+    reload: Reload | None = None,
 ) -> tuple[Path, ...]:
     """Convert a video, an image or an image sequence; sound and time stamps are kept.
 
@@ -108,6 +115,9 @@ def convert_file(
     A film of more than one piece is finished piece by piece in a folder beside the target, named
     like it with ".dreamstereo" behind. If the run ends early, the same call goes on where it was;
     at the end the pieces are joined without encoding them again, and the folder is removed.
+
+    With a plan or several workers the pieces are whole shots. `frames` of a planned film are what
+    they are in the whole film.
 
     Args:
         source: path, folder of images, printf pattern or binary stream.
@@ -126,6 +136,10 @@ def convert_file(
         piece: length of a piece in seconds; None makes none.
         restart: throw away the pieces of a run that has ended early.
         work: the folder for the pieces; None puts it beside the target.
+        plan: of the film, from `make_plan` or `read_plan`, instead of finding shots on the way.
+        workers: processes that render pieces side by side; without a plan one is made first.
+        reload: makes the same depth and inpainter anew in each worker; to be pickled. None sends
+            these, which is fine but for networks on a GPU.
 
     Returns:
         The files written: one, or one for each separate image; for the layout "separate" left and
@@ -135,6 +149,7 @@ def convert_file(
         VideoError: the source cannot be read, or the target cannot be written or is what is read.
             Nothing is left under the target's name. Or another run writes it, or the finished
             pieces are of another source, version or option.
+        PlanError: the plan is of another film.
         DepthError: a supplied depth does not fit the film.
         ValueError: an option is wrong.
 
@@ -159,26 +174,31 @@ def convert_file(
     info = probe(source, decode)
     if into_folder:
         targets[0].parent.mkdir(parents=True, exist_ok=True)
-    film = _Film(source, targets, info, depth, **common, frames=frames, report=on_progress)
+    film = Film(source, targets, info, depth, **common, frames=frames, report=on_progress)
     every = None if piece is None else round(piece * info.frame_rate)
-    if every is not None and _takes_pieces(film, every):
+    if plan is not None or workers > 1:
+        _convert_planned(film, plan, every or _LONGEST, restart, work, LocalPool(workers), reload)
+    elif every is not None and _takes_pieces(film, every):
         _convert_in_pieces(film, every, restart, work or work_path(targets[0]))
     else:
         _convert_film(film)
     return targets
 
 
-def _takes_pieces(film: _Film, every: int) -> bool:
+def _takes_pieces(film: Film, every: int) -> bool:
     """Tell whether a film is one video file to another, and longer than a piece."""
-    videos = all(path.suffix.lower() in FORMATS for path in film.targets)
-    named = isinstance(film.source, str | Path) and not film.info.is_image
     start, stop = film.frames
     ends = [n for n in (film.info.frame_count, stop) if n is not None]
-    return videos and named and (not ends or min(ends) - start > every)
+    return _is_one_to_another(film) and (not ends or min(ends) - start > every)
+
+
+def _is_one_to_another(film: Film) -> bool:
+    videos = all(path.suffix.lower() in FORMATS for path in film.targets)
+    return videos and isinstance(film.source, str | Path) and not film.info.is_image
 
 
 @dataclass(frozen=True)
-class _Film:
+class Film:
     """What a conversion of one film is about; arguments as of `convert_file`."""
 
     source: Source
@@ -203,6 +223,22 @@ class _Film:
             raise VideoError(f"{self.source}: has no frame in the range {start}:{stop or ''}")
         return first, chain([first], film)
 
+    def begin(self) -> Fraction:
+        """Return the first frame's time in seconds of the source's clock."""
+        return self.read(0)[0].time
+
+    def show(self, chunk: StereoVideo) -> dict[str, Video]:
+        """Return each view's pictures."""
+        return {view: show(chunk, view) for view in _views(self.encode.layout)}
+
+    def report_progress(
+        self, before: int, count: int, began: float, picture: Tensor, total: int
+    ) -> None:
+        """Tell how far it is: `before` frames by another run, `count` by this one since `began`."""
+        if self.report:
+            seconds = time.monotonic() - began
+            self.report(Progress(before + count, total, seconds, picture, before))
+
     def pipeline(self, begin: int = 0) -> StereoPipeline:
         """Return the stages for the film from its frame `begin` on."""
         depth = self.depth.for_film(self.info, self.frames[1])
@@ -225,7 +261,7 @@ class _Film:
         return views
 
 
-def _convert_film(film: _Film) -> None:
+def _convert_film(film: Film) -> None:
     """Convert a film into its targets, one for each view; errors as of `convert_file`."""
     first, frames = film.read(0)
     pipeline, views = film.pipeline(), film.views(first.time)
@@ -241,9 +277,31 @@ def _convert_film(film: _Film) -> None:
         _write(film, pipeline, frames, write)
 
 
-def _convert_in_pieces(film: _Film, every: int, restart: bool, work: Path) -> None:
-    """Do the same in pieces of `every` frames, and go on where another run has ended."""
-    about = {
+def _convert_planned(
+    film: Film,
+    plan: FilmPlan | None,
+    every: int,
+    restart: bool,
+    work: Path | None,
+    pool: LocalPool,
+    reload: Reload | None,
+) -> None:
+    """Convert a film in pieces of whole shots, in any order; arguments as of `convert_file`."""
+    if not _is_one_to_another(film):
+        raise VideoError(f"{film.source}: a plan and workers are for one film that becomes another")
+    source = cast(str, film.source)
+    if plan is not None:
+        check_plan(plan, source)
+    about = _about(film, every) | {"plan": "found" if plan is None else plan.to_json()}
+    with work_folder(work or work_path(film.targets[0]), about, restart=restart) as folder:
+        plan = plan or make_plan(source, film.options, film.decode)
+        job = PlannedFilm(film, plan, reload)
+        render_all(job, plan.spans(every, film.frames, whole_shots=film.depth.late), folder, pool)
+
+
+def _about(film: Film, every: int) -> dict[str, Any]:
+    """Return what finished pieces must agree in."""
+    return {
         "version": read_version(),
         "source": describe_source(film.source),
         "depth": [film.depth.name, *map(describe_source, film.depth.files)],
@@ -254,6 +312,11 @@ def _convert_in_pieces(film: _Film, every: int, restart: bool, work: Path) -> No
         "frames": film.frames,
         "piece": every,
     }
+
+
+def _convert_in_pieces(film: Film, every: int, restart: bool, work: Path) -> None:
+    """Do the same in pieces of `every` frames, and go on where another run has ended."""
+    about = _about(film, every)
     with work_folder(work, about, restart=restart) as folder:
         recalled = folder.recalled()
         done = folder.frames
@@ -275,7 +338,7 @@ def _convert_in_pieces(film: _Film, every: int, restart: bool, work: Path) -> No
 
 
 def _write(
-    film: _Film,
+    film: Film,
     pipeline: StereoPipeline,
     frames: Iterator[Frame],
     write: Callable[[Mapping[str, Video], Sequence[Fraction]], None],
@@ -412,7 +475,7 @@ def _size(info: VideoInfo, view: str) -> tuple[int, int]:
     return packed_size(info.width, info.height, view)
 
 
-def _progress(film: _Film, before: int, count: int, begin: float, picture: Tensor) -> Progress:
+def _progress(film: Film, before: int, count: int, begin: float, picture: Tensor) -> Progress:
     start, stop = film.frames
     done, known = before + count, film.info.frame_count
     total = None if known is None else max(done, known - start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -124,6 +124,8 @@ class StereoPipeline:
     depth: DepthEstimator
     inpainter: Inpainter
     options: ConvertOptions = ConvertOptions()
+    plan: Callable[[Iterable[Frame]], Iterator[Frame]] | None = None
+    """Gives each frame its shot and bars instead of the detectors; see `FilmPlan.stream`."""
 
     def convert(
         self, frames: Iterable[Tensor], *, frame_rate: float = 24.0
@@ -177,14 +179,19 @@ class StereoPipeline:
         self, frames: Iterable[Frame], size: int, frame_rate: float
     ) -> Generator[Frame, None, None]:
         """Find each frame's shot, bars, inverse depth and convergence."""
-        detector = load_shot_detector(self.options.shots)
         convergence = EasedConvergence(self.options.convergence, frame_rate)
-        found = find_shots(frames, detector, BarDetector() if self.options.bars else None)
+        found = self._find_shots(frames) if self.plan is None else self.plan(frames)
         for frame in with_depth(found, self.depth, size):
             if frame.notes is not None:
                 frame.notes.keep("new_shot", frame.new_shot)
                 convergence.value = frame.notes.keep("convergence", convergence.value)
-            yield replace(frame, convergence=convergence.step(frame.scale, frame.new_shot))
+            value = convergence.step(frame.scale, frame.new_shot)
+            wanted = frame.wanted_convergence
+            yield replace(frame, convergence=value if wanted is None else wanted)
+
+    def _find_shots(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        detector = load_shot_detector(self.options.shots)
+        return find_shots(frames, detector, BarDetector() if self.options.bars else None)
 
     def _convert_shot(self, frames: Iterable[Frame], frame_rate: float) -> Iterator[_Made]:
         """Warp, fill and blend one shot, frame by frame; bars stay as they are."""
@@ -214,7 +221,7 @@ class StereoPipeline:
         picture, inverse_depth = awake.picture, self._enlarged(awake)
         disparity = inverse_depth_to_disparity(
             inverse_depth,
-            max_disparity=options.max_disparity,
+            max_disparity=options.max_disparity * frame.strength,
             convergence=frame.convergence,
             max_front=options.max_front,
             max_behind=options.max_behind,

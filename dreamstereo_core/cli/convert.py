@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -12,10 +13,20 @@ from ..convert import PIECE_SECONDS, Progress, conversion_targets, convert_file,
 from ..interrupts import LINE, raise_if_interrupted
 from ..packing import FILE_LAYOUTS
 from ..pieces import work_path
+from ..plan import read_plan
 from ..video_io import DecodeOptions, EncodeOptions, probe, separate_pictures
 from ..video_io.encode_options import AUTO, CHROMA, CODECS
 from ..video_io.target import check_targets
-from .arguments import INPUT, add_options, frame_range, load_models, options_of, seconds
+from .arguments import (
+    INPUT,
+    add_options,
+    count,
+    frame_range,
+    load_models,
+    load_networks,
+    options_of,
+    seconds,
+)
 from .jobs import Job, Plan, make_plan
 from .outcome import DONE, ERRORS, FAILED, WrongUse, fail, is_full
 from .summary import Summary
@@ -63,6 +74,12 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
                         "ended goes on where it was; 0: no pieces")  # fmt: skip
     parser.add_argument("--restart", action="store_true",
                         help="begin anew where a run was ended")  # fmt: skip
+    parser.add_argument("--plan", metavar="PLAN",
+                        help="a film's plan, from dreamstereo plan, instead of finding shots on the "
+                        "way; pieces are whole shots then")  # fmt: skip
+    parser.add_argument("--workers", type=count, default=1, metavar="N",
+                        help="processes that render pieces of whole shots side by side, each on its "
+                        "share of the cores or on a GPU of its own")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=_run, **vars(EncodeOptions()))
@@ -88,10 +105,22 @@ def _run(options: argparse.Namespace) -> int:
         _check(plan.jobs[0], options, decode)
     summary = Summary(plan)
     if plan.jobs:
+        if options.plan and plan.batch:
+            raise WrongUse(f"plan: {options.plan} belongs to one film, got {len(plan.jobs)}")
         models = load_models(options)
         if models["depth"].files and not _one_for_all(plan):
             raise WrongUse(f"depth: {options.depth} belongs to one film, got {len(plan.jobs)}")
-        _convert_all(plan, summary, options, models | {"encode": encode, "decode": decode})
+        _convert_all(
+            plan,
+            summary,
+            options,
+            models
+            | {
+                "encode": encode,
+                "decode": decode,
+                "plan": read_plan(options.plan) if options.plan else None,
+            },
+        )
     if plan.batch and not options.quiet:
         print(summary, file=sys.stderr)
     return FAILED if summary.failed else DONE
@@ -168,4 +197,11 @@ def _convert_one(
             on_progress=show_progress,
             piece=options.piece or None,
             restart=options.restart,
+            workers=options.workers if job.picture is None else 1,
+            reload=partial(load_networks, _to_send(options)),
         )
+
+
+def _to_send(options: argparse.Namespace) -> argparse.Namespace:
+    """Return the options without what another process cannot get."""
+    return argparse.Namespace(**{k: v for k, v in vars(options).items() if k != "run"})

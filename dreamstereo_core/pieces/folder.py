@@ -80,6 +80,18 @@ class WorkFolder:
             with suppress(OSError):
                 self._notes(old.first).unlink(missing_ok=True)
 
+    def put(self, piece: Piece, *, complete: bool) -> None:
+        """Add a piece whose files are there, in any order; `complete`: it was the last one missing.
+
+        When this returns, the piece is safe from a cut of the power.
+
+        Raises:
+            OSError: the disk is full, or refuses.
+        """
+        self.pieces = sorted([*self.pieces, piece], key=lambda piece: piece.first)
+        self.complete = complete
+        self._save()
+
     def recalled(self) -> Recalled:
         """Return what goes on after the pieces; a piece without its notes is made once more."""
         while self.pieces and not self.complete:
