@@ -93,7 +93,7 @@ class FilmPlan:
 
     shots: tuple[PlannedShot, ...]
     source: Mapping[str, Any] | None = None
-    """Of `describe_source`: what tells the film from another one."""
+    """Of `describe_source`: what tells the film from another one; None = it may be any."""
     frame_rate: Fraction = Fraction(24)
 
     def __post_init__(self) -> None:
@@ -260,7 +260,7 @@ def make_plan(
         PlannedShot(first, end - first, bars=b)
         for (first, b), end in zip(begins, ends, strict=True)
     ]
-    return FilmPlan(tuple(shots), describe_source(source), rate)
+    return FilmPlan(tuple(shots), describe_source(source, named=False), rate)
 
 
 def check_plan(plan: FilmPlan, source: str | Path) -> None:
@@ -269,7 +269,10 @@ def check_plan(plan: FilmPlan, source: str | Path) -> None:
     Raises:
         PlanError: it is another one's, or the film has changed.
     """
-    if plan.source is not None and plan.source != describe_source(source):
+    if plan.source is None:
+        return
+    found = describe_source(source, named=False)
+    if any(plan.source.get(key) != found[key] for key in ("bytes", "digest")):
         raise PlanError(
             f"{source}: expected the film that was planned ({plan.source.get('name')}, "
             f"{plan.source.get('bytes')} bytes), got another one, or it has changed; plan it anew"

@@ -14,12 +14,18 @@ from typing import Any, TypeVar
 
 import torch
 
+from .errors import DreamStereoError
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 TRIES = 3
 """How often a task is begun before a worker that ends is an error."""
 _POLL = 0.5  # seconds after which an interrupt is looked for
+
+
+class WorkerError(DreamStereoError):
+    """Workers end before their tasks are done."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,7 @@ class LocalPool:
         """Yield the results as they come; what `do` holds goes to each process once.
 
         Raises:
-            RuntimeError: workers end again and again, from too little memory perhaps.
+            WorkerError: workers end again and again, from too little memory perhaps.
         """
         todo = dict.fromkeys(range(len(tasks)), 0)  # the tasks left, and how often they were lost
         while todo:
@@ -57,7 +63,7 @@ class LocalPool:
                 except BrokenProcessPool as error:
                     todo = {number: tries + 1 for number, tries in todo.items()}
                     if max(todo.values()) >= TRIES:
-                        raise RuntimeError(
+                        raise WorkerError(
                             f"workers: {TRIES} times one of {self.workers} ended early, from too "
                             "little memory perhaps; what is finished is kept, fewer workers go on"
                         ) from error

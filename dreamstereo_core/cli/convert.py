@@ -75,11 +75,11 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--restart", action="store_true",
                         help="begin anew where a run was ended")  # fmt: skip
     parser.add_argument("--plan", metavar="PLAN",
-                        help="a film's plan, from dreamstereo plan, instead of finding shots on the "
-                        "way; pieces are whole shots then")  # fmt: skip
+                        help="a film's plan, from dreamstereo plan, instead of finding its "
+                        "shots; pieces are whole shots then")  # fmt: skip
     parser.add_argument("--workers", type=count, default=1, metavar="N",
-                        help="processes that render pieces of whole shots side by side, each on its "
-                        "share of the cores or on a GPU of its own")  # fmt: skip
+                        help="processes that render pieces of whole shots side by side, each on "
+                        "its share of the cores or on a GPU of its own")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=_run, **vars(EncodeOptions()))

@@ -216,8 +216,12 @@ def _differing(old: Any, new: Mapping[str, Any]) -> str:
     return "format"
 
 
-def describe_source(source: Source) -> dict[str, Any]:
+def describe_source(source: Source, *, named: bool = True) -> dict[str, Any]:
     """Return what tells a source from another one, or from itself after a change.
+
+    Args:
+        source: files.
+        named: whether a copy under another name or of another date is another source.
 
     Raises:
         VideoError: it cannot be read.
@@ -232,7 +236,8 @@ def describe_source(source: Source) -> dict[str, Any]:
         for path in files:
             found = path.stat()
             size += found.st_size
-            digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
+            if named:
+                digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
         for path in {files[0], files[-1]}:
             with path.open("rb") as file:
                 digest.update(file.read(_ENDS))
