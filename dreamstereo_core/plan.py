@@ -241,7 +241,7 @@ def make_plan(
     Example:
         >>> plan = make_plan("film.mp4")
         >>> [(shot.first, shot.frames) for shot in plan.shots]
-        [(0, 24)]
+        [(0, 3)]
     """
     options = options or ConvertOptions()
     rate = probe(source, decode).frame_rate

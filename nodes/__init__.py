@@ -9,6 +9,7 @@ from .disparity import DepthToDisparity
 from .geometry import GeometryDepth
 from .inpaint import Inpaint
 from .inpaint_conditioning import InpaintConditioning
+from .join import JoinVideos
 from .load_diffusion import LoadModel
 from .load_models import LoadDepth, LoadInpainter
 from .load_video import LoadVideoOrExample, put_example
@@ -19,6 +20,7 @@ from .warp import Warp
 
 NODES: list[type[io.ComfyNode]] = [
     ConvertVideo,
+    JoinVideos,
     PreviewSheet,
     LoadVideoOrExample,
     LoadDepth,

@@ -298,6 +298,32 @@ def reading_inputs() -> list[io.Input]:
     return [deinterlace, background, source_eye, source_layout]
 
 
+def part_inputs() -> list[io.Input]:
+    """Return the inputs that choose a part of the film."""
+    return [
+        io.Int.Input(
+            "start_frame",
+            default=0,
+            min=0,
+            max=2**31 - 1,
+            optional=True,
+            tooltip=(
+                "Converts a part of the film only, from this frame on, so that several machines "
+                "share a film: the frames are what they are in the whole. Join Videos puts the "
+                "parts together."
+            ),
+        ),
+        io.Int.Input(
+            "frame_count",
+            default=0,
+            min=0,
+            max=2**31 - 1,
+            optional=True,
+            tooltip="How many frames to convert; 0: all to the film's end.",
+        ),
+    ]
+
+
 def folded(*inputs: io.Input) -> list[io.Input]:
     """Fold inputs away, as those that few people need; pages that cannot do it show them."""
     for item in inputs:

@@ -6,6 +6,7 @@ from .server import PACK
 
 NODES = {
     "DreamStereoConvertVideo",
+    "DreamStereoJoinVideos",
     "DreamStereoPreviewSheet",
     "DreamStereoLoadVideo",
     "DreamStereoLoadDepth",

@@ -9,7 +9,7 @@ PUBLISHED = {
     "DreamStereoConvertVideo": (
         "video layout max_disparity convergence_mode convergence eye depth fill feather codec crf",
         "depth_model inpainter max_front max_behind floating_window num_steps dilation seed shots "
-        "bars chroma deinterlace background source_eye source_layout",
+        "bars chroma deinterlace background source_eye source_layout start_frame frame_count",
     ),
     "DreamStereoDisparity": (
         "inverse_depth max_disparity convergence_mode convergence foreground_dilation",
@@ -22,6 +22,7 @@ PUBLISHED = {
         "warped_disparity inpainter num_steps dilation seed eye fill shots bars",
     ),
     "DreamStereoInpaintConditioning": ("positive negative vae images mask narrow", ""),
+    "DreamStereoJoinVideos": ("video parts", ""),
     "DreamStereoLoadDepth": ("model custom allow_download invert", "metric"),
     "DreamStereoLoadInpainter": ("inpainter", ""),
     "DreamStereoLoadModel": (
