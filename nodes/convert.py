@@ -1,5 +1,6 @@
 """The main node: a film in, a stereo film out, without ever holding it in memory."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -149,8 +150,8 @@ class ConvertVideo(io.ComfyNode):
                 "frames": part,
             }
             # With its plan a part is what it is in the whole film.
-            looks = {"decode": how["decode"], "on_frame": progress.look_at}
-            plan = None if whole else make_plan(source, how["options"], **looks)
+            look = partial(make_plan, source, how["options"], how["decode"])
+            plan = None if whole else look(on_frame=progress.look_at)
             (path,) = convert_file(
                 source,
                 temp_target(encode.layout),
