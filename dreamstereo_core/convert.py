@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .cluster import RayPool
 from .depth import DepthEstimator
 from .fill import Inpainter
 from .packing import packed_size
@@ -46,7 +47,7 @@ from .video_io.containers import FORMATS
 from .video_io.encode_options import settled
 from .video_io.source import image_paths
 from .video_io.target import check_targets
-from .workers import LocalPool
+from .workers import LocalPool, Pool
 
 PREVIEW_WIDTH = 512
 PIECE_SECONDS = 20.0
@@ -105,6 +106,7 @@ def convert_file(
     work: Path | None = None,
     plan: FilmPlan | None = None,
     workers: int = 1,
+    cluster: str | None = None,
     reload: Reload | None = None,
 ) -> tuple[Path, ...]:
     """Convert a video, an image or an image sequence; sound and time stamps are kept.
@@ -138,6 +140,8 @@ def convert_file(
         work: the folder for the pieces; None puts it beside the target.
         plan: of the film, from `make_plan` or `read_plan`, instead of finding shots on the way.
         workers: processes that render pieces side by side; without a plan one is made first.
+        cluster: address of a Ray cluster that renders them instead, or "auto"; source and work
+            folder must lie where all its machines see them.
         reload: makes the same depth and inpainter anew in each worker; to be pickled. None sends
             these, which is fine but for networks on a GPU.
 
@@ -150,6 +154,7 @@ def convert_file(
             Nothing is left under the target's name. Or another run writes it, or the finished
             pieces are of another source, version or option.
         PlanError: the plan is of another film.
+        ClusterError, WorkerError: the cluster or its workers fail.
         DepthError: a supplied depth does not fit the film.
         ValueError: an option is wrong.
 
@@ -176,8 +181,9 @@ def convert_file(
         targets[0].parent.mkdir(parents=True, exist_ok=True)
     film = Film(source, targets, info, depth, **common, frames=frames, report=on_progress)
     every = None if piece is None else round(piece * info.frame_rate)
-    if plan is not None or workers > 1:
-        _convert_planned(film, plan, every or _LONGEST, restart, work, LocalPool(workers), reload)
+    if plan is not None or workers > 1 or cluster is not None:
+        pool = LocalPool(workers) if cluster is None else RayPool(cluster)
+        _convert_planned(film, plan, every or _LONGEST, restart, work, pool, reload)
     elif every is not None and _takes_pieces(film, every):
         _convert_in_pieces(film, every, restart, work or work_path(targets[0]))
     else:
@@ -283,7 +289,7 @@ def _convert_planned(
     every: int,
     restart: bool,
     work: Path | None,
-    pool: LocalPool,
+    pool: Pool,
     reload: Reload | None,
 ) -> None:
     """Convert a film in pieces of whole shots, in any order; arguments as of `convert_file`."""

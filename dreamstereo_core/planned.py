@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -22,12 +22,15 @@ from .pieces.writer import OpenWriter, join, piece_name
 from .plan import FilmPlan, Span
 from .types import StereoVideo, Video
 from .video_io import VideoError, VideoWriter, read_frames
-from .workers import LocalPool
+from .workers import Pool
 
 if TYPE_CHECKING:
     from .convert import Film
 
 Reload = Callable[[], tuple[DepthEstimator, Inpainter]]
+
+_PREVIEW_WIDTH = 512
+_LATE, _LOOK = 60.0, 0.2  # s until a file of a shared folder must be seen, and between looks
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +79,7 @@ class Rendered:
 
     piece: Piece
     picture: Tensor
-    """`[3, h, w]`: its newest frame as it was written."""
+    """`[3, h, w]`: its newest frame, as it was written or smaller."""
 
 
 def render(
@@ -120,9 +123,7 @@ def render(
     return Rendered(Piece(span.first, done, began, names), picture)
 
 
-def render_all(
-    film: PlannedFilm, spans: Sequence[Span], folder: WorkFolder, pool: LocalPool
-) -> None:
+def render_all(film: PlannedFilm, spans: Sequence[Span], folder: WorkFolder, pool: Pool) -> None:
     """Render the spans that are not there yet, and join all.
 
     Args:
@@ -152,6 +153,7 @@ def render_all(
     try:
         for rendered in _rendered(film, todo, folder, pool, report):
             piece = rendered.piece
+            _await(map(folder.place, piece.files.values()))
             relative = Piece(piece.first - start, piece.frames, piece.time, piece.files)
             folder.put(relative, complete=len(folder.pieces) + 1 == len(spans))
             report(folder.frames, rendered.picture)
@@ -167,7 +169,7 @@ def _rendered(
     film: PlannedFilm,
     spans: Sequence[Span],
     folder: WorkFolder,
-    pool: LocalPool,
+    pool: Pool,
     report: Callable[[int, Tensor], None],
 ) -> Iterator[Rendered]:
     if pool.workers > 1 and len(spans) > 1:
@@ -181,4 +183,21 @@ def _rendered(
 
 
 def _render_quietly(film: PlannedFilm, folder: Path, span: Span) -> Rendered:
-    return render(film, span, folder, lambda done, picture: None)
+    rendered = render(film, span, folder, lambda done, picture: None)
+    step = max(1, rendered.picture.shape[-1] // _PREVIEW_WIDTH)  # what is large stays in files
+    return replace(rendered, picture=rendered.picture[:, ::step, ::step].clone())
+
+
+def _await(paths: Iterable[Path]) -> None:
+    """Wait for files that another machine has written; shared folders may show them late.
+
+    Raises:
+        VideoError: they do not come.
+    """
+    end = time.monotonic() + _LATE
+    for path in paths:
+        while not path.is_file():
+            if time.monotonic() > end:
+                raise VideoError(f"{path}: was written by a worker, but is not here; expected a "
+                                 "folder that all machines share")  # fmt: skip
+            time.sleep(_LOOK)

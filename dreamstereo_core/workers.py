@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 
@@ -26,6 +26,19 @@ _POLL = 0.5  # seconds after which an interrupt is looked for
 
 class WorkerError(DreamStereoError):
     """Workers end before their tasks are done."""
+
+
+class Pool(Protocol):
+    """Who does tasks: `LocalPool`, or `RayPool` of `cluster`."""
+
+    @property
+    def workers(self) -> int:
+        """How many work side by side; 1 = the caller itself does."""
+        ...
+
+    def map(self, tasks: Sequence[Task], do: Callable[[Task], Result]) -> Iterator[Result]:
+        """Yield the results as they come."""
+        ...
 
 
 @dataclass(frozen=True)

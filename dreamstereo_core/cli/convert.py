@@ -80,6 +80,9 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--workers", type=count, default=1, metavar="N",
                         help="processes that render pieces of whole shots side by side, each on "
                         "its share of the cores or on a GPU of its own")  # fmt: skip
+    parser.add_argument("--cluster", metavar="auto|ADDRESS",
+                        help="render them on the machines of a Ray cluster instead: a worker for "
+                        "each GPU, or for every few cores")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=_run, **vars(EncodeOptions()))
@@ -198,6 +201,7 @@ def _convert_one(
             piece=options.piece or None,
             restart=options.restart,
             workers=options.workers if job.picture is None else 1,
+            cluster=options.cluster if job.picture is None else None,
             reload=partial(load_networks, _to_send(options)),
         )
 

@@ -33,6 +33,7 @@ ORDER = (
         "pieces",
         "plan",
         "workers",
+        "cluster",
         "planned",
         "convert",
         "preview",
