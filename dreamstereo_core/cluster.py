@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import platform
+import socket
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ Result = TypeVar("Result")
 CORES = 4
 """Cores of a worker on a machine without GPUs, or as many as it has if these are fewer."""
 _POLL = 0.5  # seconds after which an interrupt is looked for
+
+_KNOCK = 10.0  # seconds in which a cluster's head must answer
 
 _log = logging.getLogger(__name__)
 
@@ -185,13 +188,21 @@ def _connected(address: str) -> Iterator[Any]:
         yield ray
         return
     try:
+        _knock(address)
         ray.init(address=address, logging_level=logging.ERROR, log_to_driver=False)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise ClusterError(f"cluster: none at {address!r} ({_first_line(error)})") from error
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Find out at once whether someone is there; Ray takes minutes to give up."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal() and "/" not in host:
+        socket.create_connection((host, int(port)), _KNOCK).close()
 
 
 def _first_line(error: Exception) -> str:

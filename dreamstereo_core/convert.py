@@ -22,7 +22,7 @@ from .cluster import RayPool
 from .depth import DepthEstimator
 from .fill import Inpainter
 from .packing import packed_size
-from .pieces import Marks, PieceWriter, describe_source, work_folder, work_path
+from .pieces import Marks, PieceWriter, describe_source, remove_joined, work_folder, work_path
 from .pieces.writer import OpenWriter
 from .pipeline import ConvertOptions, StereoPipeline, show
 from .plan import FilmPlan, check_plan, make_plan
@@ -168,6 +168,8 @@ def convert_file(
     encode = encode or EncodeOptions()
     targets = conversion_targets(source, target, encode.layout)
     into_folder = makes_folder(source, target)
+    if targets:
+        remove_joined(targets, work or work_path(targets[0]))
     check_targets(targets, [source, *depth.files], overwrite, new_folder=into_folder)
     common = {"inpainter": inpainter, "options": options or ConvertOptions(), "encode": encode,
               "decode": decode, "overwrite": overwrite, "metadata": metadata}  # fmt: skip

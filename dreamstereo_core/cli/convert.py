@@ -12,7 +12,7 @@ from tqdm import tqdm
 from ..convert import PIECE_SECONDS, Progress, conversion_targets, convert_file, makes_folder
 from ..interrupts import LINE, raise_if_interrupted
 from ..packing import FILE_LAYOUTS
-from ..pieces import work_path
+from ..pieces import remove_joined, work_path
 from ..plan import read_plan
 from ..video_io import DecodeOptions, EncodeOptions, probe, separate_pictures
 from ..video_io.encode_options import AUTO, CHROMA, CODECS
@@ -141,6 +141,7 @@ def _check(job: Job, options: argparse.Namespace, decode: DecodeOptions) -> None
         probe(job.source, decode)
     targets = conversion_targets(job.source, job.target, options.layout)
     new_folder = makes_folder(job.source, job.target)
+    remove_joined(targets, work_path(targets[0]))
     check_targets(targets, [job.source], options.overwrite, new_folder=new_folder)
 
 

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -103,8 +103,9 @@ class WorkFolder:
         return Recalled()
 
     def discard(self) -> None:
-        """Remove the folder and all in it, but the lock, which is open."""
-        for path in [p for p in self.path.iterdir() if p.name != _LOCK]:
+        """Remove all in the folder but the lock, which is open; what knows of it goes last."""
+        inside = [path for path in self.path.iterdir() if path.name != _LOCK]
+        for path in sorted(inside, key=lambda path: path.name == _MANIFEST):
             path.unlink() if path.is_file() else shutil.rmtree(path)
         self.pieces, self.complete = [], False
 
@@ -172,6 +173,29 @@ def work_folder(path: Path, about: Mapping[str, Any], *, restart: bool) -> Itera
                     folder.discard()
                     (path / _LOCK).unlink()  # Windows: fails, and leaves an empty folder
                     path.rmdir()
+
+
+def remove_joined(targets: Iterable[Path], path: Path) -> None:
+    """Remove the work folder of a film that is there: its run was killed before it could.
+
+    A folder stays if a run works in it, or if it is younger than one of the targets, which it will
+    replace then.
+    """
+    try:
+        manifest = path / _MANIFEST
+        finished = manifest.stat().st_mtime_ns
+        if not json.loads(manifest.read_bytes())["complete"]:
+            return
+        if any(target.stat().st_mtime_ns < finished for target in targets):
+            return
+        with (path / _LOCK).open("a+b") as lock:
+            if not try_lock(lock, unknown=False):
+                return
+            WorkFolder(path, {}).discard()
+        (path / _LOCK).unlink()
+        path.rmdir()
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # there is none, or it is another run's affair
 
 
 def _read(folder: WorkFolder) -> None:

@@ -26,7 +26,7 @@ from dreamstereo_core import (
     load_inpainter,
     read_frames,
 )
-from dreamstereo_core.pieces import work_path
+from dreamstereo_core.pieces import remove_joined, work_path
 
 from .machine import print_table
 from .pipeline import synthetic_clip
@@ -116,7 +116,8 @@ def kill_table(count: int) -> None:
             while not target.exists():
                 after = chance.uniform(0, takes) if len(rows) < count else None
                 done = _run(source, target, after)
-                if target.exists():
+                if target.exists():  # all is done, or the kill came before the work was cleared
+                    remove_joined([target], work_path(target))
                     break
                 kept = _finished(target)
                 lost = max(0, done - kept)
