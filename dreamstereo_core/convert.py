@@ -6,8 +6,8 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from itertools import chain
@@ -18,6 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .comfort import (
+    ComfortLog,
+    Viewing,
+    check_report,
+    make_report,
+    write_report,
+)
 from .depth import DepthEstimator
 from .fill import Inpainter
 from .packing import packed_size
@@ -99,6 +106,7 @@ def convert_file(
     piece: float | None = PIECE_SECONDS,
     restart: bool = False,
     work: Path | None = None,
+    report: Viewing | None = None,
 ) -> tuple[Path, ...]:
     """Convert a video, an image or an image sequence; sound and time stamps are kept.
 
@@ -126,10 +134,11 @@ def convert_file(
         piece: length of a piece in seconds; None makes none.
         restart: throw away the pieces of a run that has ended early.
         work: the folder for the pieces; None puts it beside the target.
+        report: write a report on comfort beside the target, for this screen; None writes none.
 
     Returns:
         The files written: one, or one for each separate image; for the layout "separate" left and
-        right.
+        right. Behind them the report's two files.
 
     Raises:
         VideoError: the source cannot be read, or the target cannot be written or is what is read.
@@ -150,7 +159,8 @@ def convert_file(
     into_folder = makes_folder(source, target)
     check_targets(targets, [source, *depth.files], overwrite, new_folder=into_folder)
     common = {"inpainter": inpainter, "options": options or ConvertOptions(), "encode": encode,
-              "decode": decode, "overwrite": overwrite, "metadata": metadata}  # fmt: skip
+              "decode": decode, "overwrite": overwrite, "metadata": metadata,
+              "report": report}  # fmt: skip
     if (pictures := separate_pictures(source)) is not None:
         targets[0].parent.mkdir(parents=True, exist_ok=True)
         places = picture_targets(pictures, cast(str, source), target, encode.layout)
@@ -159,13 +169,27 @@ def convert_file(
     info = probe(source, decode)
     if into_folder:
         targets[0].parent.mkdir(parents=True, exist_ok=True)
-    film = _Film(source, targets, info, depth, **common, frames=frames, report=on_progress)
+    if report is not None:
+        check_report(targets[0], overwrite)
+    film = _Film(source, targets, info, depth, **common, frames=frames, on_progress=on_progress)
     every = None if piece is None else round(piece * info.frame_rate)
     if every is not None and _takes_pieces(film, every):
         _convert_in_pieces(film, every, restart, work or work_path(targets[0]))
     else:
         _convert_film(film)
-    return targets
+    return targets if report is None else (*targets, *_write_report(film, report))
+
+
+def _write_report(film: _Film, viewing: Viewing) -> tuple[Path, Path]:
+    made = make_report(
+        film.log.rows,
+        frame_rate=float(film.info.frame_rate),
+        name=film.targets[0].name,
+        max_disparity=film.options.max_disparity,
+        viewing=viewing,
+        hides_borders=film.options.floating_window,
+    )
+    return write_report(made, film.targets[0])
 
 
 def _takes_pieces(film: _Film, every: int) -> bool:
@@ -192,7 +216,10 @@ class _Film:
     overwrite: bool
     metadata: Mapping[str, str] | None
     frames: tuple[int, int | None]
-    report: Callable[[Progress], None] | None
+    report: Viewing | None
+    on_progress: Callable[[Progress], None] | None
+    log: ComfortLog = field(default_factory=ComfortLog)
+    """Of the frames' comfort, if there is to be a report."""
 
     def read(self, index: int) -> tuple[Frame, Iterator[Frame]]:
         """Return the film's frame `index`, counted from the range's first, and all from it on."""
@@ -206,7 +233,8 @@ class _Film:
     def pipeline(self, begin: int = 0) -> StereoPipeline:
         """Return the stages for the film from its frame `begin` on."""
         depth = self.depth.for_film(self.info, self.frames[1])
-        return StereoPipeline(depth.from_frame(begin), self.inpainter, self.options)
+        measures = self.report is not None
+        return StereoPipeline(depth.from_frame(begin), self.inpainter, self.options, measures)
 
     def views(self, begin: Fraction) -> dict[str, tuple[Path, OpenWriter]]:
         """Return each view's target and what opens it; `begin` is the first frame's time."""
@@ -270,7 +298,10 @@ def _convert_in_pieces(film: _Film, every: int, restart: bool, work: Path) -> No
         with (
             _a_core_for_the_codecs(),
             PieceWriter(folder, marks, film.views(begin), begin) as writer,
+            closing(film.log),
         ):
+            if film.report is not None:
+                film.log.resume(folder.place("comfort.f64"), done)
             _write(film, pipeline, marks.put(frames, done, recalled), writer.write, done)
 
 
@@ -285,11 +316,12 @@ def _write(
     begin, views = time.monotonic(), _views(film.encode.layout)
     for chunk in pipeline.stream(frames, frame_rate=float(film.info.frame_rate)):
         pictures = {view: show(chunk, view) for view in views}
+        film.log.add(chunk.comfort)
         write(pictures, chunk.times)
-        if film.report:
+        if film.on_progress:
             count = chunk.start + len(chunk.left)
             newest = next(iter(pictures.values()))[-1]
-            film.report(_progress(film, done, count, begin, newest))
+            film.on_progress(_progress(film, done, count, begin, newest))
         del chunk, pictures  # or they would stay while the next chunk is made
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .blend import DEFAULT_FEATHER, blend
 from .checks import check_choice, check_range
+from .comfort.measure import at_measuring_size, measure_frame
 from .convergence import Convergence, EasedConvergence, check_convergence
 from .depth import (
     DepthEstimator,
@@ -29,7 +30,16 @@ from .packing import pack_stereo
 from .prefetch import in_background
 from .shots import DETECTORS, BarDetector, find_shots, load_shot_detector
 from .stream import Frame, beside, by_shot
-from .types import EYES, Eye, InverseDepth, OcclusionMask, StereoVideo, Video
+from .types import (
+    EYES,
+    Disparity,
+    Eye,
+    FrameComfort,
+    InverseDepth,
+    OcclusionMask,
+    StereoVideo,
+    Video,
+)
 
 CHUNK_PIXELS = 2 * 1280 * 720
 """Frames are worked on in chunks of about this many pixels."""
@@ -124,6 +134,8 @@ class StereoPipeline:
     depth: DepthEstimator
     inpainter: Inpainter
     options: ConvertOptions = ConvertOptions()
+    measures: bool = False
+    """Whether each frame's comfort is measured, too."""
 
     def convert(
         self, frames: Iterable[Tensor], *, frame_rate: float = 24.0
@@ -162,6 +174,21 @@ class StereoPipeline:
                     chunk.clear()  # else they would stay in memory while the next chunk is made
                     yield stereo
                     del stereo
+
+    def measure(
+        self, frames: Iterable[Frame], *, frame_rate: float = 24.0
+    ) -> Iterator[FrameComfort]:
+        """Measure each frame's comfort, as a conversion does that `measures`, and make no picture.
+
+        Args:
+            frames: of one size.
+            frame_rate: frames per second.
+
+        Raises:
+            ValueError: a frame's shape differs from the first one's, or a depth is not finite.
+        """
+        for frame in self._deepen(_same_size(frames), 1, frame_rate):
+            yield self._measured(frame)
 
     @property
     def resumable(self) -> bool:
@@ -212,13 +239,7 @@ class StereoPipeline:
         if window is not None and frame.notes is not None:
             window.now = frame.notes.keep("window", window.now)
         picture, inverse_depth = awake.picture, self._enlarged(awake)
-        disparity = inverse_depth_to_disparity(
-            inverse_depth,
-            max_disparity=options.max_disparity,
-            convergence=frame.convergence,
-            max_front=options.max_front,
-            max_behind=options.max_behind,
-        )
+        disparity = self._disparity(inverse_depth, frame.convergence)
         warp = gapw_warp(
             picture,
             disparity,
@@ -226,6 +247,7 @@ class StereoPipeline:
             stretch_threshold=options.stretch_threshold,
             interpolation="cubic",
         )
+        comfort = self._measured(frame) if self.measures and not frame.warm_up else None
         masked = MaskedFrame(
             warp.video,
             warp.occlusion_mask,
@@ -237,7 +259,28 @@ class StereoPipeline:
         strips = window.strips(disparity, options.eye) if window else None
         if awake is frame:  # else its depth is made again, too
             frame = replace(frame, inverse_depth=inverse_depth)
-        return _Warped(frame, masked, strips)
+        return _Warped(frame, masked, strips, comfort)
+
+    def _disparity(self, inverse_depth: InverseDepth, convergence: float) -> Disparity:
+        options = self.options
+        return inverse_depth_to_disparity(
+            inverse_depth,
+            max_disparity=options.max_disparity,
+            convergence=convergence,
+            max_front=options.max_front,
+            max_behind=options.max_behind,
+        )
+
+    def _measured(self, frame: Frame) -> FrameComfort:
+        """Measure a frame by its depth as it was estimated, before it is enlarged."""
+        small = at_measuring_size(frame.inverse_depth)
+        return measure_frame(
+            self._disparity(small, frame.convergence),
+            toward=self.options.eye,
+            time=frame.time,
+            new_shot=frame.new_shot,
+            share=frame.picture.shape[-1] / frame.pixels.shape[-1],
+        )
 
     def _enlarged(self, frame: Frame) -> InverseDepth:
         """Return the inverse depth in the picture's size, near things grown."""
@@ -263,7 +306,8 @@ class StereoPipeline:
             inside = mask_borders(bars.crop(left), bars.crop(right), strips)
             left, right = (bars.paste(a, b) for a, b in zip(inside, (left, right), strict=True))
         inverse_depth = bars.pad(inverse_depth, frame.convergence)  # bars lie on the screen
-        return _Made(left, right, inverse_depth, bars.pad(masked.occlusion_mask, 0), frame.time)
+        mask = bars.pad(masked.occlusion_mask, 0)
+        return _Made(left, right, inverse_depth, mask, frame.time, warped.comfort)
 
 
 class _Warped(NamedTuple):
@@ -271,6 +315,7 @@ class _Warped(NamedTuple):
     masked: MaskedFrame
     strips: tuple[float, float] | None
     """Widths of the floating window's strips, in pixels."""
+    comfort: FrameComfort | None
 
 
 class _Made(NamedTuple):
@@ -279,6 +324,7 @@ class _Made(NamedTuple):
     inverse_depth: InverseDepth
     occlusion_mask: OcclusionMask
     time: Fraction
+    comfort: FrameComfort | None
 
 
 def show(stereo: StereoVideo, layout: str) -> Video:
@@ -307,5 +353,7 @@ def _same_size(frames: Iterable[Frame]) -> Iterator[Frame]:
 
 
 def _join(frames: list[_Made], start: int) -> StereoVideo:
-    *tensors, times = zip(*frames, strict=True)
-    return StereoVideo(*(torch.cat(parts) for parts in tensors), start=start, times=times)
+    *tensors, times, comfort = zip(*frames, strict=True)
+    measured = tuple(frame for frame in comfort if frame is not None)
+    joined = (torch.cat(parts) for parts in tensors)
+    return StereoVideo(*joined, start=start, times=times, comfort=measured)

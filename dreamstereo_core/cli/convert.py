@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..comfort import Viewing
 from ..convert import PIECE_SECONDS, Progress, conversion_targets, convert_file, makes_folder
 from ..interrupts import LINE, raise_if_interrupted
 from ..packing import FILE_LAYOUTS
@@ -15,7 +16,15 @@ from ..pieces import work_path
 from ..video_io import DecodeOptions, EncodeOptions, probe, separate_pictures
 from ..video_io.encode_options import AUTO, CHROMA, CODECS
 from ..video_io.target import check_targets
-from .arguments import INPUT, add_options, frame_range, load_models, options_of, seconds
+from .arguments import (
+    INPUT,
+    add_options,
+    add_viewing,
+    frame_range,
+    load_models,
+    options_of,
+    seconds,
+)
 from .jobs import Job, Plan, make_plan
 from .outcome import DONE, ERRORS, FAILED, WrongUse, fail, is_full
 from .summary import Summary
@@ -63,6 +72,9 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
                         "ended goes on where it was; 0: no pieces")  # fmt: skip
     parser.add_argument("--restart", action="store_true",
                         help="begin anew where a run was ended")  # fmt: skip
+    parser.add_argument("--report", action="store_true", help="write beside OUTPUT how comfortable "
+                        "its depth is: OUTPUT_comfort.html and .json")  # fmt: skip
+    add_viewing(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=_run, **vars(EncodeOptions()))
@@ -71,6 +83,9 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
 def _run(options: argparse.Namespace) -> int:
     """Convert what is named; return 1 if any of it could not be converted."""
     encode, decode = options_of(EncodeOptions, options), options_of(DecodeOptions, options)
+    viewing = options_of(Viewing, options)
+    if not options.report and viewing != Viewing():
+        raise WrongUse("screen_width, distance: are for a report, expected --report with them")
     plan = make_plan(
         options.names,
         options.output,
@@ -91,7 +106,8 @@ def _run(options: argparse.Namespace) -> int:
         models = load_models(options)
         if models["depth"].files and not _one_for_all(plan):
             raise WrongUse(f"depth: {options.depth} belongs to one film, got {len(plan.jobs)}")
-        _convert_all(plan, summary, options, models | {"encode": encode, "decode": decode})
+        how = {"encode": encode, "decode": decode, "report": viewing if options.report else None}
+        _convert_all(plan, summary, options, models | how)
     if plan.batch and not options.quiet:
         print(summary, file=sys.stderr)
     return FAILED if summary.failed else DONE

@@ -59,7 +59,7 @@ class PieceWriter:
         """
         begin = 0
         for index in range(len(times)):
-            if self._marks.ends_before(self._next + index, self._first):
+            if self._marks.ends_before(self._next + index - begin, self._first):
                 self._put(pictures, times, begin, index)
                 self._next += index - begin
                 self._end_piece(last=False)
