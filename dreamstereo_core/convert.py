@@ -7,12 +7,12 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -32,6 +32,8 @@ from .pieces import Marks, PieceWriter, describe_source, work_folder, work_path
 from .pieces.writer import OpenWriter
 from .pipeline import ConvertOptions, StereoPipeline, show
 from .stream import Frame
+from .subtitles import SubtitleOptions, load_subtitles
+from .subtitles.settings import LoadedSubtitles
 from .types import Video
 from .version import read_version
 from .video_io import (
@@ -107,6 +109,7 @@ def convert_file(
     restart: bool = False,
     work: Path | None = None,
     report: Viewing | None = None,
+    subtitles: SubtitleOptions | None = None,
 ) -> tuple[Path, ...]:
     """Convert a video, an image or an image sequence; sound and time stamps are kept.
 
@@ -135,6 +138,7 @@ def convert_file(
         restart: throw away the pieces of a run that has ended early.
         work: the folder for the pieces; None puts it beside the target.
         report: write a report on comfort beside the target, for this screen; None writes none.
+        subtitles: whether they are kept as tracks, or one is drawn into both eyes.
 
     Returns:
         The files written: one, or one for each separate image; for the layout "separate" left and
@@ -160,7 +164,7 @@ def convert_file(
     check_targets(targets, [source, *depth.files], overwrite, new_folder=into_folder)
     common = {"inpainter": inpainter, "options": options or ConvertOptions(), "encode": encode,
               "decode": decode, "overwrite": overwrite, "metadata": metadata,
-              "report": report}  # fmt: skip
+              "report": report, "subtitles": subtitles or SubtitleOptions()}  # fmt: skip
     if (pictures := separate_pictures(source)) is not None:
         targets[0].parent.mkdir(parents=True, exist_ok=True)
         places = picture_targets(pictures, cast(str, source), target, encode.layout)
@@ -171,6 +175,7 @@ def convert_file(
         targets[0].parent.mkdir(parents=True, exist_ok=True)
     if report is not None:
         check_report(targets[0], overwrite)
+    common["burned"] = load_subtitles(common["subtitles"], source, info, decode)
     film = _Film(source, targets, info, depth, **common, frames=frames, on_progress=on_progress)
     every = None if piece is None else round(piece * info.frame_rate)
     if every is not None and _takes_pieces(film, every):
@@ -217,6 +222,8 @@ class _Film:
     metadata: Mapping[str, str] | None
     frames: tuple[int, int | None]
     report: Viewing | None
+    subtitles: SubtitleOptions
+    burned: LoadedSubtitles | None
     on_progress: Callable[[Progress], None] | None
     log: ComfortLog = field(default_factory=ComfortLog)
     """Of the frames' comfort, if there is to be a report."""
@@ -233,8 +240,13 @@ class _Film:
     def pipeline(self, begin: int = 0) -> StereoPipeline:
         """Return the stages for the film from its frame `begin` on."""
         depth = self.depth.for_film(self.info, self.frames[1])
-        measures = self.report is not None
-        return StereoPipeline(depth.from_frame(begin), self.inpainter, self.options, measures)
+        return StereoPipeline(
+            depth.from_frame(begin),
+            self.inpainter,
+            self.options,
+            measures=self.report is not None,
+            subtitles=self.burned,
+        )
 
     def views(self, begin: Fraction) -> dict[str, tuple[Path, OpenWriter]]:
         """Return each view's target and what opens it; `begin` is the first frame's time."""
@@ -248,6 +260,8 @@ class _Film:
         for view, path in zip(_views(self.encode.layout), self.targets, strict=True):
             width, height = _size(self.info, view)
             encode = settled(self.encode, self.info, path, (width, height))
+            if self.burned is not None and self.burned.stream is not None:
+                encode = replace(encode, left_out=(self.burned.stream,))
             views[view] = path, partial(VideoWriter, width=width, height=height, layout=view,
                                         encode=encode, **common)  # fmt: skip
         return views
@@ -281,6 +295,7 @@ def _convert_in_pieces(film: _Film, every: int, restart: bool, work: Path) -> No
         "decode": vars(film.decode or DecodeOptions()),
         "frames": film.frames,
         "piece": every,
+        "subtitles": _about_subtitles(film.subtitles),
     }
     with work_folder(work, about, restart=restart) as folder:
         recalled = folder.recalled()
@@ -303,6 +318,13 @@ def _convert_in_pieces(film: _Film, every: int, restart: bool, work: Path) -> No
             if film.report is not None:
                 film.log.resume(folder.place("comfort.f64"), done)
             _write(film, pipeline, marks.put(frames, done, recalled), writer.write, done)
+
+
+def _about_subtitles(options: SubtitleOptions) -> dict[str, Any]:
+    """Return what tells the subtitles that are drawn from other ones."""
+    files = [path for path in (options.subtitle_file, options.subtitle_font) if path is not None]
+    found = {path: describe_source(path) for path in files if Path(path).is_file()}
+    return vars(options) | {"files": found}
 
 
 def _write(

@@ -30,6 +30,8 @@ from .packing import pack_stereo
 from .prefetch import in_background
 from .shots import DETECTORS, BarDetector, find_shots, load_shot_detector
 from .stream import Frame, beside, by_shot
+from .subtitles import CaptionDepth, draw_captions
+from .subtitles.settings import LoadedSubtitles
 from .types import (
     EYES,
     Disparity,
@@ -136,6 +138,8 @@ class StereoPipeline:
     options: ConvertOptions = ConvertOptions()
     measures: bool = False
     """Whether each frame's comfort is measured, too."""
+    subtitles: LoadedSubtitles | None = None
+    """What is drawn into both eyes."""
 
     def convert(
         self, frames: Iterable[Tensor], *, frame_rate: float = 24.0
@@ -164,7 +168,8 @@ class StereoPipeline:
         film = _same_size(chain([first], iterator))
         del first  # or its pixels would stay to the end
         # Depth on one core, warp and fill on another.
-        with closing(in_background(self._deepen(film, size, frame_rate), size)) as deep:
+        captioned = self._caption(self._deepen(film, size, frame_rate), frame_rate)
+        with closing(in_background(captioned, size)) as deep:
             start = 0
             for shot in by_shot(deep):
                 made = self._convert_shot(shot, frame_rate)
@@ -212,6 +217,19 @@ class StereoPipeline:
                 frame.notes.keep("new_shot", frame.new_shot)
                 convergence.value = frame.notes.keep("convergence", convergence.value)
             yield replace(frame, convergence=convergence.step(frame.scale, frame.new_shot))
+
+    def _caption(
+        self, frames: Generator[Frame, None, None], frame_rate: float
+    ) -> Generator[Frame, None, None]:
+        """Give each frame the subtitles that it shows, and their disparity."""
+        if self.subtitles is None:
+            return frames
+
+        def disparity(frame: Frame) -> Disparity:
+            return self._disparity(frame.inverse_depth, frame.convergence)
+
+        depth = CaptionDepth(self.subtitles.subtitles, self.subtitles.style, disparity, frame_rate)
+        return depth.stream(frames)
 
     def _convert_shot(self, frames: Iterable[Frame], frame_rate: float) -> Iterator[_Made]:
         """Warp, fill and blend one shot, frame by frame; bars stay as they are."""
@@ -305,6 +323,8 @@ class StereoPipeline:
         if strips is not None:
             inside = mask_borders(bars.crop(left), bars.crop(right), strips)
             left, right = (bars.paste(a, b) for a, b in zip(inside, (left, right), strict=True))
+        if self.subtitles is not None:
+            left, right = draw_captions(left, right, frame.captions, self.subtitles.style)
         inverse_depth = bars.pad(inverse_depth, frame.convergence)  # bars lie on the screen
         mask = bars.pad(masked.occlusion_mask, 0)
         return _Made(left, right, inverse_depth, mask, frame.time, warped.comfort)

@@ -111,6 +111,16 @@ class ShotScale:
 UNIT_SCALE = ShotScale()
 
 
+class Caption(NamedTuple):
+    """A subtitle in a frame."""
+
+    text: str
+    top: bool
+    """Whether it stands at the frame's top, not at its bottom."""
+    disparity: float
+    """In pixels of the frame's width, > 0 in front of the screen."""
+
+
 class FrameComfort(NamedTuple):
     """A frame's disparity in numbers, in percent of the frame's width; > 0 in front."""
 

@@ -13,6 +13,7 @@ from ..convert import PIECE_SECONDS, Progress, conversion_targets, convert_file,
 from ..interrupts import LINE, raise_if_interrupted
 from ..packing import FILE_LAYOUTS
 from ..pieces import work_path
+from ..subtitles.settings import SUBTITLES, SubtitleOptions
 from ..video_io import DecodeOptions, EncodeOptions, probe, separate_pictures
 from ..video_io.encode_options import AUTO, CHROMA, CODECS
 from ..video_io.target import check_targets
@@ -72,18 +73,40 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
                         "ended goes on where it was; 0: no pieces")  # fmt: skip
     parser.add_argument("--restart", action="store_true",
                         help="begin anew where a run was ended")  # fmt: skip
+    _add_subtitles(parser.add_argument_group("subtitles"))
     parser.add_argument("--report", action="store_true", help="write beside OUTPUT how comfortable "
                         "its depth is: OUTPUT_comfort.html and .json")  # fmt: skip
     add_viewing(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
-    parser.set_defaults(run=_run, **vars(EncodeOptions()))
+    parser.set_defaults(run=_run, **vars(EncodeOptions()), **vars(SubtitleOptions()))
+
+
+def _add_subtitles(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--subtitles", choices=SUBTITLES,
+                       help="keep: as tracks; burn: draw one into both eyes, in front of what it "
+                       "covers")  # fmt: skip
+    group.add_argument(
+        "--subtitle-file",
+        metavar="FILE",
+        help="the .srt, .ass or .vtt to draw (default: a track of INPUT)",
+    )
+    group.add_argument("--subtitle-track", type=int, metavar="N",
+                       help="which text track, from 0 (default: the default one)")  # fmt: skip
+    group.add_argument("--subtitle-encoding", metavar="NAME",
+                       help="of the file, as cp1251 (default: found out)")  # fmt: skip
+    group.add_argument("--subtitle-font", metavar="FILE",
+                       help="a font (default: one with all letters)")  # fmt: skip
+    group.add_argument("--subtitle-size", type=float, metavar="FACTOR",
+                       help="relative to the usual size")  # fmt: skip
 
 
 def _run(options: argparse.Namespace) -> int:
     """Convert what is named; return 1 if any of it could not be converted."""
     encode, decode = options_of(EncodeOptions, options), options_of(DecodeOptions, options)
-    viewing = options_of(Viewing, options)
+    viewing, subtitles = options_of(Viewing, options), options_of(SubtitleOptions, options)
+    if subtitles.subtitle_file and len(options.names) > 2:
+        raise WrongUse("subtitle_file: belongs to one film, got several")
     if not options.report and viewing != Viewing():
         raise WrongUse("screen_width, distance: are for a report, expected --report with them")
     plan = make_plan(
@@ -106,7 +129,12 @@ def _run(options: argparse.Namespace) -> int:
         models = load_models(options)
         if models["depth"].files and not _one_for_all(plan):
             raise WrongUse(f"depth: {options.depth} belongs to one film, got {len(plan.jobs)}")
-        how = {"encode": encode, "decode": decode, "report": viewing if options.report else None}
+        how = {
+            "encode": encode,
+            "decode": decode,
+            "report": viewing if options.report else None,
+            "subtitles": subtitles,
+        }
         _convert_all(plan, summary, options, models | how)
     if plan.batch and not options.quiet:
         print(summary, file=sys.stderr)

@@ -57,7 +57,9 @@ def measure_frame(
         (2.0, 0.0, 2.0)
     """
     percent = 100 / disparity.shape[-1] * share
-    shares = [float(value) * percent for value in _quantiles(disparity, _SHARES)]
+    far1, far5, median, near95, near99 = (
+        float(value) * percent for value in _quantiles(disparity, _SHARES)
+    )
     height, width = disparity.shape[-2:]
     rows = slice(height // 4, max(height // 4 + 1, height - height // 4))
     columns = slice(width // 4, max(width // 4 + 1, width - width // 4))
@@ -69,9 +71,19 @@ def measure_frame(
         warp = gapw_warp(grey, disparity, toward=toward, stretch_threshold=_HOLE_STRETCH)
         empty, widest = float(warp.occlusion_mask.mean()), _longest_run(warp.occlusion_mask)
     return FrameComfort(
-        float(time), float(new_shot), *shares, float(middle) * percent, left * percent,
-        right * percent, 100 * empty, widest * percent,
-    )  # fmt: skip
+        time=float(time),
+        new_shot=float(new_shot),
+        far1=far1,
+        far5=far5,
+        median=median,
+        near95=near95,
+        near99=near99,
+        middle=float(middle) * percent,
+        left=left * percent,
+        right=right * percent,
+        holes=100 * empty,
+        widest_hole=widest * percent,
+    )
 
 
 def _quantiles(values: Tensor, shares: tuple[float, ...]) -> Tensor:

@@ -49,6 +49,8 @@ class EncodeOptions:
     """"444" keeps the colour of each pixel (screen recordings, titles); few devices play it."""
     audio: str = "copy"
     """"copy" copies packets; "copy_or_aac" encodes AAC if the container cannot hold the codec."""
+    left_out: tuple[int, ...] = ()
+    """Indices of the source's streams that do not come along."""
     layout: str = "full_sbs"
     """The layout of the two eyes, one of `FILE_LAYOUTS`."""
 

@@ -65,6 +65,7 @@ class VideoSink:
         """
         self._target = target
         self._container_name = FORMATS[target.suffix.lower()]
+        self._left_out = encode.left_out
         self._encode_audio = encode.audio == "copy_or_aac"
         self._bits = encode.bit_depth or info.bit_depth
         self._whole_chroma = encode.chroma == "444"
@@ -111,6 +112,7 @@ class VideoSink:
             encode=self._encode_audio,
             start=start,
             stop=stop,
+            without=self._left_out,
         )
         self._range = (start, stop)
 

@@ -25,7 +25,18 @@ ORDER = (
     # Geometry: pure functions.
     *("disparity", "gapw", "pbdp", "blend", "packing", "floating_window", "comfort"),
     *("optical_flow", "prefetch", "shots", "video_io", "models", "sampling"),
-    *("depth", "fill", "convergence", "pipeline", "pieces", "convert", "report", "preview", "cli"),
+    *(
+        "depth",
+        "fill",
+        "convergence",
+        "subtitles",
+        "pipeline",
+        "pieces",
+        "convert",
+        "report",
+        "preview",
+        "cli",
+    ),
 )
 """A room of the core imports only rooms that stand before it."""
 NEVER = {("fill", "depth"), ("sampling", "video_io"), ("models", "video_io"), ("fill", "video_io")}
