@@ -90,9 +90,9 @@ def bitmap_of(text: str, top: bool, size: tuple[int, int], style: CaptionStyle) 
     x0, y0, x1, y1 = measure.multiline_textbbox((0, 0), lines, **how)
     w, h = max(1, math.ceil(x1 - x0)), max(1, math.ceil(y1 - y0))
     alpha, light = Image.new("L", (w, h)), Image.new("L", (w, h))
-    ImageDraw.Draw(alpha).multiline_text((-x0, -y0), lines, fill=255, **how)
-    how["stroke_width"] = 0
-    ImageDraw.Draw(light).multiline_text((-x0, -y0), lines, fill=255, **how)
+    for image, stroke in ((alpha, 255), (light, 0)):
+        draw = ImageDraw.Draw(image)
+        draw.multiline_text((-x0, -y0), lines, fill=255, stroke_fill=stroke, **how)
     edge = round(_EDGE * height)
     y = edge if top else height - edge - h
     return Bitmap(_plane(alpha), _plane(light) * style.white, (width - w) // 2, max(0, y))
