@@ -28,6 +28,7 @@ from .comfort import (
 from .depth import DepthEstimator
 from .fill import Inpainter
 from .packing import packed_size
+from .photographs import convert_photograph
 from .pieces import Marks, PieceWriter, describe_source, work_folder, work_path
 from .pieces.writer import OpenWriter
 from .pipeline import ConvertOptions, StereoPipeline, show
@@ -51,6 +52,7 @@ from .video_io import (
 )
 from .video_io.containers import FORMATS
 from .video_io.encode_options import settled
+from .video_io.photo_layouts import PHOTO_LAYOUTS, photo_layout, photo_name
 from .video_io.source import image_paths
 from .video_io.target import check_targets
 
@@ -170,6 +172,8 @@ def convert_file(
         places = picture_targets(pictures, cast(str, source), target, encode.layout)
         each = partial(convert_file, **common)
         return _convert_pictures(list(places.items()), each, depth, frames, on_progress)
+    if (layout := photo_layout(targets[0], encode.layout)) is not None:
+        return _convert_photograph(source, targets[0], layout, depth, common)
     info = probe(source, decode)
     if into_folder:
         targets[0].parent.mkdir(parents=True, exist_ok=True)
@@ -183,6 +187,15 @@ def convert_file(
     else:
         _convert_film(film)
     return targets if report is None else (*targets, *_write_report(film, report))
+
+
+def _convert_photograph(
+    source: Source, target: Path, layout: str, depth: DepthEstimator, common: Mapping[str, Any]
+) -> tuple[Path, ...]:
+    how = {name: common[name] for name in ("inpainter", "options", "encode", "decode", "overwrite")}
+    target.parent.mkdir(parents=True, exist_ok=True)
+    convert_photograph(source, target, layout, depth=depth, **how)
+    return (target,)
 
 
 def _write_report(film: _Film, viewing: Viewing) -> tuple[Path, Path]:
@@ -382,7 +395,10 @@ def picture_targets(
 ) -> dict[Path, Path]:
     """Return the target of each separate picture of a folder, no two of them the same."""
     if target is None:
-        name = "3d" if layout == "separate" else stereo_name(Path("a"), layout).stem[2:]
+        if layout in PHOTO_LAYOUTS:
+            name = layout
+        else:
+            name = "3d" if layout == "separate" else stereo_name(Path("a"), layout).stem[2:]
         target = Path(source).absolute().with_name(f"{Path(source).absolute().name}_{name}")
     elif not is_folder(target):
         raise VideoError(
@@ -398,7 +414,10 @@ def picture_targets(
             suffix = ".png"
         for stem in (picture.stem, picture.name):
             place = target / f"{stem}{suffix}"
-            place = place if layout == "separate" else stereo_name(place, layout, suffix)
+            if layout in PHOTO_LAYOUTS:
+                place = photo_name(place, layout)
+            elif layout != "separate":
+                place = stereo_name(place, layout, suffix)
             if place not in found.values():
                 break
         found[picture] = place
@@ -456,7 +475,10 @@ def _target(source: Source, target: Path | None, view: str, separate: bool) -> P
         return target.with_stem(f"{target.stem}_{view}") if separate else target
     if not isinstance(source, str | Path):
         raise ValueError("target: expected a path, since the source is a stream without a name")
-    named = stereo_name(Path(source), view, suggest_suffix(source))
+    if view in PHOTO_LAYOUTS:
+        named = photo_name(Path(source), view)
+    else:
+        named = stereo_name(Path(source), view, suggest_suffix(source))
     return named if target is None else target / named.name
 
 

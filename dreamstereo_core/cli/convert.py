@@ -16,6 +16,7 @@ from ..pieces import work_path
 from ..subtitles.settings import SUBTITLES, SubtitleOptions
 from ..video_io import DecodeOptions, EncodeOptions, probe, separate_pictures
 from ..video_io.encode_options import AUTO, CHROMA, CODECS
+from ..video_io.photo_layouts import PHOTO_LAYOUTS
 from ..video_io.target import check_targets
 from .arguments import (
     INPUT,
@@ -58,8 +59,9 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--recursive", action="store_true",
                         help="look into the folders of a folder, too")  # fmt: skip
     add_options(parser)
-    parser.add_argument("--layout", choices=FILE_LAYOUTS, metavar="LAYOUT",
-                        help=f"one of {', '.join(FILE_LAYOUTS)}")  # fmt: skip
+    parser.add_argument("--layout", choices=(*FILE_LAYOUTS, *PHOTO_LAYOUTS), metavar="LAYOUT",
+                        help=f"one of {', '.join(FILE_LAYOUTS)}; for photographs "
+                        f"{', '.join(PHOTO_LAYOUTS)}, too")  # fmt: skip
     parser.add_argument("--codec", choices=(AUTO, *sorted(CODECS)),
                         help="video codec; auto: h264 for 8 bits and up to 4096 pixels, else "
                         "hevc")  # fmt: skip

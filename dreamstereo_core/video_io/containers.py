@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from av.audio.stream import AudioStream
@@ -40,13 +41,13 @@ def audio_codec(stream: AudioStream) -> str:
     return stream.codec_context.codec.canonical_name
 
 
-def check_suffix(target: Path) -> None:
-    """Require a target whose format can be written.
+def check_suffix(target: Path, more: Iterable[str] = ()) -> None:
+    """Require a target whose format can be written, or a suffix of `more`.
 
     Raises:
         VideoError: it cannot; the message lists the suffixes.
     """
-    known = [*FORMATS, *WRITABLE_IMAGES]
+    known = [*FORMATS, *WRITABLE_IMAGES, *more]
     if target.suffix.lower() not in known:
         raise VideoError(f"{target}: expected a name ending in one of {', '.join(known)}")
 

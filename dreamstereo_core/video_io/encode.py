@@ -14,6 +14,7 @@ from ..checks import check_frames
 from ..types import Video
 from .containers import WRITABLE_IMAGES, check_suffix
 from .encode_options import EncodeOptions
+from .exif import read_camera_data
 from .image import ImageSink, SequenceSink
 from .info import VideoInfo
 from .mux import VideoSink
@@ -84,7 +85,8 @@ class VideoWriter:
                 if is_sequence(self._target):
                     sink = SequenceSink(self._claim.path, self._target, info.bit_depth)
                 elif self._target.suffix.lower() in WRITABLE_IMAGES:
-                    sink = ImageSink(self._claim.path, self._target, info.bit_depth)
+                    exif = read_camera_data(info.source).exif
+                    sink = ImageSink(self._claim.path, self._target, info.bit_depth, exif)
                 else:
                     sink = VideoSink(
                         self._claim.path,

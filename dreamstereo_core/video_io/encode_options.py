@@ -9,6 +9,7 @@ from ..checks import check_choice, check_range
 from ..packing import FILE_LAYOUTS
 from .containers import FORMATS
 from .info import VideoInfo
+from .photo_layouts import PHOTO_LAYOUTS
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class EncodeOptions:
     left_out: tuple[int, ...] = ()
     """Indices of the source's streams that do not come along."""
     layout: str = "full_sbs"
-    """The layout of the two eyes, one of `FILE_LAYOUTS`."""
+    """The layout of the two eyes, one of `FILE_LAYOUTS`, or of `PHOTO_LAYOUTS` for photographs."""
 
     def __post_init__(self) -> None:
         """Check the values.
@@ -63,7 +64,7 @@ class EncodeOptions:
         check_choice("codec", self.codec, (AUTO, *CODECS))
         check_choice("audio", self.audio, ("copy", "copy_or_aac"))
         check_choice("chroma", self.chroma, CHROMA)
-        check_choice("layout", self.layout, FILE_LAYOUTS)
+        check_choice("layout", self.layout, (*FILE_LAYOUTS, *PHOTO_LAYOUTS))
         if self.chroma == "444" and self.codec == "av1":
             raise ValueError("chroma: expected 420 with the codec av1, whose encoder has no 444")
         if self.crf is not None:

@@ -31,6 +31,7 @@ ORDER = (
         "convergence",
         "subtitles",
         "pipeline",
+        "photographs",
         "pieces",
         "convert",
         "report",
