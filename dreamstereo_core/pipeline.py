@@ -25,7 +25,6 @@ from .fill import FillOptions, Inpainter, MaskedFrame, MirroredInpainter
 from .floating_window import FloatingWindow, mask_borders
 from .gapw import gapw_warp
 from .masks import dilate
-from .packing import pack_stereo
 from .prefetch import in_background
 from .shots import DETECTORS, BarDetector, find_shots, load_shot_detector
 from .stream import Frame, beside, by_shot
@@ -155,9 +154,10 @@ class StereoPipeline:
         with closing(in_background(self._deepen(film, size, frame_rate), size)) as deep:
             start = 0
             for shot in by_shot(deep):
-                made = self._convert_shot(shot, frame_rate)
+                made, new_shot = self._convert_shot(shot, frame_rate), True
                 while chunk := list(islice(made, size)):
-                    stereo = _join(chunk, start)
+                    stereo = _join(chunk, start, new_shot)
+                    new_shot = False
                     start += len(chunk)
                     chunk.clear()  # else they would stay in memory while the next chunk is made
                     yield stereo
@@ -281,19 +281,6 @@ class _Made(NamedTuple):
     time: Fraction
 
 
-def show(stereo: StereoVideo, layout: str) -> Video:
-    """Make the picture `[T, 3, H, W]` of a layout: one of `pack_stereo`'s, "depth" or "mask".
-
-    Raises:
-        ValueError: the layout is unknown.
-    """
-    if layout == "depth":
-        return stereo.inverse_depth.expand_as(stereo.left)
-    if layout == "mask":
-        return stereo.occlusion_mask.expand_as(stereo.left)
-    return pack_stereo(stereo.left, stereo.right, layout)
-
-
 def _same_size(frames: Iterable[Frame]) -> Iterator[Frame]:
     shape = None
     for frame in frames:
@@ -306,6 +293,7 @@ def _same_size(frames: Iterable[Frame]) -> Iterator[Frame]:
         yield frame
 
 
-def _join(frames: list[_Made], start: int) -> StereoVideo:
+def _join(frames: list[_Made], start: int, new_shot: bool) -> StereoVideo:
     *tensors, times = zip(*frames, strict=True)
-    return StereoVideo(*(torch.cat(parts) for parts in tensors), start=start, times=times)
+    parts = (torch.cat(frames) for frames in tensors)
+    return StereoVideo(*parts, start=start, times=times, new_shot=new_shot)

@@ -151,3 +151,5 @@ class StereoVideo:
     """Index of the chunk's first frame in the whole video."""
     times: tuple[Fraction, ...] = ()
     """When each of its frames is shown, in seconds of the source's own clock."""
+    new_shot: bool = False
+    """Whether its first frame starts a shot, as far as this run has seen."""

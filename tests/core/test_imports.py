@@ -23,7 +23,7 @@ ORDER = (
         "stream",
     ),
     # Geometry: pure functions.
-    *("disparity", "gapw", "pbdp", "blend", "packing", "floating_window"),
+    *("disparity", "gapw", "pbdp", "blend", "equirectangular", "packing", "floating_window"),
     *("optical_flow", "prefetch", "shots", "video_io", "models", "sampling"),
     *("depth", "fill", "convergence", "pipeline", "pieces", "convert", "preview", "cli"),
 )
