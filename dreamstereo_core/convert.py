@@ -145,7 +145,7 @@ def convert_file(
         >>> depth, inpainter = load_depth("cues"), load_inpainter("classic")
         >>> (path,) = convert_file("film.mp4", None, depth=depth, inpainter=inpainter)
         >>> path.name, probe(path).width, probe(path).height
-        ('film_LRF_Full_SBS.mp4', 128, 48)
+        ('film_3D_LRF_FSBS_SBS.mp4', 128, 48)
     """
     encode = encode or EncodeOptions()
     targets = conversion_targets(source, target, encode.layout)

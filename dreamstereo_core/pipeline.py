@@ -60,7 +60,8 @@ class ConvertOptions:
     foreground_dilation: int | None = None
     """Pixels by which near things grow in the depth, so that their blended borders move with them.
     None: 1 for every 640 pixels of width where the depth has the picture's size, else 0 (a small
-    depth's near things grow as it is enlarged)."""
+    depth's near things grow as it is enlarged, and those of a depth that a conversion has written
+    have grown)."""
     feather: int = DEFAULT_FEATHER
     """Width of the seam's ramp inside a hole, in pixels."""
     stretch_threshold: float = 3.0
@@ -249,7 +250,7 @@ class StereoPipeline:
         if self.options.foreground_dilation is not None:
             return self.options.foreground_dilation
         enlarged = inverse_depth.shape[-1] < picture.shape[-1]
-        return 0 if enlarged else round(picture.shape[-1] / 640)
+        return 0 if enlarged or self.depth.grown else round(picture.shape[-1] / 640)
 
     def _blend(self, warped: _Warped, filled: Video) -> _Made:
         """Put the filled holes into the made eye, and the bars around it."""

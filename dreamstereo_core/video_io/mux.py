@@ -37,6 +37,7 @@ from .tracks import SourceTracks
 _log = logging.getLogger(__name__)
 
 _LONG_DELAY = 3600  # s between decoding and showing, more than any encoder needs
+_DEPTH = "Inverse depth: white is near, black is far, one scale for each shot."
 _MOVIES = ("mp4", "mov")
 _MATROSKA = {  # layout -> StereoMode
     "full_sbs": "left_right",
@@ -117,7 +118,8 @@ class VideoSink:
             VideoError: the encoder refuses the preset or the size.
         """
         titles = self._tracks.metadata if self._tracks else {}
-        self._output.metadata.update(titles | metadata)
+        comment = {"comment": _DEPTH} if self._layout == "depth" else {}
+        self._output.metadata.update(titles | comment | metadata)
         if self._container_name in _MOVIES and metadata:
             # Tags beyond the standard ones need this flag. It hides the standard ones from some
             # players, so it is set only if there are such tags.

@@ -1,4 +1,4 @@
-"""Boxes of MP4 and QuickTime files: their bytes by hand, and how the movie box gets to the front."""
+"""Boxes of MP4 and QuickTime files: their bytes by hand, and the movie box's way to the front."""
 
 import io
 
