@@ -26,16 +26,17 @@ from .comfort import (
     write_report,
 )
 from .depth import DepthEstimator
+from .equirectangular import Vr180
 from .fill import Inpainter
-from .packing import packed_size
+from .packing import DATA, MV_HEVC, show, shown_size
 from .photographs import convert_photograph
 from .pieces import Marks, PieceWriter, describe_source, work_folder, work_path
 from .pieces.writer import OpenWriter
-from .pipeline import ConvertOptions, StereoPipeline, show
+from .pipeline import ConvertOptions, StereoPipeline
 from .stream import Frame
 from .subtitles import SubtitleOptions, load_subtitles
 from .subtitles.settings import LoadedSubtitles
-from .types import Video
+from .types import StereoVideo, Video
 from .version import read_version
 from .video_io import (
     DecodeOptions,
@@ -50,8 +51,9 @@ from .video_io import (
     stereo_name,
     suggest_suffix,
 )
-from .video_io.containers import FORMATS
+from .video_io.containers import FORMATS, check_layout
 from .video_io.encode_options import settled
+from .video_io.info import as_data
 from .video_io.photo_layouts import PHOTO_LAYOUTS, photo_layout, photo_name
 from .video_io.source import image_paths
 from .video_io.target import check_targets
@@ -158,7 +160,7 @@ def convert_file(
         >>> depth, inpainter = load_depth("cues"), load_inpainter("classic")
         >>> (path,) = convert_file("film.mp4", None, depth=depth, inpainter=inpainter)
         >>> path.name, probe(path).width, probe(path).height
-        ('film_LRF_Full_SBS.mp4', 128, 48)
+        ('film_3D_LRF_FSBS_SBS.mp4', 128, 48)
     """
     encode = encode or EncodeOptions()
     targets = conversion_targets(source, target, encode.layout)
@@ -261,6 +263,23 @@ class _Film:
             subtitles=self.burned,
         )
 
+    @property
+    def vr(self) -> Vr180:
+        """How the layout "vr180" shows the film: the farthest that may be is infinitely far."""
+        farthest = self.options.max_behind
+        farthest = self.options.max_disparity if farthest is None else farthest
+        return Vr180(
+            self.encode.field_of_view or Vr180.field_of_view,
+            min(farthest, self.options.max_disparity),
+            float(self.info.pixel_aspect),
+        )
+
+    def show(self, chunk: StereoVideo) -> dict[str, Video]:
+        """Return each view's pictures."""
+        made = self.options.eye
+        return {view: show(chunk, view, made=made, vr=self.vr)
+                for view in _views(self.encode.layout)}  # fmt: skip
+
     def views(self, begin: Fraction) -> dict[str, tuple[Path, OpenWriter]]:
         """Return each view's target and what opens it; `begin` is the first frame's time."""
         start, stop = self.frames
@@ -271,10 +290,11 @@ class _Film:
                   "metadata": dict(self.metadata or {})}  # fmt: skip
         views = {}
         for view, path in zip(_views(self.encode.layout), self.targets, strict=True):
-            width, height = _size(self.info, view)
+            width, height = shown_size(self.info.width, self.info.height, view, self.vr)
             encode = settled(self.encode, self.info, path, (width, height))
             if self.burned is not None and self.burned.stream is not None:
                 encode = replace(encode, left_out=(self.burned.stream,))
+            common["info"] = self.info if view not in DATA else as_data(self.info)
             views[view] = path, partial(VideoWriter, width=width, height=height, layout=view,
                                         encode=encode, **common)  # fmt: skip
         return views
@@ -289,9 +309,9 @@ def _convert_film(film: _Film) -> None:
         writers = {view: stack.enter_context(open_writer(path))
                    for view, (path, open_writer) in views.items()}  # fmt: skip
 
-        def write(pictures: Mapping[str, Video], times: Sequence[Fraction]) -> None:
+        def write(pictures: Mapping[str, Video], times: Sequence[Fraction], new_shot: bool) -> None:
             for view, writer in writers.items():
-                writer.write(pictures[view], times)
+                writer.write(pictures[view], times, new_shot=new_shot)
 
         _write(film, pipeline, frames, write)
 
@@ -344,15 +364,15 @@ def _write(
     film: _Film,
     pipeline: StereoPipeline,
     frames: Iterator[Frame],
-    write: Callable[[Mapping[str, Video], Sequence[Fraction]], None],
+    write: Callable[[Mapping[str, Video], Sequence[Fraction], bool], None],
     done: int = 0,
 ) -> None:
     """Convert frames and write each chunk; report how many are done and the newest picture."""
-    begin, views = time.monotonic(), _views(film.encode.layout)
+    begin = time.monotonic()
     for chunk in pipeline.stream(frames, frame_rate=float(film.info.frame_rate)):
-        pictures = {view: show(chunk, view) for view in views}
+        pictures = film.show(chunk)
         film.log.add(chunk.comfort)
-        write(pictures, chunk.times)
+        write(pictures, chunk.times, chunk.new_shot)
         if film.on_progress:
             count = chunk.start + len(chunk.left)
             newest = next(iter(pictures.values()))[-1]
@@ -447,7 +467,10 @@ def conversion_targets(source: Source, target: Path | None, layout: str) -> tupl
         places = picture_targets(pictures, cast(str, source), target, layout)
         return tuple(path for picture, place in places.items()
                      for path in conversion_targets(picture, place, layout))  # fmt: skip
-    return tuple(_target(source, target, view, len(views) > 1) for view in views)
+    found = tuple(_target(source, target, view, len(views) > 1) for view in views)
+    for view, path in zip(views, found, strict=True):
+        check_layout(path, view)
+    return found
 
 
 def _views(layout: str) -> tuple[str, ...]:
@@ -478,14 +501,11 @@ def _target(source: Source, target: Path | None, view: str, separate: bool) -> P
     if view in PHOTO_LAYOUTS:
         named = photo_name(Path(source), view)
     else:
-        named = stereo_name(Path(source), view, suggest_suffix(source))
+        suffix = suggest_suffix(source)
+        if view == MV_HEVC and suffix == ".mkv":
+            suffix = ".mov"
+        named = stereo_name(Path(source), view, suffix)
     return named if target is None else target / named.name
-
-
-def _size(info: VideoInfo, view: str) -> tuple[int, int]:
-    if view in ("depth", "mask"):
-        return info.width, info.height
-    return packed_size(info.width, info.height, view)
 
 
 def _progress(film: _Film, before: int, count: int, begin: float, picture: Tensor) -> Progress:

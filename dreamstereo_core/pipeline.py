@@ -26,7 +26,6 @@ from .fill import FillOptions, Inpainter, MaskedFrame, MirroredInpainter
 from .floating_window import FloatingWindow, mask_borders
 from .gapw import gapw_warp
 from .masks import dilate
-from .packing import pack_stereo
 from .prefetch import in_background
 from .shots import DETECTORS, BarDetector, find_shots, load_shot_detector
 from .stream import Frame, beside, by_shot
@@ -73,7 +72,8 @@ class ConvertOptions:
     foreground_dilation: int | None = None
     """Pixels by which near things grow in the depth, so that their blended borders move with them.
     None: 1 for every 640 pixels of width where the depth has the picture's size, else 0 (a small
-    depth's near things grow as it is enlarged)."""
+    depth's near things grow as it is enlarged, and those of a depth that a conversion has written
+    have grown)."""
     feather: int = DEFAULT_FEATHER
     """Width of the seam's ramp inside a hole, in pixels."""
     stretch_threshold: float = 3.0
@@ -172,9 +172,10 @@ class StereoPipeline:
         with closing(in_background(captioned, size)) as deep:
             start = 0
             for shot in by_shot(deep):
-                made = self._convert_shot(shot, frame_rate)
+                made, new_shot = self._convert_shot(shot, frame_rate), True
                 while chunk := list(islice(made, size)):
-                    stereo = _join(chunk, start)
+                    stereo = _join(chunk, start, new_shot)
+                    new_shot = False
                     start += len(chunk)
                     chunk.clear()  # else they would stay in memory while the next chunk is made
                     yield stereo
@@ -310,7 +311,7 @@ class StereoPipeline:
         if self.options.foreground_dilation is not None:
             return self.options.foreground_dilation
         enlarged = inverse_depth.shape[-1] < picture.shape[-1]
-        return 0 if enlarged else round(picture.shape[-1] / 640)
+        return 0 if enlarged or self.depth.grown else round(picture.shape[-1] / 640)
 
     def _blend(self, warped: _Warped, filled: Video) -> _Made:
         """Put the filled holes into the made eye, and the bars around it."""
@@ -347,19 +348,6 @@ class _Made(NamedTuple):
     comfort: FrameComfort | None
 
 
-def show(stereo: StereoVideo, layout: str) -> Video:
-    """Make the picture `[T, 3, H, W]` of a layout: one of `pack_stereo`'s, "depth" or "mask".
-
-    Raises:
-        ValueError: the layout is unknown.
-    """
-    if layout == "depth":
-        return stereo.inverse_depth.expand_as(stereo.left)
-    if layout == "mask":
-        return stereo.occlusion_mask.expand_as(stereo.left)
-    return pack_stereo(stereo.left, stereo.right, layout)
-
-
 def _same_size(frames: Iterable[Frame]) -> Iterator[Frame]:
     shape = None
     for frame in frames:
@@ -372,8 +360,8 @@ def _same_size(frames: Iterable[Frame]) -> Iterator[Frame]:
         yield frame
 
 
-def _join(frames: list[_Made], start: int) -> StereoVideo:
+def _join(frames: list[_Made], start: int, new_shot: bool) -> StereoVideo:
     *tensors, times, comfort = zip(*frames, strict=True)
     measured = tuple(frame for frame in comfort if frame is not None)
     joined = (torch.cat(parts) for parts in tensors)
-    return StereoVideo(*joined, start=start, times=times, comfort=measured)
+    return StereoVideo(*joined, start=start, times=times, new_shot=new_shot, comfort=measured)

@@ -185,5 +185,7 @@ class StereoVideo:
     """Index of the chunk's first frame in the whole video."""
     times: tuple[Fraction, ...] = ()
     """When each of its frames is shown, in seconds of the source's own clock."""
+    new_shot: bool = False
+    """Whether its first frame starts a shot, as far as this run has seen."""
     comfort: tuple[FrameComfort, ...] = ()
     """Of each frame, if the pipeline measures it."""

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ..comfort import Viewing
 from ..convert import PIECE_SECONDS, Progress, conversion_targets, convert_file, makes_folder
 from ..interrupts import LINE, raise_if_interrupted
-from ..packing import FILE_LAYOUTS
+from ..packing import FILE_LAYOUTS, MV_HEVC
 from ..pieces import work_path
 from ..subtitles.settings import SUBTITLES, SubtitleOptions
 from ..video_io import DecodeOptions, EncodeOptions, probe, separate_pictures
@@ -31,6 +31,7 @@ from .jobs import Job, Plan, make_plan
 from .outcome import DONE, ERRORS, FAILED, WrongUse, fail, is_full
 from .summary import Summary
 
+VERIFIED = "both eyes decode in FFmpeg 8; not yet tried on a headset"
 NAMES = (
     "The last of several names is OUTPUT if it is a folder or not there yet. A file that exists is "
     "another INPUT; only after a single INPUT it is OUTPUT if dreamstereo made it, and --overwrite "
@@ -61,7 +62,13 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
     add_options(parser)
     parser.add_argument("--layout", choices=(*FILE_LAYOUTS, *PHOTO_LAYOUTS), metavar="LAYOUT",
                         help=f"one of {', '.join(FILE_LAYOUTS)}; for photographs "
-                        f"{', '.join(PHOTO_LAYOUTS)}, too")  # fmt: skip
+                        f"{', '.join(PHOTO_LAYOUTS)}, too. {MV_HEVC}: {VERIFIED}")  # fmt: skip
+    parser.add_argument("--field-of-view", type=float, metavar="DEGREES",
+                        help="that the picture's width takes before a headset (default: 90 for "
+                        "vr180, 63.5 with --spatial)")  # fmt: skip
+    parser.add_argument("--spatial", action="store_true",
+                        help=f"{MV_HEVC}: a home clip in a window into a room, not a film on a "
+                        "screen")  # fmt: skip
     parser.add_argument("--codec", choices=(AUTO, *sorted(CODECS)),
                         help="video codec; auto: h264 for 8 bits and up to 4096 pixels, else "
                         "hevc")  # fmt: skip

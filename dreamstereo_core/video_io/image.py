@@ -38,7 +38,7 @@ class ImageSink:
         self._deep = bit_depth > 8
         self._data: bytes | None = None
 
-    def put(self, pixels: Tensor, time: Fraction) -> None:
+    def put(self, pixels: Tensor, time: Fraction, *, cut: bool = False) -> None:
         """Encode the picture [3, H, W].
 
         Raises:
@@ -69,7 +69,7 @@ class SequenceSink:
         self._deep = bit_depth > 8
         self._number = 0
 
-    def put(self, pixels: Tensor, time: Fraction) -> None:
+    def put(self, pixels: Tensor, time: Fraction, *, cut: bool = False) -> None:
         """Write the picture [3, H, W]."""
         self._number += 1
         path = self._folder / numbered_name(self._target.name, self._number)

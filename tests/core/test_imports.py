@@ -23,7 +23,8 @@ ORDER = (
         "stream",
     ),
     # Geometry: pure functions.
-    *("disparity", "gapw", "pbdp", "blend", "packing", "floating_window", "comfort"),
+    *("disparity", "gapw", "pbdp", "blend", "equirectangular", "packing", "floating_window"),
+    "comfort",
     *("optical_flow", "prefetch", "shots", "video_io", "models", "sampling"),
     *(
         "depth",
