@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from .comfort import (
@@ -11,11 +12,17 @@ from .comfort import (
     Viewing,
     check_report,
     make_report,
+    measure_frame,
     write_report,
 )
+from .comfort.measure import WIDTH
 from .depth import DepthEstimator
 from .fill import ClassicInpainter
+from .optical_flow import optical_flow
 from .pipeline import ConvertOptions, StereoPipeline
+from .shots import find_shots, load_shot_detector
+from .stream import Frame
+from .types import EYES
 from .video_io import DecodeOptions, Source, VideoError, probe, read_frames
 
 Step = Callable[[int, int | None], None]
@@ -76,15 +83,62 @@ def film_report(
     return make_report(
         log.rows,
         frame_rate=float(info.frame_rate),
-        name=Path(str(getattr(source, "name", source))).name,
+        name=_name(source),
         max_disparity=options.max_disparity,
         viewing=viewing,
         hides_borders=options.floating_window,
     )
 
 
+def stereo_report(
+    source: Source,
+    *,
+    decode: DecodeOptions | None = None,
+    shots: str = ConvertOptions.shots,
+    frames: tuple[int, int | None] = (0, None),
+    viewing: Viewing | None = None,
+    on_step: Step = _ignore,
+) -> ComfortReport:
+    """Measure a film that is 3D already: its disparity is the optical flow between its eyes.
+
+    Small things and those without texture are measured less well than by a depth, and holes are
+    not known. Arguments as of `film_report`; `shots` is the detector of cuts.
+
+    Raises:
+        VideoError: the source cannot be read, has no frame in the range, or its eyes are not found.
+    """
+    decode = decode or DecodeOptions()
+    left, right = (replace(decode, source_eye=eye) for eye in EYES[::-1])
+    info = probe(source, left)
+    pairs = zip(read_frames(source, *frames, left), read_frames(source, *frames, right),
+                strict=True)  # fmt: skip
+
+    def measured() -> Iterator[Frame]:
+        for one, other in pairs:
+            flow = optical_flow(one.pixels[None], other.pixels[None], width=WIDTH)
+            yield replace(one, inverse_depth=-flow[:, :1])  # x_right = x_left + flow
+
+    log = ComfortLog()
+    found = find_shots(measured(), load_shot_detector(shots), None)
+    for done, frame in enumerate(found, 1):
+        log.add([measure_frame(frame.inverse_depth, time=frame.time, new_shot=frame.new_shot,
+                               holes=False)])  # fmt: skip
+        on_step(done, info.frame_count)
+    return make_report(log.rows, frame_rate=float(info.frame_rate), name=_name(source),
+                       viewing=viewing)  # fmt: skip
+
+
+def _name(source: Source) -> str:
+    return Path(str(getattr(source, "name", source))).name
+
+
 def report_file(
-    source: str | Path, target: Path | None = None, *, overwrite: bool = False, **how
+    source: str | Path,
+    target: Path | None = None,
+    *,
+    overwrite: bool = False,
+    make: Callable[..., ComfortReport] = film_report,
+    **how,
 ) -> tuple[ComfortReport, tuple[Path, Path]]:
     """Write a film's report as JSON and as a page; return it and its two files.
 
@@ -92,12 +146,13 @@ def report_file(
         source: path, folder of images or printf pattern.
         target: names the files, TARGET_comfort.json and .html; None takes the source's name.
         overwrite: replace existing files.
-        how: arguments of `film_report`.
+        make: `film_report` or `stereo_report`.
+        how: its arguments.
 
     Raises:
         VideoError: the source cannot be read, or a file exists already or cannot be written.
     """
     target = Path(source) if target is None else target
     check_report(target, overwrite)
-    report = film_report(source, **how)
+    report = make(source, **how)
     return report, write_report(report, target)

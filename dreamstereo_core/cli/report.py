@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -11,7 +12,7 @@ from ..comfort import Viewing
 from ..comfort.write import summary
 from ..interrupts import raise_if_interrupted
 from ..pipeline import ConvertOptions
-from ..report import report_file
+from ..report import report_file, stereo_report
 from ..video_io import DecodeOptions
 from .arguments import (
     INPUT,
@@ -38,6 +39,8 @@ def add_report(commands: argparse._SubParsersAction) -> None:
     add_options(parser)
     parser.add_argument("--frames", type=frame_range, default=(0, None), metavar="A:B",
                         help="measure frames A up to, not including, B")  # fmt: skip
+    parser.add_argument("--stereo", action="store_true",
+                        help="INPUT is 3D already: measure what lies between its eyes")  # fmt: skip
     add_viewing(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace existing files")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
@@ -54,12 +57,14 @@ def _run(options: argparse.Namespace) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
+        how: dict[str, Any] = {"make": stereo_report, "shots": geometry.shots}
+        if not options.stereo:
+            how = {"depth": load_chosen_depth(options), "options": geometry}
         report, written = report_file(
             options.input,
             options.output,
+            **how,
             overwrite=options.overwrite,
-            depth=load_chosen_depth(options),
-            options=geometry,
             decode=decode,
             frames=options.frames,
             viewing=viewing,

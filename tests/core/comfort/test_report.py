@@ -20,7 +20,7 @@ from dreamstereo_core.comfort import (
 )
 from dreamstereo_core.comfort.write import page, summary
 from dreamstereo_core.fill import ClassicInpainter
-from dreamstereo_core.report import film_report, report_file
+from dreamstereo_core.report import film_report, report_file, stereo_report
 from dreamstereo_core.types import FrameComfort
 from tests.core.pictures import save
 
@@ -112,6 +112,13 @@ class TestReport:
         assert "10 of 96 frames were not measured" in page(report)
         with pytest.raises(ValueError, match="at least one frame"):
             make_report(made[:10])
+
+    def test_a_film_of_one_frame(self):
+        report = make_report(rows({}, frames=1))
+        (shot,) = report.shots
+        assert (shot.speed, shot.jump, shot.frames) == (0, 0, 1)
+        assert shot.end == pytest.approx(1 / 24)
+        assert draw_report(report).picture().shape[0] == 3
 
     def test_a_long_film_keeps_its_extremes_in_a_short_timeline(self):
         made = rows(*[{}] * 60)
@@ -241,6 +248,21 @@ def test_what_is_there_is_not_replaced(film, tmp_path, how):
 def test_a_range_without_a_frame(film, how):
     with pytest.raises(VideoError, match="none from index 100 on"):
         film_report(film, frames=(100, 110), **how)
+
+
+def test_a_film_that_is_3d_already_is_measured_between_its_eyes(film, tmp_path, how):
+    target = tmp_path / "film.mp4"
+    fill = ClassicInpainter(reach=(1,))
+    convert_file(film, target, inpainter=fill, encode=FAST, report=Viewing(), frames=(0, 6), **how)
+    report, _ = report_file(target, overwrite=True, make=stereo_report)
+    expected = json.loads((tmp_path / "film_comfort.json").read_text("utf-8"))
+    assert report.frames == 6 and report.comfortable_max_disparity is None
+    wanted = film_report(film, frames=(0, 6), **how).shots[0]
+    assert report.shots[0].front == pytest.approx(wanted.front, abs=0.5)
+    assert report.shots[0].behind == pytest.approx(wanted.behind, abs=0.5)
+    assert expected["max_disparity"] is None and expected["shots"][0]["holes"] == 0
+    with pytest.raises(VideoError):
+        stereo_report(film)  # it has one eye
 
 
 class TestCommand:
