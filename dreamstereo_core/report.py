@@ -62,7 +62,7 @@ def film_report(
         >>> from dreamstereo_core import load_depth
         >>> report = film_report("film.mp4", depth=load_depth("cues"))
         >>> report.flag, len(report.shots)
-        ('safe', 1)
+        ('borderline', 1)
     """
     options = options or ConvertOptions()
     info = probe(source, decode)
