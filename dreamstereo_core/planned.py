@@ -10,13 +10,15 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from .comfort import ComfortLog
 from .depth import DepthEstimator
 from .fill import Inpainter
+from .film import Film
 from .pieces.folder import Piece, WorkFolder
 from .pieces.writer import OpenWriter, join, piece_name
 from .plan import FilmPlan, Span
@@ -24,10 +26,10 @@ from .types import StereoVideo, Video
 from .video_io import VideoError, VideoWriter, read_frames
 from .workers import LocalPool
 
-if TYPE_CHECKING:
-    from .convert import Film
-
 Reload = Callable[[], tuple[DepthEstimator, Inpainter]]
+
+COMFORT = "comfort"
+"""Among a piece's files: what was measured of its frames' comfort."""
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +45,7 @@ class PlannedFilm:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process gets: no callbacks, and no models that it makes anew."""
-        film = replace(self.film, report=None)
+        film = replace(self.film, on_progress=None, log=ComfortLog())
         if self.reload is not None:
             film = replace(film, depth=None, inpainter=None)
         return vars(self) | {"film": film}
@@ -96,6 +98,7 @@ def render(
     done, wanted = 0, span.stop - span.first
     began, picture = Fraction(0), torch.empty(0)
     writers: dict[str, VideoWriter] = {}
+    log = ComfortLog()
     with ExitStack() as stack, closing(film.stream(span)) as chunks:
         for chunk in chunks:
             begin = max(0, span.lead - chunk.start)
@@ -108,8 +111,10 @@ def render(
                     place = folder / piece_name(span.first, view)
                     writer = film.open_piece(view)(place, audio_from=None, overwrite=True)
                     writers[view] = stack.enter_context(writer)
-                writers[view].write(pictures[begin:end], chunk.times[begin:end])
+                new_shot = chunk.new_shot and begin == 0
+                writers[view].write(pictures[begin:end], chunk.times[begin:end], new_shot=new_shot)
                 picture = pictures[end - 1].clone()
+            log.add(chunk.comfort[begin:end])
             done += end - begin
             on_chunk(done, picture)
             if done == wanted:
@@ -117,6 +122,9 @@ def render(
     if not done:
         raise VideoError(f"{film.film.source}: has no frame in the range {span.first}:{span.stop}")
     names = {view: piece_name(span.first, view) for view in writers}
+    if film.film.report is not None:
+        names[COMFORT] = f"piece_{span.first:08d}.{COMFORT}"
+        log.rows.tofile(folder / names[COMFORT])
     return Rendered(Piece(span.first, done, began, names), picture)
 
 
@@ -140,14 +148,12 @@ def render_all(
         open_writer(path).close()
     there = {piece.first for piece in folder.pieces}
     todo = [span for span in spans if span.first - start not in there]
-    total = spans[-1].stop - spans[0].first
     before, began = folder.frames, time.monotonic()
     if before:
         _log.warning("%d frames are there already; it goes on", before)
 
     def report(done: int, picture: Tensor) -> None:
-        if film.film.report:
-            film.film.report_progress(before, done - before, began, picture, total)
+        film.film.tell(before, done - before, began, picture)
 
     try:
         for rendered in _rendered(film, todo, folder, pool, report):
@@ -160,6 +166,9 @@ def render_all(
             _log.warning("%d frames are finished and kept in %s; the same command goes on from "
                          "there", folder.frames, folder.path)  # fmt: skip
         raise
+    for piece in folder.pieces:
+        if COMFORT in piece.files:
+            film.film.log.read(folder.place(piece.files[COMFORT]))
     join(folder, views, folder.pieces[0].time)
 
 

@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .blend import Blend
+from .comfort import ComfortReport
 from .convert import ConvertVideo
 from .depth import EstimateDepth
 from .disparity import DepthToDisparity
@@ -20,6 +21,7 @@ from .warp import Warp
 NODES: list[type[io.ComfyNode]] = [
     ConvertVideo,
     PreviewSheet,
+    ComfortReport,
     LoadVideoOrExample,
     LoadDepth,
     LoadInpainter,

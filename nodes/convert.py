@@ -8,6 +8,7 @@ from comfy_api.latest import Input, InputImpl, io
 
 from ..dreamstereo_core import FILE_LAYOUTS, DecodeOptions, EncodeOptions, convert_file
 from ..dreamstereo_core.options import pick_options
+from ..dreamstereo_core.subtitles import SubtitleOptions
 from ..dreamstereo_core.video_io import stereo_name
 from .file_names import film_name, name_output, saved_name
 from .load_models import connected_depth, inpainter_on_device
@@ -27,6 +28,7 @@ from .options import (
     reading_inputs,
     shots_input,
     strength_inputs,
+    subtitles_input,
 )
 from .pack import LAYOUT_TOOLTIP
 from .runtime import NodeProgress, StoppableDepth, StoppableInpainter
@@ -99,6 +101,7 @@ class ConvertVideo(io.ComfyNode):
                     bars_input(),
                     chroma_input(),
                     *reading_inputs(),
+                    subtitles_input(),
                 ),
             ],
             outputs=[
@@ -137,6 +140,7 @@ class ConvertVideo(io.ComfyNode):
                 "options": convert_options(given),
                 "encode": encode,
                 "decode": pick_options(DecodeOptions, given),
+                "subtitles": pick_options(SubtitleOptions, given),
             }
             (path,) = convert_file(
                 source,

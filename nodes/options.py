@@ -14,6 +14,7 @@ from ..dreamstereo_core.convergence import CONVERGENCES
 from ..dreamstereo_core.fill import INPAINTERS
 from ..dreamstereo_core.options import pick_options
 from ..dreamstereo_core.shots import DETECTORS
+from ..dreamstereo_core.subtitles.settings import SUBTITLES, SubtitleOptions
 from ..dreamstereo_core.types import EYES
 from ..dreamstereo_core.video_io.decode_options import (
     DEINTERLACING,
@@ -262,6 +263,20 @@ def chroma_input() -> io.Input:
         default=EncodeOptions.chroma,
         optional=True,
         tooltip="444 keeps the colour of each pixel, for screen recordings; few devices play it.",
+    )
+
+
+def subtitles_input() -> io.Input:
+    """Return the input for what becomes of text subtitles."""
+    return io.Combo.Input(
+        "subtitles",
+        options=list(SUBTITLES),
+        default=SubtitleOptions.subtitles,
+        optional=True,
+        tooltip=(
+            "keep: as tracks. burn: the film's own text subtitles are drawn into both eyes, in "
+            "front of what they cover."
+        ),
     )
 
 

@@ -7,6 +7,7 @@ from .server import PACK
 NODES = {
     "DreamStereoConvertVideo",
     "DreamStereoPreviewSheet",
+    "DreamStereoComfortReport",
     "DreamStereoLoadVideo",
     "DreamStereoLoadDepth",
     "DreamStereoLoadInpainter",

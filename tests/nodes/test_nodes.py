@@ -167,8 +167,8 @@ class TestFileNames:
     @pytest.mark.parametrize(
         ("layout", "name"),
         [
-            ("full_sbs", "video/a film_LRF_Full_SBS"),
-            ("half_tb", "video/a film_TB"),
+            ("full_sbs", "video/a film_3D_LRF_FSBS_SBS"),
+            ("half_tb", "video/a film_3D_TB_H-TAB_H-OU"),
             ("anaglyph_gray", "video/a film_anaglyph"),
             ("depth", "video/a film_depth"),
         ],
@@ -187,7 +187,7 @@ class TestFileNames:
 
     def test_a_film_whose_name_looks_like_a_placeholder(self, node_module):
         name = node_module("file_names").saved_name("100%width%", "full_sbs")
-        assert name == "video/100_width__LRF_Full_SBS"
+        assert name == "video/100_width__3D_LRF_FSBS_SBS"
 
 
 class TestPreviewSheet:

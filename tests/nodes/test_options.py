@@ -6,6 +6,11 @@ import torch
 # Required and optional inputs of each node as they were first published, in order.
 PUBLISHED = {
     "DreamStereoBlend": ("inpainted warped mask feather", ""),
+    "DreamStereoComfortReport": (
+        "video max_disparity convergence_mode convergence",
+        "depth_model screen_width distance max_front max_behind floating_window eye shots bars "
+        "deinterlace background source_eye source_layout",
+    ),
     "DreamStereoConvertVideo": (
         "video layout max_disparity convergence_mode convergence eye depth fill feather codec crf",
         "depth_model inpainter max_front max_behind floating_window num_steps dilation seed shots "
