@@ -33,6 +33,8 @@ from .photographs import convert_photograph
 from .pieces import Marks, PieceWriter, describe_source, work_folder, work_path
 from .pieces.writer import OpenWriter
 from .pipeline import ConvertOptions, StereoPipeline
+from .plan import FilmPlan, check_plan, make_plan
+from .planned import PlannedFilm, Reload, render_all
 from .stream import Frame
 from .subtitles import SubtitleOptions, load_subtitles
 from .subtitles.settings import LoadedSubtitles
@@ -57,10 +59,12 @@ from .video_io.info import as_data
 from .video_io.photo_layouts import PHOTO_LAYOUTS, photo_layout, photo_name
 from .video_io.source import image_paths
 from .video_io.target import check_targets
+from .workers import LocalPool
 
 PREVIEW_WIDTH = 512
 PIECE_SECONDS = 20.0
 """Length of a piece of a long film: the most that a run loses that is ended."""
+_LONGEST = 1 << 40  # frames: a planned film without pieces
 SEQUENCE_NAME = "frame_%05d.png"
 """Names of images that are made from images and written to a folder."""
 
@@ -114,6 +118,9 @@ def convert_file(
     work: Path | None = None,
     report: Viewing | None = None,
     subtitles: SubtitleOptions | None = None,
+    plan: FilmPlan | None = None,
+    workers: int = 1,
+    reload: Reload | None = None,
 ) -> tuple[Path, ...]:
     """Convert a video, an image or an image sequence; sound and time stamps are kept.
 
@@ -123,6 +130,9 @@ def convert_file(
     A film of more than one piece is finished piece by piece in a folder beside the target, named
     like it with ".dreamstereo" behind. If the run ends early, the same call goes on where it was;
     at the end the pieces are joined without encoding them again, and the folder is removed.
+
+    With a plan or several workers the pieces are whole shots. `frames` of a planned film are what
+    they are in the whole film.
 
     Args:
         source: path, folder of images, printf pattern or binary stream.
@@ -143,6 +153,10 @@ def convert_file(
         work: the folder for the pieces; None puts it beside the target.
         report: write a report on comfort beside the target, for this screen; None writes none.
         subtitles: whether they are kept as tracks, or one is drawn into both eyes.
+        plan: of the film, from `make_plan` or `read_plan`, instead of finding shots on the way.
+        workers: processes that render pieces side by side; without a plan one is made first.
+        reload: makes the same depth and inpainter anew in each worker; to be pickled. None sends
+            these, which is fine but for networks on a GPU.
 
     Returns:
         The files written: one, or one for each separate image; for the layout "separate" left and
@@ -152,6 +166,7 @@ def convert_file(
         VideoError: the source cannot be read, or the target cannot be written or is what is read.
             Nothing is left under the target's name. Or another run writes it, or the finished
             pieces are of another source, version or option.
+        PlanError: the plan is of another film.
         DepthError: a supplied depth does not fit the film.
         ValueError: an option is wrong.
 
@@ -182,9 +197,11 @@ def convert_file(
     if report is not None:
         check_report(targets[0], overwrite)
     common["burned"] = load_subtitles(common["subtitles"], source, info, decode)
-    film = _Film(source, targets, info, depth, **common, frames=frames, on_progress=on_progress)
+    film = Film(source, targets, info, depth, **common, frames=frames, on_progress=on_progress)
     every = None if piece is None else round(piece * info.frame_rate)
-    if every is not None and _takes_pieces(film, every):
+    if plan is not None or workers > 1:
+        _convert_planned(film, plan, every or _LONGEST, restart, work, LocalPool(workers), reload)
+    elif every is not None and _takes_pieces(film, every):
         _convert_in_pieces(film, every, restart, work or work_path(targets[0]))
     else:
         _convert_film(film)
@@ -200,7 +217,7 @@ def _convert_photograph(
     return (target,)
 
 
-def _write_report(film: _Film, viewing: Viewing) -> tuple[Path, Path]:
+def _write_report(film: Film, viewing: Viewing) -> tuple[Path, Path]:
     made = make_report(
         film.log.rows,
         frame_rate=float(film.info.frame_rate),
@@ -212,17 +229,20 @@ def _write_report(film: _Film, viewing: Viewing) -> tuple[Path, Path]:
     return write_report(made, film.targets[0])
 
 
-def _takes_pieces(film: _Film, every: int) -> bool:
+def _takes_pieces(film: Film, every: int) -> bool:
     """Tell whether a film is one video file to another, and longer than a piece."""
-    videos = all(path.suffix.lower() in FORMATS for path in film.targets)
-    named = isinstance(film.source, str | Path) and not film.info.is_image
     start, stop = film.frames
     ends = [n for n in (film.info.frame_count, stop) if n is not None]
-    return videos and named and (not ends or min(ends) - start > every)
+    return _is_one_to_another(film) and (not ends or min(ends) - start > every)
+
+
+def _is_one_to_another(film: Film) -> bool:
+    videos = all(path.suffix.lower() in FORMATS for path in film.targets)
+    return videos and isinstance(film.source, str | Path) and not film.info.is_image
 
 
 @dataclass(frozen=True)
-class _Film:
+class Film:
     """What a conversion of one film is about; arguments as of `convert_file`."""
 
     source: Source
@@ -251,6 +271,18 @@ class _Film:
         if first is None:
             raise VideoError(f"{self.source}: has no frame in the range {start}:{stop or ''}")
         return first, chain([first], film)
+
+    def begin(self) -> Fraction:
+        """Return the first frame's time in seconds of the source's clock."""
+        return self.read(0)[0].time
+
+    def report_progress(
+        self, before: int, count: int, began: float, picture: Tensor, total: int
+    ) -> None:
+        """Tell how far it is: `before` frames by another run, `count` by this one since `began`."""
+        if self.on_progress:
+            seconds = time.monotonic() - began
+            self.on_progress(Progress(before + count, total, seconds, picture, before))
 
     def pipeline(self, begin: int = 0) -> StereoPipeline:
         """Return the stages for the film from its frame `begin` on."""
@@ -300,7 +332,7 @@ class _Film:
         return views
 
 
-def _convert_film(film: _Film) -> None:
+def _convert_film(film: Film) -> None:
     """Convert a film into its targets, one for each view; errors as of `convert_file`."""
     first, frames = film.read(0)
     pipeline, views = film.pipeline(), film.views(first.time)
@@ -316,9 +348,31 @@ def _convert_film(film: _Film) -> None:
         _write(film, pipeline, frames, write)
 
 
-def _convert_in_pieces(film: _Film, every: int, restart: bool, work: Path) -> None:
-    """Do the same in pieces of `every` frames, and go on where another run has ended."""
-    about = {
+def _convert_planned(
+    film: Film,
+    plan: FilmPlan | None,
+    every: int,
+    restart: bool,
+    work: Path | None,
+    pool: LocalPool,
+    reload: Reload | None,
+) -> None:
+    """Convert a film in pieces of whole shots, in any order; arguments as of `convert_file`."""
+    if not _is_one_to_another(film):
+        raise VideoError(f"{film.source}: a plan and workers are for one film that becomes another")
+    source = cast(str, film.source)
+    if plan is not None:
+        check_plan(plan, source)
+    about = _about(film, every) | {"plan": "found" if plan is None else plan.to_json()}
+    with work_folder(work or work_path(film.targets[0]), about, restart=restart) as folder:
+        plan = plan or make_plan(source, film.options, film.decode)
+        job = PlannedFilm(film, plan, reload)
+        render_all(job, plan.spans(every, film.frames, whole_shots=film.depth.late), folder, pool)
+
+
+def _about(film: Film, every: int) -> dict[str, Any]:
+    """Return what finished pieces must agree in."""
+    return {
         "version": read_version(),
         "source": describe_source(film.source),
         "depth": [film.depth.name, *map(describe_source, film.depth.files)],
@@ -330,6 +384,11 @@ def _convert_in_pieces(film: _Film, every: int, restart: bool, work: Path) -> No
         "piece": every,
         "subtitles": _about_subtitles(film.subtitles),
     }
+
+
+def _convert_in_pieces(film: Film, every: int, restart: bool, work: Path) -> None:
+    """Do the same in pieces of `every` frames, and go on where another run has ended."""
+    about = _about(film, every)
     with work_folder(work, about, restart=restart) as folder:
         recalled = folder.recalled()
         done = folder.frames
@@ -361,7 +420,7 @@ def _about_subtitles(options: SubtitleOptions) -> dict[str, Any]:
 
 
 def _write(
-    film: _Film,
+    film: Film,
     pipeline: StereoPipeline,
     frames: Iterator[Frame],
     write: Callable[[Mapping[str, Video], Sequence[Fraction], bool], None],
@@ -508,7 +567,7 @@ def _target(source: Source, target: Path | None, view: str, separate: bool) -> P
     return named if target is None else target / named.name
 
 
-def _progress(film: _Film, before: int, count: int, begin: float, picture: Tensor) -> Progress:
+def _progress(film: Film, before: int, count: int, begin: float, picture: Tensor) -> Progress:
     start, stop = film.frames
     done, known = before + count, film.info.frame_count
     total = None if known is None else max(done, known - start)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -136,6 +136,8 @@ class StereoPipeline:
     depth: DepthEstimator
     inpainter: Inpainter
     options: ConvertOptions = ConvertOptions()
+    plan: Callable[[Iterable[Frame]], Iterator[Frame]] | None = None
+    """Gives each frame its shot and bars instead of the detectors; see `FilmPlan.stream`."""
     measures: bool = False
     """Whether each frame's comfort is measured, too."""
     subtitles: LoadedSubtitles | None = None
@@ -210,14 +212,19 @@ class StereoPipeline:
         self, frames: Iterable[Frame], size: int, frame_rate: float
     ) -> Generator[Frame, None, None]:
         """Find each frame's shot, bars, inverse depth and convergence."""
-        detector = load_shot_detector(self.options.shots)
         convergence = EasedConvergence(self.options.convergence, frame_rate)
-        found = find_shots(frames, detector, BarDetector() if self.options.bars else None)
+        found = self._find_shots(frames) if self.plan is None else self.plan(frames)
         for frame in with_depth(found, self.depth, size):
             if frame.notes is not None:
                 frame.notes.keep("new_shot", frame.new_shot)
                 convergence.value = frame.notes.keep("convergence", convergence.value)
-            yield replace(frame, convergence=convergence.step(frame.scale, frame.new_shot))
+            value = convergence.step(frame.scale, frame.new_shot)
+            wanted = frame.wanted_convergence
+            yield replace(frame, convergence=value if wanted is None else wanted)
+
+    def _find_shots(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        detector = load_shot_detector(self.options.shots)
+        return find_shots(frames, detector, BarDetector() if self.options.bars else None)
 
     def _caption(
         self, frames: Generator[Frame, None, None], frame_rate: float
@@ -227,7 +234,7 @@ class StereoPipeline:
             return frames
 
         def disparity(frame: Frame) -> Disparity:
-            return self._disparity(frame.inverse_depth, frame.convergence)
+            return self._disparity(frame.inverse_depth, frame)
 
         depth = CaptionDepth(self.subtitles.subtitles, self.subtitles.style, disparity, frame_rate)
         return depth.stream(frames)
@@ -258,7 +265,7 @@ class StereoPipeline:
         if window is not None and frame.notes is not None:
             window.now = frame.notes.keep("window", window.now)
         picture, inverse_depth = awake.picture, self._enlarged(awake)
-        disparity = self._disparity(inverse_depth, frame.convergence)
+        disparity = self._disparity(inverse_depth, frame)
         warp = gapw_warp(
             picture,
             disparity,
@@ -280,12 +287,13 @@ class StereoPipeline:
             frame = replace(frame, inverse_depth=inverse_depth)
         return _Warped(frame, masked, strips, comfort)
 
-    def _disparity(self, inverse_depth: InverseDepth, convergence: float) -> Disparity:
+    def _disparity(self, inverse_depth: InverseDepth, frame: Frame) -> Disparity:
+        """Return a frame's disparity, given its inverse depth in any size."""
         options = self.options
         return inverse_depth_to_disparity(
             inverse_depth,
-            max_disparity=options.max_disparity,
-            convergence=convergence,
+            max_disparity=options.max_disparity * frame.strength,
+            convergence=frame.convergence,
             max_front=options.max_front,
             max_behind=options.max_behind,
         )
@@ -294,7 +302,7 @@ class StereoPipeline:
         """Measure a frame by its depth as it was estimated, before it is enlarged."""
         small = at_measuring_size(frame.inverse_depth)
         return measure_frame(
-            self._disparity(small, frame.convergence),
+            self._disparity(small, frame),
             toward=self.options.eye,
             time=frame.time,
             new_shot=frame.new_shot,

@@ -71,6 +71,10 @@ class Frame:
     scale: ShotScale = UNIT_SCALE
     convergence: float = 0.5
     """The inverse depth that lies on the screen."""
+    wanted_convergence: float | None = None
+    """What a plan says of it; None = it is found."""
+    strength: float = 1.0
+    """What the depth of the film's options is multiplied with."""
     captions: tuple[Caption, ...] = ()
     """What is to be drawn into both eyes."""
     again: Callable[[], Tensor] | None = None

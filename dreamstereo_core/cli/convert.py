@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
@@ -13,6 +14,7 @@ from ..convert import PIECE_SECONDS, Progress, conversion_targets, convert_file,
 from ..interrupts import LINE, raise_if_interrupted
 from ..packing import FILE_LAYOUTS, MV_HEVC
 from ..pieces import work_path
+from ..plan import read_plan
 from ..subtitles.settings import SUBTITLES, SubtitleOptions
 from ..video_io import DecodeOptions, EncodeOptions, probe, separate_pictures
 from ..video_io.encode_options import AUTO, CHROMA, CODECS
@@ -22,8 +24,10 @@ from .arguments import (
     INPUT,
     add_options,
     add_viewing,
+    count,
     frame_range,
     load_models,
+    load_networks,
     options_of,
     seconds,
 )
@@ -86,6 +90,12 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--report", action="store_true", help="write beside OUTPUT how comfortable "
                         "its depth is: OUTPUT_comfort.html and .json")  # fmt: skip
     add_viewing(parser)
+    parser.add_argument("--plan", metavar="PLAN",
+                        help="a film's plan, from dreamstereo plan, instead of finding its "
+                        "shots; pieces are whole shots then")  # fmt: skip
+    parser.add_argument("--workers", type=count, default=1, metavar="N",
+                        help="processes that render pieces of whole shots side by side, each on "
+                        "its share of the cores or on a GPU of its own")  # fmt: skip
     parser.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=_run, **vars(EncodeOptions()), **vars(SubtitleOptions()))
@@ -135,6 +145,8 @@ def _run(options: argparse.Namespace) -> int:
         _check(plan.jobs[0], options, decode)
     summary = Summary(plan)
     if plan.jobs:
+        if options.plan and plan.batch:
+            raise WrongUse(f"plan: {options.plan} belongs to one film, got {len(plan.jobs)}")
         models = load_models(options)
         if models["depth"].files and not _one_for_all(plan):
             raise WrongUse(f"depth: {options.depth} belongs to one film, got {len(plan.jobs)}")
@@ -143,6 +155,7 @@ def _run(options: argparse.Namespace) -> int:
             "decode": decode,
             "report": viewing if options.report else None,
             "subtitles": subtitles,
+            "plan": read_plan(options.plan) if options.plan else None,
         }
         _convert_all(plan, summary, options, models | how)
     if plan.batch and not options.quiet:
@@ -221,4 +234,11 @@ def _convert_one(
             on_progress=show_progress,
             piece=options.piece or None,
             restart=options.restart,
+            workers=options.workers if job.picture is None else 1,
+            reload=partial(load_networks, _to_send(options)),
         )
+
+
+def _to_send(options: argparse.Namespace) -> argparse.Namespace:
+    """Return the options without what another process cannot get."""
+    return argparse.Namespace(**{k: v for k, v in vars(options).items() if k != "run"})

@@ -5,9 +5,8 @@ Based on Coherence Transport", J. Math. Imaging Vis. 2007) marches inwards from 
 border, layer by layer, and continues edges along their own direction. A pull-push pyramid (Gortler
 et al., "The Lumigraph", 1996) gives the smooth mean. Near the border the first is right; deeper
 inside the hole the mean is the better guess. The third fill is the warp's stretched sheet or,
-without it, the known pixel at the background's end of the row. In a narrow hole, which a slope or
-an uncertain depth opens as often as a border, the sheet alone is best. In a wide one it makes
-streaks, but its errors lie in other places than those of the other two.
+without it, the known pixel at the background's end of the row. Alone it makes streaks, but its
+errors lie in other places than those of the other two.
 """
 
 from __future__ import annotations
@@ -36,11 +35,8 @@ JUMP_SHARE = 0.7
 background's own."""
 ROW_SHARE = 0.3
 """Share in the fill of the known pixel at the background's end of the hole's row."""
-SHEET_SHARES = (1.0, 0.5)
-"""Shares in the fill of the warp's stretched sheet, where the hole holds it: of a hole that is at
-most as wide as the first of `SHEET_WIDTHS`, and of one that is as wide as the second or more."""
-SHEET_WIDTHS = (1 / 160, 1 / 40)
-"""Of the frame's width: as wide as 4 and 16 of 640 pixels, along a row."""
+SHEET_SHARE = 0.5
+"""Share in the fill of the warp's stretched sheet, where the hole holds it."""
 INSET = 4
 """Distance in pixels from a hole at which its two ends are compared, since the border itself may be
 a mixture of both."""
@@ -63,8 +59,6 @@ class Background:
     """`[1, 1, H, W]` disparity below which a pixel is background, in and around holes."""
     row_end: Tensor
     """`[N]` x of the known pixel at the background's end of each hole pixel's row, or -1."""
-    hole_width: Tensor
-    """`[N]` pixels of the hole in each hole pixel's row."""
 
 
 def find_background(video: Tensor, mask: Tensor, disparity: Tensor | None) -> Background:
@@ -91,9 +85,8 @@ def find_background(video: Tensor, mask: Tensor, disparity: Tensor | None) -> Ba
         at_right = disparity[0, 0, row, right.clamp(max=width - 1)]
     take_left = has_left & ((at_left < at_right) | ~has_right)
     row_end = torch.where(take_left, left, torch.where(has_right, right, -1))  # [N]
-    hole_width = right - left - 1  # [N]
     if disparity is None:
-        return Background(1 - mask, torch.full_like(mask, math.inf), row_end, hole_width)
+        return Background(1 - mask, torch.full_like(mask, math.inf), row_end)
     at_left, at_right = (
         torch.where(has_left, at_left, at_right),
         torch.where(has_right, at_right, at_left),
@@ -108,7 +101,7 @@ def find_background(video: Tensor, mask: Tensor, disparity: Tensor | None) -> Ba
     threshold, alike = _spread(in_holes, mask).split(1, dim=1)  # [1, 1, H, W] each
     alike = ((alike - 0.3) * 1.5).clamp(0, 1)  # neighbouring rows must agree
     weight = torch.sigmoid((threshold - disparity) * 4)  # [1, 1, H, W]
-    return Background(torch.maximum(weight, alike) * (1 - mask), threshold, row_end, hole_width)
+    return Background(torch.maximum(weight, alike) * (1 - mask), threshold, row_end)
 
 
 def spatial_fill(video: Tensor, mask: Tensor, background: Background, stretched: bool) -> Tensor:
@@ -124,19 +117,12 @@ def spatial_fill(video: Tensor, mask: Tensor, background: Background, stretched:
     filled = _march(video, hole, weight[0, 0] > 0.3, mean, _coherence(video, weight))
     row, column = hole.nonzero(as_tuple=True)  # [N] each
     if stretched:
-        third = video[0][:, row, column]  # [3, N]
-        share = _sheet_share(background.hole_width / hole.shape[1])  # [N]
+        third, share = video[0][:, row, column], SHEET_SHARE  # [3, N]
     else:
         third = video[0][:, row, background.row_end.clamp(min=0)]  # [3, N]
         share = ROW_SHARE * (background.row_end >= 0)  # [N]
     filled[0][:, row, column] = torch.lerp(filled[0][:, row, column], third, share)
     return filled
-
-
-def _sheet_share(widths: Tensor) -> Tensor:
-    """Return the sheet's share in holes of such widths, in shares of the frame's."""
-    (narrow, wide), (whole, part) = SHEET_WIDTHS, SHEET_SHARES
-    return whole + (part - whole) * ((widths - narrow) / (wide - narrow)).clamp(0, 1)
 
 
 def pull_push(values: Tensor, weight: Tensor) -> Tensor:

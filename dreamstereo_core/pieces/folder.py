@@ -80,6 +80,18 @@ class WorkFolder:
             with suppress(OSError):
                 self._notes(old.first).unlink(missing_ok=True)
 
+    def put(self, piece: Piece, *, complete: bool) -> None:
+        """Add a piece whose files are there, in any order; `complete`: it was the last one missing.
+
+        When this returns, the piece is safe from a cut of the power.
+
+        Raises:
+            OSError: the disk is full, or refuses.
+        """
+        self.pieces = sorted([*self.pieces, piece], key=lambda piece: piece.first)
+        self.complete = complete
+        self._save()
+
     def recalled(self) -> Recalled:
         """Return what goes on after the pieces; a piece without its notes is made once more."""
         while self.pieces and not self.complete:
@@ -204,8 +216,12 @@ def _differing(old: Any, new: Mapping[str, Any]) -> str:
     return "format"
 
 
-def describe_source(source: Source) -> dict[str, Any]:
+def describe_source(source: Source, *, named: bool = True) -> dict[str, Any]:
     """Return what tells a source from another one, or from itself after a change.
+
+    Args:
+        source: files.
+        named: whether a copy under another name or of another date is another source.
 
     Raises:
         VideoError: it cannot be read.
@@ -220,7 +236,8 @@ def describe_source(source: Source) -> dict[str, Any]:
         for path in files:
             found = path.stat()
             size += found.st_size
-            digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
+            if named:
+                digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
         for path in {files[0], files[-1]}:
             with path.open("rb") as file:
                 digest.update(file.read(_ENDS))

@@ -117,7 +117,7 @@ class PieceWriter:
             writer.write(part, times[begin:end], new_shot=new_shot and begin == 0)
 
     def _name(self, view: str) -> str:
-        return f"piece_{self._first:08d}_{view}.mp4"
+        return piece_name(self._first, view)
 
     def _end_piece(self, *, last: bool) -> None:
         for writer in self._writers.values():
@@ -130,9 +130,28 @@ class PieceWriter:
         self._first = self._next
 
     def _join(self) -> None:
-        pieces = self._folder.pieces
-        for view, (target, open_writer) in self._views.items():
-            with open_writer(target, like=self._folder.place(pieces[0].files[view])) as writer:
-                for piece in pieces:
-                    writer.copy(self._folder.place(piece.files[view]), piece.time - self._begin)
-        self._folder.discard()
+        join(self._folder, self._views, self._begin)
+
+
+def join(folder: WorkFolder, views: Mapping[str, tuple[Path, OpenWriter]], begin: Fraction) -> None:
+    """Copy the pieces' packets into the targets, and empty the folder.
+
+    Args:
+        folder: with all pieces of the film.
+        views: as of `PieceWriter`.
+        begin: the time of the film's first frame.
+
+    Raises:
+        VideoError: a target cannot be written.
+    """
+    pieces = folder.pieces
+    for view, (target, open_writer) in views.items():
+        with open_writer(target, like=folder.place(pieces[0].files[view])) as writer:
+            for piece in pieces:
+                writer.copy(folder.place(piece.files[view]), piece.time - begin)
+    folder.discard()
+
+
+def piece_name(first: int, view: str) -> str:
+    """Return the file name of a piece that begins with a frame."""
+    return f"piece_{first:08d}_{view}.mp4"
