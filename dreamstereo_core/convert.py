@@ -165,6 +165,8 @@ def _convert_photograph(
     source: Source, target: Path, layout: str, depth: DepthEstimator, common: Mapping[str, Any]
 ) -> tuple[Path, ...]:
     how = {name: common[name] for name in ("inpainter", "options", "encode", "decode", "overwrite")}
+    if common["report"] is not None:
+        raise VideoError(f"{target}: a report is for films and for pictures of the usual layouts")
     target.parent.mkdir(parents=True, exist_ok=True)
     convert_photograph(source, target, layout, depth=depth, **how)
     return (target,)

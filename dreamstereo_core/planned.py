@@ -28,9 +28,6 @@ from .workers import LocalPool
 
 Reload = Callable[[], tuple[DepthEstimator, Inpainter]]
 
-COMFORT = "comfort"
-"""Among a piece's files: what was measured of its frames' comfort."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -45,7 +42,7 @@ class PlannedFilm:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process gets: no callbacks, and no models that it makes anew."""
-        film = replace(self.film, on_progress=None, log=ComfortLog())
+        film = replace(self.film, on_progress=None)
         if self.reload is not None:
             film = replace(film, depth=None, inpainter=None)
         return vars(self) | {"film": film}
@@ -111,20 +108,19 @@ def render(
                     place = folder / piece_name(span.first, view)
                     writer = film.open_piece(view)(place, audio_from=None, overwrite=True)
                     writers[view] = stack.enter_context(writer)
-                new_shot = chunk.new_shot and begin == 0
-                writers[view].write(pictures[begin:end], chunk.times[begin:end], new_shot=new_shot)
+                writers[view].write(pictures[begin:end], chunk.times[begin:end],
+                                    new_shot=chunk.new_shot and begin == 0)  # fmt: skip
                 picture = pictures[end - 1].clone()
             log.add(chunk.comfort[begin:end])
             done += end - begin
             on_chunk(done, picture)
             if done == wanted:
                 break
+    if len(log):
+        log.save(folder / comfort_name(span.first))
     if not done:
         raise VideoError(f"{film.film.source}: has no frame in the range {span.first}:{span.stop}")
     names = {view: piece_name(span.first, view) for view in writers}
-    if film.film.report is not None:
-        names[COMFORT] = f"piece_{span.first:08d}.{COMFORT}"
-        log.rows.tofile(folder / names[COMFORT])
     return Rendered(Piece(span.first, done, began, names), picture)
 
 
@@ -167,9 +163,13 @@ def render_all(
                          "there", folder.frames, folder.path)  # fmt: skip
         raise
     for piece in folder.pieces:
-        if COMFORT in piece.files:
-            film.film.log.read(folder.place(piece.files[COMFORT]))
+        film.film.log.load(folder.place(comfort_name(piece.first + start)), piece.frames)
     join(folder, views, folder.pieces[0].time)
+
+
+def comfort_name(first: int) -> str:
+    """Return the file name of what was measured of the piece that begins with a frame."""
+    return f"piece_{first:08d}_comfort.f64"
 
 
 def _rendered(

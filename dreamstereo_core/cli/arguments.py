@@ -140,7 +140,6 @@ def load_networks(options: argparse.Namespace) -> tuple[DepthEstimator, Inpainte
 
 def load_chosen_depth(options: argparse.Namespace) -> DepthEstimator:
     """Build the estimator that the common options name."""
-    tell_of_better_depth(options)
     return load_depth(
         options.depth,
         allow_download=options.allow_download,

@@ -126,8 +126,6 @@ def _run(options: argparse.Namespace) -> int:
     """Convert what is named; return 1 if any of it could not be converted."""
     encode, decode = options_of(EncodeOptions, options), options_of(DecodeOptions, options)
     viewing, subtitles = options_of(Viewing, options), options_of(SubtitleOptions, options)
-    if subtitles.subtitle_file and len(options.names) > 2:
-        raise WrongUse("subtitle_file: belongs to one film, got several")
     if not options.report and viewing != Viewing():
         raise WrongUse("screen_width, distance: are for a report, expected --report with them")
     plan = make_plan(
@@ -138,6 +136,8 @@ def _run(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         frames=options.frames,
     )
+    if subtitles.subtitle_file and plan.batch:
+        raise WrongUse(f"subtitle_file: belongs to one film, got {len(plan.jobs)}")
     for reason in plan.refused.values():
         fail(reason)
     if options.quiet:

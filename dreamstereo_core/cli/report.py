@@ -22,6 +22,7 @@ from .arguments import (
     load_chosen_depth,
     options_of,
 )
+from .download import tell_of_better_depth
 from .outcome import DONE
 
 
@@ -59,6 +60,7 @@ def _run(options: argparse.Namespace) -> int:
 
         how: dict[str, Any] = {"make": stereo_report, "shots": geometry.shots}
         if not options.stereo:
+            tell_of_better_depth(options)
             how = {"depth": load_chosen_depth(options), "options": geometry}
         report, written = report_file(
             options.input,

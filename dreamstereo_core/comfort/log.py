@@ -35,6 +35,10 @@ class ComfortLog:
         """`[frames, columns]` float64, the columns those of `FrameComfort`."""
         return np.array(self._values).reshape(-1, _COLUMNS)
 
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self._values) // _COLUMNS
+
     def add(self, frames: Iterable[FrameComfort]) -> None:
         """Add frames in order."""
         fresh = array("d", [value for frame in frames for value in frame])
@@ -43,10 +47,6 @@ class ComfortLog:
             self._file.write(fresh.tobytes())
             self._file.flush()
 
-    def read(self, path: Path) -> None:
-        """Add the frames of a file that `rows.tofile` has written."""
-        self._values.frombytes(path.read_bytes())
-
     def resume(self, path: Path, done: int) -> None:
         """Take over the first `done` frames that a former run has kept in a file, and go on in it.
 
@@ -54,17 +54,29 @@ class ComfortLog:
         """
         path.touch()
         self._file = path.open("r+b")
-        kept = self._file.read(done * _ROW_BYTES)
-        self._values = array("d", kept[: len(kept) // 8 * 8])
-        missing = done * _COLUMNS - len(self._values)
-        self._values.extend([nan] * missing)
+        self._values = _rows(self._file.read(done * _ROW_BYTES), done)
         self._file.seek(0)
         self._file.truncate()
         self._file.write(self._values.tobytes())
         self._file.flush()
+
+    def save(self, path: Path) -> None:
+        """Write all to a file."""
+        path.write_bytes(self._values.tobytes())
+
+    def load(self, path: Path, frames: int) -> None:
+        """Add so many frames from a file; those that it does not have count as not measured."""
+        self._values += _rows(path.read_bytes() if path.is_file() else b"", frames)
 
     def close(self) -> None:
         """Close the file; what was measured stays here."""
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _rows(data: bytes, frames: int) -> array:
+    """Return the values of so many frames; those that `data` lacks are not numbers."""
+    values = array("d", data[: min(len(data) // 8, frames * _COLUMNS) * 8])
+    values.extend([nan] * (frames * _COLUMNS - len(values)))
+    return values

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -187,8 +188,12 @@ def choose_font(letters: Iterable[str], wanted: str | None) -> str | None:
 
 def _lacking(name: str | None, letters: Sequence[str]) -> list[str]:
     font = _font(name, 20)
-    missing = bytes(font.getmask(_NOWHERE))
-    return [letter for letter in letters if bytes(font.getmask(letter)) == missing]
+
+    def sign(letter: str) -> bytes:
+        return bytes(cast(Any, font.getmask(letter)))
+
+    missing = sign(_NOWHERE)
+    return [letter for letter in letters if sign(letter) == missing]
 
 
 def _some(letters: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from dreamstereo_core.comfort import (
 )
 from dreamstereo_core.comfort.write import page, summary
 from dreamstereo_core.fill import ClassicInpainter
+from dreamstereo_core.plan import make_plan
 from dreamstereo_core.report import film_report, report_file, stereo_report
 from dreamstereo_core.types import FrameComfort
 from tests.core.pictures import save
@@ -231,6 +232,17 @@ def test_a_film_in_pieces_has_the_report_of_a_whole_one(film, tmp_path, how, mea
     else:
         assert told(pieces)["frames"] == 30 and 0 < told(pieces)["unmeasured"] < 30
     assert len(list(pieces.parent.iterdir())) == 3
+
+
+def test_a_planned_film_has_the_report_of_a_whole_one(film, tmp_path, how):
+    whole, planned = tmp_path / "film.mp4", tmp_path / "planned" / "film.mp4"
+    planned.parent.mkdir()
+    plan = make_plan(str(film), how["options"])
+    for target, more in ((whole, {"piece": None}), (planned, {"piece": 0.3, "plan": plan})):
+        convert_file(film, target, inpainter=ClassicInpainter(reach=(1,)), encode=FAST,
+                     report=Viewing(), **more, **how)  # fmt: skip
+    assert told(planned) == told(whole)
+    assert told(planned)["unmeasured"] == 0
 
 
 def test_what_is_there_is_not_replaced(film, tmp_path, how):

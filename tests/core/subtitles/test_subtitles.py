@@ -369,3 +369,5 @@ class TestFiles:
         assert main(["convert", str(source), str(target), "--overwrite", *burn[:2], *how]) == 1
         assert main(["convert", str(source), str(target), *burn[2:], *how]) == 2
         assert "found none" in capsys.readouterr().err
+        assert main(["convert", str(tmp_path / "*.mp4"), *burn, *how]) == 2
+        assert "belongs to one film" in capsys.readouterr().err

@@ -19,6 +19,7 @@ from dreamstereo_core import (
     read_frames,
 )
 from dreamstereo_core.cli import main
+from dreamstereo_core.comfort import Viewing
 from dreamstereo_core.video_io import is_own
 from dreamstereo_core.video_io.boxes import Boxes, read_image_file
 from dreamstereo_core.video_io.exif import CameraData, read_camera_data, with_exif
@@ -231,6 +232,8 @@ class TestConversion:
         for target, layout in ((None, "mpo"), (tmp_path / "a.gif", "full_sbs")):
             with pytest.raises(VideoError, match="is no photograph"):
                 convert(film, target, layout)
+        with pytest.raises(VideoError, match="a report is for films"):
+            convert(photo(tmp_path / "a.png"), layout="mpo", report=Viewing())
         with pytest.raises(VideoError, match=r"expected a name ending in \.jps"):
             convert(photo(tmp_path / "a.png"), tmp_path / "b.png", "jps")
         with pytest.raises(VideoError, match="expected a name ending in one of"):
