@@ -97,29 +97,29 @@ def test_hdr_stays_hdr(tmp_path, layout, color):
 
 def test_layers_are_joined_from_pieces_with_cuts_as_key_frames(tmp_path):
     """A film of three pieces, made by two runs, equals that of a run without an end."""
-    source = write(tmp_path / "clip.mp4", count=24)
-    (whole,) = run(source, tmp_path / "whole.mp4", MV_HEVC, piece=8 / 25)
+    source = write(tmp_path / "clip.mp4", count=40)
+    (whole,) = run(source, tmp_path / "whole.mp4", MV_HEVC, piece=16 / 25)
 
     def stop(progress):
-        if progress.done > 12:
+        if progress.done > 18:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        run(source, tmp_path / "a.mp4", MV_HEVC, piece=8 / 25, on_progress=stop)
+        run(source, tmp_path / "a.mp4", MV_HEVC, piece=16 / 25, on_progress=stop)
     assert (tmp_path / "a.mp4.dreamstereo").is_dir()
-    (path,) = run(source, tmp_path / "a.mp4", MV_HEVC, piece=8 / 25)
+    (path,) = run(source, tmp_path / "a.mp4", MV_HEVC, piece=16 / 25)
     eyes = []
     for film in (whole, path):
         with av.open(str(film)) as file:
             stream = file.streams.video[0]
             stream.codec_context.options = {"view_ids": "-1"}
             eyes.append([frame.to_ndarray() for frame in file.decode(stream)])
-    assert len(eyes[0]) == len(eyes[1]) == 48
+    assert len(eyes[0]) == len(eyes[1]) == 80
     assert all((a == b).all() for a, b in zip(*eyes, strict=True))
     with av.open(str(path)) as file:
         packets = [p for p in file.demux(video=0) if p.pts is not None]
         keys = [round(p.pts * p.time_base * 25) for p in packets if p.is_keyframe]
-    assert keys == [0, 8, 12, 16]  # pieces of 8 frames, and the cut
+    assert keys == [0, 16, 20, 32]  # pieces of 16 frames, and the cut
 
 
 @pytest.mark.parametrize(("source", "target"), [("a.mp4", "b.mkv"), ("a.png", None)])
