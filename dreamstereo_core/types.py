@@ -135,6 +135,8 @@ class InpaintingPair:
     """Of the second projection, in the same view."""
     left: Video
     """The first projection."""
+    sheet: Video
+    """The second projection with its stretched picture in the holes, as a fill finds it there."""
 
 
 @dataclass(frozen=True)
