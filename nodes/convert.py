@@ -22,6 +22,7 @@ from .options import (
     encoding_inputs,
     eye_input,
     feather_input,
+    field_of_view_input,
     fill_input,
     folded,
     moved_diffusion_inputs,
@@ -36,7 +37,8 @@ from .sources import stream_source, temp_directory
 from .unfinished import unfinished_folder
 from .wire_types import Inpainter, depth_model_input, schema
 
-LAYOUTS = [layout for layout in FILE_LAYOUTS if layout != "separate"]
+# Save Video copies the two layers of MV-HEVC without the boxes that tell of them.
+LAYOUTS = [layout for layout in FILE_LAYOUTS if layout not in ("separate", "mv_hevc")]
 
 
 class ConvertVideo(io.ComfyNode):
@@ -72,7 +74,10 @@ class ConvertVideo(io.ComfyNode):
                     "layout",
                     options=LAYOUTS,
                     default=EncodeOptions.layout,
-                    tooltip=f"{LAYOUT_TOOLTIP} depth, mask: the estimated depth, the holes.",
+                    tooltip=(
+                        f"{LAYOUT_TOOLTIP} depth, mask: the estimated depth, the holes. ..._rgbd: "
+                        "the film beside its depth. frame_sequential: one eye after the other."
+                    ),
                 ),
                 *strength_inputs(),
                 *folded(eye_input()),
@@ -102,6 +107,7 @@ class ConvertVideo(io.ComfyNode):
                     chroma_input(),
                     *reading_inputs(),
                     subtitles_input(),
+                    field_of_view_input(),
                 ),
             ],
             outputs=[

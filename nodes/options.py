@@ -11,6 +11,7 @@ from comfy_api.latest import io
 
 from ..dreamstereo_core import ConvertOptions, DecodeOptions, EncodeOptions
 from ..dreamstereo_core.convergence import CONVERGENCES
+from ..dreamstereo_core.equirectangular import Vr180
 from ..dreamstereo_core.fill import INPAINTERS
 from ..dreamstereo_core.options import pick_options
 from ..dreamstereo_core.shots import DETECTORS
@@ -277,6 +278,19 @@ def subtitles_input() -> io.Input:
             "keep: as tracks. burn: the film's own text subtitles are drawn into both eyes, in "
             "front of what they cover."
         ),
+    )
+
+
+def field_of_view_input() -> io.Input:
+    """Return the input for how wide a picture hangs before a headset."""
+    return io.Float.Input(
+        "field_of_view",
+        default=Vr180.field_of_view,
+        min=10.0,
+        max=170.0,
+        step=1.0,
+        optional=True,
+        tooltip="Layout vr180: degrees that the picture's width takes before the eyes.",
     )
 
 

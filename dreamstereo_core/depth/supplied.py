@@ -84,7 +84,7 @@ class SuppliedDepth(DepthEstimator):
         self._start = start
         self._match = FilmMatch()
         self._float = is_float(source)
-        self._own = not self._float and is_own((image_paths(source) or [Path(source)])[0])
+        self._own = False
         if self._float:
             first = next(read_floats(source))  # fails at the door
             self._shapes = {Fraction(first.shape[2], first.shape[1])}
@@ -95,6 +95,7 @@ class SuppliedDepth(DepthEstimator):
             self._still, self._banded = info.is_image, info.bit_depth == 8
             for frame in read_frames(source, stop=_LOOKED_AT):  # fails at the door
                 check_grey(frame.pixels, self.name)
+            self._own = is_own((image_paths(source) or [Path(source)])[0])
         self.normalized = not (self._float or metric)
 
     @property

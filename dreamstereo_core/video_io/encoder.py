@@ -28,6 +28,9 @@ _LARGE_PIXELS = 4096 * 2160
 _LEAN = ("rc-lookahead=5", "bframes=3", "b-pyramid=0", "ref=2", "frame-threads=1")
 """x265 takes some 3 bytes for each pixel it looks ahead and 12 for each that it encodes or refers
 to; its own numbers (20, 4, 1, 3) make that 2.7 GiB at 7680x2160, these 1.4 GiB."""
+_NARROW = 64
+"""Pixels of width up to which x265 goes without its tree of blocks: there (34 to 48 pixels, x265
+4.2) the tree writes beyond its own memory, and the process dies."""
 _FRAME_PACKING = {  # layout -> H.264's frame_packing_arrangement_type (D.3.26)
     "column_interleaved": 1,
     "row_interleaved": 2,
@@ -100,6 +103,8 @@ class PictureFormat:
             parameters.append(f"frame-packing={_FRAME_PACKING[self.layout]}")
         if encode.codec == "hevc":
             parameters.append("log-level=error")
+            if self.size[0] <= _NARROW:
+                parameters.append("cutree=0")
             if self.size[0] * self.size[1] > _LARGE_PIXELS and encode.preset is None:
                 parameters += _LEAN
         if self.layout == MV_HEVC:

@@ -95,5 +95,7 @@ def tag_layout(movie: Box, layout: str | None) -> None:
     if packing is not None:
         projection = b"hequ" if sphere else None
         tags[b"vexu"] = [extended_usage(views, packing=packing, projection=projection)]
-    for kind, data in tags.items():
+    for kind in tags:  # a copied piece may have some already
+        entry.replace(kind)
+    for kind, data in tags.items():  # in this order: FFmpeg refuses `st3d` behind `vexu`
         entry.replace(kind, *data)

@@ -85,6 +85,11 @@ def test_tags_of_a_copied_piece_are_not_doubled(tmp_path):
     before = movie.pack()
     tag_layout(movie, "full_sbs")
     assert movie.pack() == before
+    children = film_entry(movie).children
+    children.sort(key=lambda child: child.kind != b"vexu")  # as FFmpeg's muxer would put it
+    tag_layout(movie, "full_sbs")
+    kinds = [child.kind for child in film_entry(movie).children]
+    assert kinds.index(b"st3d") < kinds.index(b"vexu")
     tag_layout(movie, None)
     kinds = [child.kind for child in film_entry(movie).children]
     assert not {b"st3d", b"vexu", b"sv3d", b"hfov"} & set(kinds)
