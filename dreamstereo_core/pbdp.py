@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from .checks import check_finite, check_frames
 from .gapw import gapw_warp, warp_disparity
 from .types import Disparity, InpaintingPair, OcclusionMask, Video
@@ -20,7 +22,8 @@ def build_pair(
 
     Returns:
         The original video V1, the video with its holes set to 0, V1 * (1 - M1), and the holes M1;
-        also the second projection's disparity and the first projection's view.
+        also the second projection's disparity, the first projection's view, and the video with the
+        second projection's stretched picture in its holes.
 
     Raises:
         TypeError: an argument is not a floating point tensor.
@@ -47,6 +50,7 @@ def build_pair(
         occlusion_mask=mask,
         disparity=back.disparity,
         left=left.video,
+        sheet=torch.where(mask > 0, back.video, video),
     )
 
 

@@ -10,22 +10,21 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from .comfort import ComfortLog
 from .depth import DepthEstimator
 from .fill import Inpainter
+from .film import Film
 from .pieces.folder import Piece, WorkFolder
 from .pieces.writer import OpenWriter, join, piece_name
 from .plan import FilmPlan, Span
 from .types import StereoVideo, Video
 from .video_io import VideoError, VideoWriter, read_frames
 from .workers import Pool
-
-if TYPE_CHECKING:
-    from .convert import Film
 
 Reload = Callable[[], tuple[DepthEstimator, Inpainter]]
 
@@ -46,7 +45,7 @@ class PlannedFilm:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what another process gets: no callbacks, and no models that it makes anew."""
-        film = replace(self.film, report=None)
+        film = replace(self.film, on_progress=None)
         if self.reload is not None:
             film = replace(film, depth=None, inpainter=None)
         return vars(self) | {"film": film}
@@ -99,6 +98,7 @@ def render(
     done, wanted = 0, span.stop - span.first
     began, picture = Fraction(0), torch.empty(0)
     writers: dict[str, VideoWriter] = {}
+    log = ComfortLog()
     with ExitStack() as stack, closing(film.stream(span)) as chunks:
         for chunk in chunks:
             begin = max(0, span.lead - chunk.start)
@@ -111,12 +111,16 @@ def render(
                     place = folder / piece_name(span.first, view)
                     writer = film.open_piece(view)(place, audio_from=None, overwrite=True)
                     writers[view] = stack.enter_context(writer)
-                writers[view].write(pictures[begin:end], chunk.times[begin:end])
+                writers[view].write(pictures[begin:end], chunk.times[begin:end],
+                                    new_shot=chunk.new_shot and begin == 0)  # fmt: skip
                 picture = pictures[end - 1].clone()
+            log.add(chunk.comfort[begin:end])
             done += end - begin
             on_chunk(done, picture)
             if done == wanted:
                 break
+    if len(log):
+        log.save(folder / comfort_name(span.first))
     if not done:
         raise VideoError(f"{film.film.source}: has no frame in the range {span.first}:{span.stop}")
     names = {view: piece_name(span.first, view) for view in writers}
@@ -141,14 +145,12 @@ def render_all(film: PlannedFilm, spans: Sequence[Span], folder: WorkFolder, poo
         open_writer(path).close()
     there = {piece.first for piece in folder.pieces}
     todo = [span for span in spans if span.first - start not in there]
-    total = spans[-1].stop - spans[0].first
     before, began = folder.frames, time.monotonic()
     if before:
         _log.warning("%d frames are there already; it goes on", before)
 
     def report(done: int, picture: Tensor) -> None:
-        if film.film.report:
-            film.film.report_progress(before, done - before, began, picture, total)
+        film.film.tell(before, done - before, began, picture)
 
     try:
         for rendered in _rendered(film, todo, folder, pool, report):
@@ -162,7 +164,14 @@ def render_all(film: PlannedFilm, spans: Sequence[Span], folder: WorkFolder, poo
             _log.warning("%d frames are finished and kept in %s; the same command goes on from "
                          "there", folder.frames, folder.path)  # fmt: skip
         raise
+    for piece in folder.pieces:
+        film.film.log.load(folder.place(comfort_name(piece.first + start)), piece.frames)
     join(folder, views, folder.pieces[0].time)
+
+
+def comfort_name(first: int) -> str:
+    """Return the file name of what was measured of the piece that begins with a frame."""
+    return f"piece_{first:08d}_comfort.f64"
 
 
 def _rendered(

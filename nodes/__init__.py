@@ -3,6 +3,7 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .blend import Blend
+from .comfort import ComfortReport
 from .convert import ConvertVideo
 from .depth import EstimateDepth
 from .disparity import DepthToDisparity
@@ -22,6 +23,7 @@ NODES: list[type[io.ComfyNode]] = [
     ConvertVideo,
     JoinVideos,
     PreviewSheet,
+    ComfortReport,
     LoadVideoOrExample,
     LoadDepth,
     LoadInpainter,

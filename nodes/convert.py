@@ -10,6 +10,7 @@ from comfy_api.latest import Input, InputImpl, io
 from ..dreamstereo_core import FILE_LAYOUTS, DecodeOptions, EncodeOptions, convert_file
 from ..dreamstereo_core.options import pick_options
 from ..dreamstereo_core.plan import make_plan
+from ..dreamstereo_core.subtitles import SubtitleOptions
 from ..dreamstereo_core.video_io import stereo_name
 from .file_names import film_name, name_output, part_name, saved_name
 from .load_models import connected_depth, inpainter_on_device
@@ -23,6 +24,7 @@ from .options import (
     encoding_inputs,
     eye_input,
     feather_input,
+    field_of_view_input,
     fill_input,
     folded,
     moved_diffusion_inputs,
@@ -30,6 +32,7 @@ from .options import (
     reading_inputs,
     shots_input,
     strength_inputs,
+    subtitles_input,
 )
 from .pack import LAYOUT_TOOLTIP
 from .runtime import NodeProgress, StoppableDepth, StoppableInpainter
@@ -37,7 +40,8 @@ from .sources import stream_source, temp_directory
 from .unfinished import unfinished_folder
 from .wire_types import Inpainter, depth_model_input, schema
 
-LAYOUTS = [layout for layout in FILE_LAYOUTS if layout != "separate"]
+# Save Video copies the two layers of MV-HEVC without the boxes that tell of them.
+LAYOUTS = [layout for layout in FILE_LAYOUTS if layout not in ("separate", "mv_hevc")]
 
 
 class ConvertVideo(io.ComfyNode):
@@ -73,7 +77,10 @@ class ConvertVideo(io.ComfyNode):
                     "layout",
                     options=LAYOUTS,
                     default=EncodeOptions.layout,
-                    tooltip=f"{LAYOUT_TOOLTIP} depth, mask: the estimated depth, the holes.",
+                    tooltip=(
+                        f"{LAYOUT_TOOLTIP} depth, mask: the estimated depth, the holes. ..._rgbd: "
+                        "the film beside its depth. frame_sequential: one eye after the other."
+                    ),
                 ),
                 *strength_inputs(),
                 *folded(eye_input()),
@@ -102,6 +109,8 @@ class ConvertVideo(io.ComfyNode):
                     bars_input(),
                     chroma_input(),
                     *reading_inputs(),
+                    subtitles_input(),
+                    field_of_view_input(),
                     *part_inputs(),
                 ),
             ],
@@ -147,6 +156,7 @@ class ConvertVideo(io.ComfyNode):
                 "options": convert_options(given),
                 "encode": encode,
                 "decode": pick_options(DecodeOptions, given),
+                "subtitles": pick_options(SubtitleOptions, given),
                 "frames": part,
             }
             # With its plan a part is what it is in the whole film.

@@ -22,7 +22,7 @@ def film_name(video: Input.Video) -> str:
 
 
 def saved_name(film: str, layout: str, *, swapped: bool = False) -> str:
-    """Return what Save Video takes as its `filename_prefix`: "video/film_LRF_Full_SBS".
+    """Return what Save Video takes as its `filename_prefix`: "video/film_3D_LRF_FSBS_SBS".
 
     With the eyes `swapped` the name tells no player a layout: it would exchange them again.
     """

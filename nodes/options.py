@@ -11,9 +11,11 @@ from comfy_api.latest import io
 
 from ..dreamstereo_core import ConvertOptions, DecodeOptions, EncodeOptions
 from ..dreamstereo_core.convergence import CONVERGENCES
+from ..dreamstereo_core.equirectangular import Vr180
 from ..dreamstereo_core.fill import INPAINTERS
 from ..dreamstereo_core.options import pick_options
 from ..dreamstereo_core.shots import DETECTORS
+from ..dreamstereo_core.subtitles.settings import SUBTITLES, SubtitleOptions
 from ..dreamstereo_core.types import EYES
 from ..dreamstereo_core.video_io.decode_options import (
     DEINTERLACING,
@@ -262,6 +264,33 @@ def chroma_input() -> io.Input:
         default=EncodeOptions.chroma,
         optional=True,
         tooltip="444 keeps the colour of each pixel, for screen recordings; few devices play it.",
+    )
+
+
+def subtitles_input() -> io.Input:
+    """Return the input for what becomes of text subtitles."""
+    return io.Combo.Input(
+        "subtitles",
+        options=list(SUBTITLES),
+        default=SubtitleOptions.subtitles,
+        optional=True,
+        tooltip=(
+            "keep: as tracks. burn: the film's own text subtitles are drawn into both eyes, in "
+            "front of what they cover."
+        ),
+    )
+
+
+def field_of_view_input() -> io.Input:
+    """Return the input for how wide a picture hangs before a headset."""
+    return io.Float.Input(
+        "field_of_view",
+        default=Vr180.field_of_view,
+        min=10.0,
+        max=170.0,
+        step=1.0,
+        optional=True,
+        tooltip="Layout vr180: degrees that the picture's width takes before the eyes.",
     )
 
 

@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..dreamstereo_core import Inpainter, MaskedFrame
-from ..dreamstereo_core.convert import Progress
 from ..dreamstereo_core.depth import DepthEstimator, WrappedDepth
 from ..dreamstereo_core.fill import DEFAULTS, FillOptions
+from ..dreamstereo_core.film import Progress
 from ..dreamstereo_core.stream import Frame
 from ..dreamstereo_core.types import Video
 from .messages import say

@@ -126,14 +126,7 @@ def load_models(options: argparse.Namespace) -> dict:
 
 def load_networks(options: argparse.Namespace) -> tuple[DepthEstimator, Inpainter]:
     """Load depth and fill; a worker does so, too."""
-    depth = load_depth(
-        options.depth,
-        allow_download=options.allow_download,
-        invert=options.invert,
-        metric=options.metric,
-        start=getattr(options, "frames", (0, None))[0],
-        steady=options.steady,
-    )
+    depth = load_chosen_depth(options)
     inpainter = load_inpainter(
         options.fill,
         options.vae,
@@ -143,6 +136,26 @@ def load_networks(options: argparse.Namespace) -> tuple[DepthEstimator, Inpainte
         context=options.context,
     )
     return depth, inpainter
+
+
+def load_chosen_depth(options: argparse.Namespace) -> DepthEstimator:
+    """Build the estimator that the common options name."""
+    return load_depth(
+        options.depth,
+        allow_download=options.allow_download,
+        invert=options.invert,
+        metric=options.metric,
+        start=getattr(options, "frames", (0, None))[0],
+        steady=options.steady,
+    )
+
+
+def add_viewing(parser: argparse.ArgumentParser) -> None:
+    """Add the screen that a report on comfort is made for."""
+    parser.add_argument("--screen-width", type=float, metavar="METRES",
+                        help="the report's screen: limits and degrees for it")  # fmt: skip
+    parser.add_argument("--distance", type=float, metavar="METRES",
+                        help="from the eyes to that screen")  # fmt: skip
 
 
 def _convergence(text: str) -> float | str:

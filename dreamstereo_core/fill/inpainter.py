@@ -84,11 +84,12 @@ class Inpainter(ABC):
         dilation: int = 5,
         seed: int = 0,
         sampler: str = FillOptions.sampler,
+        stretched: bool = False,
     ) -> Video:
         """Fill one shot `[T, 3, H, W]` of any T, H and W; the result is to be blended by `blend`.
 
         Args:
-            video: the content of its holes is ignored.
+            video: the content of its holes is ignored, but for `stretched`.
             occlusion_mask: `[T, 1, H, W]`, > 0 where a pixel is missing.
             disparity: `[T, 1, H, W]` in `video`'s view, to tell background from foreground; its
                 values in holes are ignored.
@@ -96,6 +97,8 @@ class Inpainter(ABC):
             dilation: size k of the kernel that dilates a diffusion inpainter's kept tokens.
             seed: seed of a diffusion inpainter's noise.
             sampler: "euler", or "renoise" for models that are distilled to few steps.
+            stretched: whether the holes of `video` hold the warp's stretched sheet, which "classic"
+                and "mini" make use of, as in the pipeline.
 
         Raises:
             TypeError: an argument is not a floating point tensor.
@@ -114,6 +117,7 @@ class Inpainter(ABC):
                 video[t : t + 1],
                 mask[t : t + 1],
                 None if disparity is None else disparity[t : t + 1],
+                stretched,
             )
             for t in range(len(video))
         )

@@ -51,20 +51,22 @@ class PieceWriter:
         """Return the writer."""
         return self
 
-    def write(self, pictures: Mapping[str, Video], times: Sequence[Fraction]) -> None:
-        """Write the next frames: of each view `[T, 3, H, W]`.
+    def write(
+        self, pictures: Mapping[str, Video], times: Sequence[Fraction], new_shot: bool = False
+    ) -> None:
+        """Write the next frames, of each view `[T, 3, H, W]`; the first one may start a shot.
 
         Raises:
             VideoError: a piece cannot be written.
         """
         begin = 0
         for index in range(len(times)):
-            if self._marks.ends_before(self._next + index, self._first):
-                self._put(pictures, times, begin, index)
+            if self._marks.ends_before(self._next + index - begin, self._first):
+                self._put(pictures, times, begin, index, new_shot)
                 self._next += index - begin
                 self._end_piece(last=False)
                 begin = index
-        self._put(pictures, times, begin, len(times))
+        self._put(pictures, times, begin, len(times), new_shot)
         self._next += len(times) - begin
 
     def __exit__(
@@ -96,7 +98,12 @@ class PieceWriter:
         return [path for path, _ in self._views.values()]
 
     def _put(
-        self, pictures: Mapping[str, Video], times: Sequence[Fraction], begin: int, end: int
+        self,
+        pictures: Mapping[str, Video],
+        times: Sequence[Fraction],
+        begin: int,
+        end: int,
+        new_shot: bool,
     ) -> None:
         if begin == end:
             return
@@ -106,7 +113,8 @@ class PieceWriter:
                 place = self._folder.place(self._name(view))
                 self._writers[view] = open_writer(place, audio_from=None, overwrite=True)
         for view, writer in self._writers.items():
-            writer.write(pictures[view][begin:end], times[begin:end])
+            part = pictures[view][begin:end]
+            writer.write(part, times[begin:end], new_shot=new_shot and begin == 0)
 
     def _name(self, view: str) -> str:
         return piece_name(self._first, view)

@@ -8,6 +8,7 @@ NODES = {
     "DreamStereoConvertVideo",
     "DreamStereoJoinVideos",
     "DreamStereoPreviewSheet",
+    "DreamStereoComfortReport",
     "DreamStereoLoadVideo",
     "DreamStereoLoadDepth",
     "DreamStereoLoadInpainter",

@@ -195,16 +195,16 @@ class TestParts:
             part, name = convert.ConvertVideo.execute(
                 video, "embedded", "classic", start_frame=start, frame_count=count, **given
             ).args
-            assert name == f"video/film_part_{start:08d}_LR"
+            assert name.startswith(f"video/film_part_{start:08d}_")
             part.save_to(str(tmp_path / "output" / f"{name}_00001_.mp4"))
-        made, name = join.JoinVideos.execute(video, "video/film_part_*.mp4").args
-        assert name == "video/film_LR"
+        made, joined = join.JoinVideos.execute(video, "video/film_part_*.mp4").args
+        assert joined == name.replace("_part_00000007", "")
         seen = describe(made.get_stream_source())
         assert (seen["frames"], seen["size"], seen["audio"]) == (12, (96, 64), ["aac"])
         with pytest.raises(ValueError, match="expected parts of 12 frames together, got 5"):
             join.JoinVideos.execute(video, "video/film_part_00000007*.mp4")
         before = join.JoinVideos.fingerprint_inputs("video/*.mp4")
-        os.utime(tmp_path / "output" / "video" / "film_part_00000000_LR_00001_.mp4", (1, 1))
+        os.utime(tmp_path / "output" / f"{name}_00001_.mp4", (1, 1))
         assert join.JoinVideos.fingerprint_inputs("video/*.mp4") != before
 
 
@@ -212,8 +212,8 @@ class TestFileNames:
     @pytest.mark.parametrize(
         ("layout", "name"),
         [
-            ("full_sbs", "video/a film_LRF_Full_SBS"),
-            ("half_tb", "video/a film_TB"),
+            ("full_sbs", "video/a film_3D_LRF_FSBS_SBS"),
+            ("half_tb", "video/a film_3D_TB_H-TAB_H-OU"),
             ("anaglyph_gray", "video/a film_anaglyph"),
             ("depth", "video/a film_depth"),
         ],
@@ -232,7 +232,7 @@ class TestFileNames:
 
     def test_a_film_whose_name_looks_like_a_placeholder(self, node_module):
         name = node_module("file_names").saved_name("100%width%", "full_sbs")
-        assert name == "video/100_width__LRF_Full_SBS"
+        assert name == "video/100_width__3D_LRF_FSBS_SBS"
 
 
 class TestPreviewSheet:

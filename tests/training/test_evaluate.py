@@ -98,7 +98,7 @@ def test_one_command_measures_every_fill_on_every_source(media, capsys):
     printed = capsys.readouterr()
     record = json.loads((media / "out" / "evaluation.json").read_text())
     kinds = {"real clips, 10 %": 1, "composites, 10 %": 2, "stereo pairs": 1}
-    rows = ["classic", *comparison.BASELINES, "(truth)"]
+    rows = ["classic", *comparison.BASELINES, comparison.SHEET, "(truth)"]
     assert {k: list(r) for k, r in record["means"].items()} == dict.fromkeys(kinds, rows)
     assert len(record["clips"]) == 4
     for kind, count in kinds.items():
@@ -112,7 +112,7 @@ def test_one_command_measures_every_fill_on_every_source(media, capsys):
     assert "broken.mp4" in printed.err and len(record["left_out"]) == 1
     assert "Left out (1): " in printed.out
     grid = cv2.imread(str(media / "out" / "evaluation.png"))
-    assert grid is not None and grid.shape[:2] == (3 * 84 + 96, 7 * 60)
+    assert grid is not None and grid.shape[:2] == (3 * 84 + 96, 8 * 60)
 
 
 def measured(clip, named):
@@ -135,7 +135,11 @@ def test_the_truth_as_a_fill_is_perfect():
     disparity[..., 12:36, 30:60] = 6
     clip = project_back("moving", "one", video, disparity)
     rows, pictures = measured(clip, {"truth": lambda video, mask, disparity: clip.truth})
-    assert list(rows) == ["truth", "(truth)"]  # its raw output is what the blend gives
+    assert list(rows) == [
+        "truth",
+        comparison.SHEET,
+        "(truth)",
+    ]  # its raw output is what the blend gives
     scores = rows["truth"]
     for name in ("psnr_full", "psnr_hole", "psnr_ring"):
         assert scores[name] == math.inf
@@ -156,7 +160,7 @@ def test_a_constant_fill_scores_what_arithmetic_says(grey):
         return torch.full_like(video, 0.7)
 
     rows, _ = measured(grey, {"holes": constant, "everywhere": everywhere})
-    assert list(rows) == ["holes", "everywhere", "everywhere, raw", "(truth)"]
+    assert list(rows) == ["holes", "everywhere", "everywhere, raw", comparison.SHEET, "(truth)"]
     share = float(grey.mask.mean())
     assert share == pytest.approx(24 * 6 / (HEIGHT * WIDTH), rel=0.2)
     for row in ("holes", "everywhere, raw"):
@@ -179,12 +183,34 @@ def test_a_constant_fill_scores_what_arithmetic_says(grey):
     assert rows["everywhere"]["known_exact"] == 1 and rows["everywhere"]["drift_mean_known"] == 0
 
 
+def test_a_fill_finds_the_sheet_in_its_holes_as_in_the_pipeline(grey):
+    seen = []
+
+    class Looking(Inpainter):
+        name = "looking"
+
+        def stream(self, frames, options=DEFAULTS):
+            for frame in frames:
+                seen.append(frame)
+                yield frame.video
+
+    rows, pictures = measured(grey, {"looking": fills.ModelFill(Looking())})
+    assert all(frame.stretched for frame in seen) and len(seen) == 3
+    assert torch.equal(torch.cat([frame.video for frame in seen]), grey.sheet)
+    assert torch.equal(pictures[comparison.SHEET], grey.sheet)
+    assert rows[comparison.SHEET]["known_exact"] == 1
+    seen.clear()
+    measured(grey, {"looking": fills.ModelFill(Looking(), plain=True)})
+    assert not any(frame.stretched for frame in seen)
+
+
 class Counting(Inpainter):
     name = "counting"
 
     def stream(self, frames, options=DEFAULTS):
         for frame in frames:  # the denser, the better
-            yield frame.video + frame.occlusion_mask * (0.5 - 0.2 / options.dilation)
+            known = frame.video * (1 - frame.occlusion_mask)
+            yield known + frame.occlusion_mask * (0.5 - 0.2 / options.dilation)
 
 
 def test_sparse_is_compared_with_dense(media, monkeypatch, capsys):

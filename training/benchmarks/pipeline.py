@@ -30,6 +30,7 @@ from dreamstereo_core import (
     probe,
     read_frames,
 )
+from dreamstereo_core.comfort.measure import at_measuring_size, measure_frame
 from dreamstereo_core.depth import normalize, upsample_inverse_depth
 from dreamstereo_core.video_io import VideoWriter
 
@@ -70,6 +71,8 @@ def stage_table(path: Path, count: int = 48) -> None:
         "blend",
         lambda: [blend(f, p.video, p.occlusion_mask) for f, p in zip(filled, parts, strict=True)],
     )
+    small = inverse_depth_to_disparity(at_measuring_size(normalize(raw, *_range(raw))))
+    timed("measure (--report)", lambda: [measure_frame(d[None]) for d in small])
     with tempfile.TemporaryDirectory() as folder:
         times = [frame.time for frame in decoded]
 
@@ -82,7 +85,7 @@ def stage_table(path: Path, count: int = 48) -> None:
     whole = sum(rows.values())
     print(f"\n| stage, {info.width}x{info.height} | ms a frame | share |\n|---|---|---|")
     for name, cost in rows.items():
-        print(f"| {name} | {cost:.1f} | {cost / whole:.0%} |")
+        print(f"| {name} | {cost:.1f} | {cost / whole:.1%} |")
     print(f"| all | {whole:.1f} | {1e3 / whole:.1f} frames a second |")
 
 

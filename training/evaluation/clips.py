@@ -61,6 +61,8 @@ class Clip:
     """The holes whose truth is sure, 1 or 0; real clips and composites: all."""
     left_disparity: Tensor | None = None
     """Of the left view of a true pair, 0 where unknown."""
+    sheet: Tensor | None = None
+    """`warped` with the stretched picture in its holes, as the pipeline hands it to a fill."""
 
 
 @dataclass
@@ -210,7 +212,17 @@ def project_back(kind: str, name: str, video: Tensor, disparity: Tensor) -> Clip
     """Return a clip with the holes of `build_pair`, and with what else the measures ask for."""
     pair = build_pair(video, disparity)
     mask = pair.occlusion_mask
-    return Clip(kind, name, pair.left, pair.masked, mask, pair.disparity, video, mask)
+    return Clip(
+        kind,
+        name,
+        pair.left,
+        pair.masked,
+        mask,
+        pair.disparity,
+        video,
+        mask,
+        sheet=pair.sheet,
+    )
 
 
 def stereo_clips(folders: Sequence[Path], selection: Selection) -> Iterator[Clip]:
@@ -283,6 +295,7 @@ def stereo_clip(
         right,
         mask * sure,
         given,
+        warp.video,
     )
 
 

@@ -25,6 +25,8 @@ BASELINES: dict[str, Fill] = {
     "Navier-Stokes": navier_stokes,
     "nearest background": nearest_background,
 }
+SHEET = "the sheet"
+"""No fill: the warp's stretched picture."""
 ALONE = "classic-alone"
 """The classic fill without other frames."""
 PAPER_PERCENT = 7.0
@@ -56,11 +58,14 @@ def measure_clip(
         rows[name] = scorer.score(blended)
         if not torch.equal(raw, blended):
             rows[f"{name}, raw"] = scorer.score(raw.clamp(0, 1))
-        if isinstance(fill, ModelFill):
+        if isinstance(fill, ModelFill) and has_tokens(fill.inpainter):
             rows[name]["tokens_kept"] = fill.tokens_kept(clip.mask)
         if plain:
             rows[name] |= latency
         pictures[name] = blended
+    if clip.sheet is not None:
+        pictures[SHEET] = torch.where(clip.mask > 0, clip.sheet, clip.warped)
+        rows[SHEET] = scorer.score(pictures[SHEET])
     rows["(truth)"] = scorer.temporal(clip.truth)
     return rows, pictures
 
@@ -77,7 +82,7 @@ def time_fill(fill: AnyFill, clip: Clip) -> tuple[Tensor, Tensor, Scores]:
 def run_fill(fill: AnyFill, clip: Clip) -> tuple[Tensor, Tensor]:
     """Return a clip as it is to be blended, and the fill's own picture of it."""
     if isinstance(fill, ModelFill):
-        return fill.filled(clip.warped, clip.mask, clip.disparity)
+        return fill.filled(clip.warped, clip.mask, clip.disparity, clip.sheet)
     if isinstance(fill, OutsideFill):
         result = fill.read(clip)
         return result, result
@@ -98,10 +103,7 @@ def load_fills(options: Namespace) -> dict[str, AnyFill]:
     for spec, name in row_names([s for s, found in outside.items() if found is None]).items():
         inpainter = open_fill(spec, options)
         if not has_tokens(inpainter):
-            # A plain function: one row whatever the dilations.
-            fills[name] = lambda video, mask, disparity, inpainter=inpainter: inpainter.inpaint(
-                video, mask, disparity=disparity
-            )
+            fills[name] = ModelFill(inpainter, plain=options.paper)  # one row for all dilations
             continue
         for dilation in options.dilation:
             row = name

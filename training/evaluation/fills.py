@@ -53,19 +53,24 @@ class ModelFill:
         """Fill one clip."""
         return self.filled(video, mask, disparity)[0]
 
-    def filled(self, video: Tensor, mask: Tensor, disparity: Tensor) -> tuple[Tensor, Tensor]:
+    def filled(
+        self, video: Tensor, mask: Tensor, disparity: Tensor, sheet: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return a clip as the pipeline would blend it, and the network's own picture of it.
 
-        An inpainter without an autoencoder has no picture of its own: both are the same.
+        `sheet` is the video with the stretched picture in its holes, as the pipeline has it. An
+        inpainter without an autoencoder has no picture of its own: both are the same.
         """
         if not isinstance(self.inpainter, DiffusionInpainter):
+            sheet = None if self.plain else sheet
             made = self.inpainter.inpaint(
-                video,
+                video if sheet is None else sheet,
                 mask,
                 disparity=disparity,
                 num_steps=self.num_steps,
                 dilation=kernel(self.dilation, mask),
                 seed=self.seed,
+                stretched=sheet is not None,
             )
             return made, made
         # Where no latent is touched, a large kernel would only cost time.

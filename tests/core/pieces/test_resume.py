@@ -21,7 +21,7 @@ from dreamstereo_core import (
     load_depth,
     load_inpainter,
 )
-from dreamstereo_core.convert import Progress
+from dreamstereo_core.film import Progress
 from dreamstereo_core.pieces import WORK_SUFFIX
 from dreamstereo_core.video_io import read_frames
 
