@@ -1,7 +1,9 @@
 """Speed and memory, as ratios within one run.
 
 python training/benchmark.py                  # the warp, and every stage of the pipeline
-python training/benchmark.py --memory 3000    # peak memory while a 720p clip is converted
+python training/benchmark.py --memory 3000    # peak memory while a clip is converted in pieces
+python training/benchmark.py --kills 20       # a film whose conversion is killed at random moments
+python training/benchmark.py --pieces 480     # what pieces of 40 frames cost
 python training/benchmark.py --models --size 854x480 --blocks 1
 python training/benchmark.py --vae distilled --size 854x480 --dtype fp32
 python training/benchmark.py --card docs/benchmarks    # on a GPU: all of it, as JSON files
@@ -27,6 +29,7 @@ from typing import Any
 import torch
 
 from benchmarks.card import memory_report, warp_report
+from benchmarks.long_films import kill_table, pieces_table
 from benchmarks.machine import describe, matmul_ceiling
 from benchmarks.masks import DEMO, Clip, load_clip
 from benchmarks.pipeline import convert_once, memory_table, stage_table
@@ -35,6 +38,7 @@ from benchmarks.vae import vae_report
 from benchmarks.warp import warp_table
 from data.sizes import read_size
 from dreamstereo_core.devices import choose_device
+from dreamstereo_core.fill import INPAINTERS
 from dreamstereo_core.models.config import TRANSFORMERS
 from dreamstereo_core.models.vae.config import PRESETS
 
@@ -45,9 +49,13 @@ def main() -> None:
     """Print the tables asked for."""
     options = parse_options()
     if options.convert:
-        convert_once(options.convert)
+        convert_once(options.convert, options.fill)
     elif options.memory:
-        memory_table(options.memory)
+        memory_table(options.memory, options.size or (1280, 720), options.fill)
+    elif options.kills:
+        kill_table(options.kills)
+    elif options.pieces:
+        pieces_table(options.pieces, options.size or (320, 180))
     elif options.card:
         measure_card(options, options.card)
     elif options.models or options.vae:
@@ -65,15 +73,16 @@ def parse_options() -> argparse.Namespace:
     add = parser.add_argument
     add("--memory", type=int, metavar="FRAMES", help="measure memory")
     add("--convert", type=Path, help=argparse.SUPPRESS)  # a child of --memory
+    add("--kills", type=int, metavar="N", help="kill a conversion N times, and check the film")
+    add("--pieces", type=int, metavar="FRAMES", help="measure the cost of pieces")
+    add("--size", type=read_size, metavar="WxH", help="of the clip, in pixels")
+    add("--fill", choices=INPAINTERS, default="classic", help="for --memory")
     add("--video", type=Path, default=DEMO, help="clip for the stages")
     models = parser.add_argument_group("the learned parts, with random weights")
     add = models.add_argument
     add("--models", action="store_true", help="measure the transformer")
     add("--vae", nargs="+", choices=PRESETS, default=[], help="measure these autoencoders")
     add("--config", choices=TRANSFORMERS, default="dreamstereo-1.3b", help="the transformer")
-    add(
-        "--size", type=read_size, default=(1024, 576), metavar="WxH", help="of the video, in pixels"
-    )
     add("--frames", type=int, default=81, help="of the clip, 1 to 81")
     add("--dtype", choices=DTYPES, default="bf16")
     add("--device", default="auto")
@@ -100,7 +109,7 @@ def model_tables(options: argparse.Namespace) -> dict[str, Any]:
     """Print the tables of the learned parts; return all figures."""
     device, dtype = options.device, DTYPES[options.dtype]
     report: dict[str, Any] = {"machine": describe(device)}
-    width, height = options.size
+    width, height = options.size or (1024, 576)
     clip = load_clip(height, width, options.frames)
     ceiling = matmul_ceiling(device, dtype)
     report |= {

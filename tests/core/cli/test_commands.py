@@ -34,7 +34,7 @@ def image(tmp_path):
 
 def test_convert_writes_beside_the_input_and_names_the_file(run, image):
     code, out, _ = run("convert", image, "--layout", "half_sbs")
-    target = image.with_name("photo_LR.png")
+    target = image.with_name("photo_3D_LR_H-SBS.png")
     assert (code, out.strip()) == (0, str(target))
     assert probe(target).width == 96
 
