@@ -94,6 +94,9 @@ def test_the_tracer_finds_what_waits():
 
 def test_a_frame_waits_only_where_it_is_listed(monkeypatch):
     as_on_a_gpu(monkeypatch)
+    video, _ = scene()
+    for layout in LAYOUTS:  # what is computed once a film, on the host, is there before
+        pack_stereo(video, video, layout)
 
     def frame():
         warp = gapw_warp(*warp_input(), interpolation="cubic")
