@@ -6,7 +6,7 @@ from functools import cache
 import pytest
 import torch
 
-from dreamstereo_core import DiffusionInpainter, MaskedFrame, StereoPipeline
+from dreamstereo_core import DiffusionInpainter, MaskedFrame, StereoPipeline, load_depth
 from dreamstereo_core.fill.plan import FRAME_BYTES, WINDOWS, Work, demand, find_fit, ways
 from dreamstereo_core.models.memory import MemoryCount
 from dreamstereo_core.models.transformer import Transformer
@@ -106,7 +106,7 @@ def test_8_bits_halve_the_weights_of_linear_layers():
 
 
 def test_a_waiting_frame_is_as_large_as_it_is_said_to_be():
-    pipeline = StereoPipeline(None, inpainter(TINY, SMALL_VAE))  # neither is asked
+    pipeline = StereoPipeline(load_depth("cues"), inpainter(TINY, SMALL_VAE))
     frame = Frame(torch.rand(3, 40, 60), inverse_depth=torch.rand(1, 1, 40, 60))
     warped = pipeline._warp(frame, None)
     held = (warped.frame.pixels, warped.frame.inverse_depth, warped.masked.video)
