@@ -97,8 +97,8 @@ def library_table(fleet: Fleet) -> None:
     moved = (read + 3 * written) * 1e6 / (least * _HOUR)
     print(
         f"\nstorage, a film for each GPU: {read:,.0f} TB of sources, {written:,.0f} TB of films; "
-        f"with pieces written, read and joined {moved:,.0f} MB a second while all GPUs work; the pieces "
-        f"of {fleet.gpus} films hold {written / fleet.films * fleet.gpus:.1f} TB at most"
+        f"with pieces written, read and joined {moved:,.0f} MB a second while all GPUs work; the "
+        f"pieces of {fleet.gpus} films hold {written / fleet.films * fleet.gpus:.1f} TB at most"
     )
 
 
