@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark import main
+from benchmarks.library import Film, Fleet, make_films, share_films, share_pieces
 from benchmarks.machine import medians, paired
 from benchmarks.masks import Clip, exactly, latent_mask_of
 from benchmarks.transformer import flops
@@ -170,3 +171,22 @@ def test_one_command_measures_a_card(tmp_path, monkeypatch):
     for row in reports["cpu_memory"]["memory"]:
         assert 0.7 < row["planned_mib"] / row["measured_mib"] < 1.4
     assert len(reports["cpu_models"]["transformer"]) == 2 and reports["cpu_models"]["vae"]
+
+
+def test_a_library_by_hand():
+    """Two GPUs at 24 frames a second: a second of film takes one to convert."""
+    fleet = Fleet(2, 2, 24.0, plan_speed=240.0, reach_speed=48.0, slow=0, life_h=1e9, start_s=5.0,
+                  join_mb_s=2.0, result_mbit=1.6)  # fmt: skip
+    films = [Film((20.0, 30.0)), Film((40.0,))]  # joined in a tenth of their length: 5 and 4 s
+    assert share_films(fleet, films).hours * 3600 == pytest.approx(5 + 50 + 5)
+    # Plan 5 s, pieces of 20 s, and of 10 s to reach it and 30; join 5. Plan 4 s, 40 s, join 4.
+    assert share_pieces(fleet, films).hours * 3600 == pytest.approx(5 + 5 + 40 + 5 + 4 + 40 + 4)
+
+
+def test_pieces_save_what_lost_gpus_cost():
+    fleet = Fleet(30, 3, 10.0, life_h=5.0)
+    films = make_films(fleet)
+    assert all(piece >= fleet.piece_s for film in films for piece in film.pieces[:-1])
+    whole = [Film((film.seconds,)) for film in films]
+    with_pieces, without = (share_films(fleet, of) for of in (films, whole))
+    assert with_pieces.lost_hours < without.lost_hours / 5
