@@ -7,6 +7,7 @@ python training/benchmark.py --pieces 480     # what pieces of 40 frames cost
 python training/benchmark.py --library 10000 --gpus 100  # films on many GPUs, by simulation
 python training/benchmark.py --models --size 854x480 --blocks 1
 python training/benchmark.py --vae distilled --size 854x480 --dtype fp32
+python training/benchmark.py --card docs/benchmarks    # on a GPU: all of it, as JSON files
 
 `--models` runs a transformer with random weights over all tokens, and over those around real holes;
 `--vae` encodes and decodes, whole and by tiles. On a CPU `OMP_NUM_THREADS=1` measures the
@@ -21,11 +22,14 @@ import engine.extras  # noqa: F401  # first: it says what is not installed
 
 import argparse
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from benchmarks.card import memory_report, warp_report
 from benchmarks.library import Fleet, library_table
 from benchmarks.long_films import kill_table, pieces_table
 from benchmarks.machine import describe, matmul_ceiling
@@ -56,10 +60,12 @@ def main() -> None:
         library_table(Fleet(options.library, options.gpus, options.speed))
     elif options.pieces:
         pieces_table(options.pieces, options.size or (320, 180))
+    elif options.card:
+        measure_card(options, options.card)
     elif options.models or options.vae:
         report = model_tables(options)
         if options.json:
-            options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+            write_json(options.json, report)
     else:
         warp_table()
         stage_table(options.video)
@@ -95,7 +101,11 @@ def parse_options() -> argparse.Namespace:
     add("--blocks", type=int, help="run only so many blocks")
     add("--tile", type=int, nargs="*", default=[], help="pixels of the tiles of --vae")
     add("--compile", action="store_true", help="torch.compile the blocks")
+    add("--bucket", type=int, help="fill kept tokens up to a multiple of this")
     add("--repeats", type=int, default=5, help="rounds of which the median counts")
+    add("--card", type=Path, metavar="FOLDER", help="measure warp, memory and models, with "
+        "the options above, and write NAME_warp.json, NAME_memory.json, NAME_models.json"
+        )  # fmt: skip
     add("--json", type=Path, metavar="PATH", help="write the figures there too")
     options = parser.parse_args()
     options.device = choose_device(options.device)
@@ -122,15 +132,40 @@ def model_tables(options: argparse.Namespace) -> dict[str, Any]:
     if options.models:
         config = TRANSFORMERS[options.config]
         plan = Plan(config, (height, width), options.frames, dtype, device, options.repeats,
-                    options.compile)  # fmt: skip
+                    options.compile, options.bucket)  # fmt: skip
         cases = make_cases(clip, options)
-        report |= {"config": options.config, "compile": options.compile}
+        report |= {"config": options.config, "compile": options.compile, "bucket": options.bucket}
         report["transformer"] = transformer_report(plan, cases, ceiling, options.blocks)
     if options.vae:
         print()
         report["vae"] = vae_report(options.vae, clip, options.tile, dtype, device,
                                    options.repeats)  # fmt: skip
     return report
+
+
+def measure_card(options: argparse.Namespace, folder: Path) -> None:
+    """Measure all that a card is asked; each part is written as soon as it is there."""
+    machine = describe(options.device)
+    name = re.sub(r"\W+", "_", str(machine["device"]).lower())
+    options.models, options.vae = True, options.vae or ["distilled", "wan"]
+    width, height = options.size
+    plan = Plan(TRANSFORMERS[options.config], (height, width), options.frames,
+                DTYPES[options.dtype], options.device, 1, False)  # fmt: skip
+    sizes = [options.size, *([(1920, 1080), (3840, 2160)] if machine.get("cuda") else [])]
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
+        "warp": lambda: {"warp": warp_report(options.device, sizes, options.repeats)},
+        "memory": lambda: {"memory": memory_report(plan, options.vae, options.tile)},
+        "models": lambda: model_tables(options),
+    }
+    for part, measure in parts.items():
+        print(f"\n{part}\n")
+        report = {"machine": machine, "size": f"{width}x{height}", "dtype": options.dtype}
+        write_json(folder / f"{name}_{part}.json", report | measure())
+
+
+def write_json(path: Path, report: dict[str, Any]) -> None:
+    """Write the figures of one part."""
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def make_cases(clip: Clip, options: argparse.Namespace) -> list[Case]:

@@ -2,12 +2,13 @@
 
     python training/build_pairs.py FOLDER [FOLDER ...] --out pairs [--size 448x256] [--frames 17]
         [--depth planes|parallax|auto|embedded|MODEL] [--depths FOLDER] [--composites 200]
-        [--exclude FOLDER] [--fill] [--shard I/N]
+        [--exclude FOLDER] [--fill] [--warp gapw|forward|random] [--shard I/N]
 
 Each clip is taken for the right eye; its disparity, with a random strength, opens the holes of a
 second projection in it. Composites of two photos have exact disparities. With `--fill` a clip's
-first fill is kept, which `mini` learns to make better. The folder that is written holds shards and
-a contact sheet; an interrupted run goes on where it was.
+first fill is kept, which `mini` learns to make better. `--warp forward` and `random` open other
+holes in the same clips, to compare. The folder that is written holds shards and a contact sheet; an
+interrupted run goes on where it was.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from dreamstereo_core import VideoError
 from dreamstereo_core.depth import DepthError
 from engine.pictures import contact_sheet, paint_mask, write_png
 from making.clips import PHOTOS, find_sources
-from making.pair_builder import PairBuilder, PairOptions, Report
+from making.pair_builder import WARPS, PairBuilder, PairOptions, Report
 from making.supplied_depth import find_depths
 
 
@@ -71,6 +72,8 @@ def build(
         del settings["fill"]  # as in the shards of before there were fills
     if not options.soft:
         del settings["soft"]
+    if options.warp == "gapw":
+        del settings["warp"]
     files = {} if depths is None else find_depths(depths, sources)
     i, n = shard
     writer = PairWriter(out, settings, quality, part="" if n == 1 else f"{i}of{n}")
@@ -142,6 +145,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--soft", type=float, default=0.0, help="share of soft clips")
     parser.add_argument("--fill", action="store_true", help="keep first fills, for train_mini.py")
+    parser.add_argument("--warp", choices=WARPS, default="gapw",
+                        help="what opens the holes: PBDP, point splatting, or chance")  # fmt: skip
     parser.add_argument("--shard", type=read_shard, default=(1, 1), metavar="I/N",
                         help="do the I-th of N parts; all may write into one folder")  # fmt: skip
     args = parser.parse_args(arguments)
@@ -160,6 +165,7 @@ def main(arguments: list[str] | None = None) -> int:
             args.seed,
             args.fill,
             args.soft,
+            args.warp,
         )
         report = build(
             args.folders,

@@ -25,7 +25,7 @@ from data.pair_dataset import DataSettings, PairDataset
 from dreamstereo_core.fill import check_space, load_context
 from dreamstereo_core.models.files.load import load_network, save_network
 from dreamstereo_core.models.files.transformer import TRANSFORMER
-from dreamstereo_core.models.lora import load_lora, merge_loras
+from dreamstereo_core.models.lora import load_lora, merge_loras, set_context
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae.base import VideoVAE
 from dreamstereo_core.models.vae.checkpoint import load_vae
@@ -51,7 +51,7 @@ class DistillStepSettings:
     lora: str | None = None
     """Merged before the training starts."""
     context: str | None = None
-    """File with the `context`; None = the checkpoint's own, or zeros."""
+    """File with the `context`, which becomes the model's own; None = what it has, or zeros."""
     x0: float = 1.0
     pixels: float = 1.0
     perceptual: float = 0.5
@@ -82,8 +82,7 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
     """
     run = start(settings, folder)
     transformer = build_transformer(settings)
-    context = None if settings.context is None else load_context(settings.context)
-    model = FlowModel(transformer.requires_grad_(True).train(), context, settings.checkpointing)
+    model = FlowModel(transformer.requires_grad_(True).train(), None, settings.checkpointing)
     vae = load_vae(settings.vae, device=run.device, dtype=torch.float32)
     check_space(settings.transformer, transformer, vae)
     discriminator = PatchDiscriminator3D(settings.width, channels=4)
@@ -105,17 +104,19 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
 
 
 def build_transformer(settings: DistillStepSettings) -> Transformer:
-    """Return the transformer to sharpen, its LoRA merged.
+    """Return the transformer to sharpen, its LoRA merged and its context inside.
 
     Raises:
         CheckpointError: a file holds something else.
-        ValueError: it does not inpaint.
+        ValueError: it does not inpaint, or the context is not one of its own.
     """
     transformer = load_network(settings.transformer, TRANSFORMER, dtype=torch.float32)
     if settings.lora:
         merge_loras(transformer, [(load_lora(settings.lora, transformer), 1.0)])
     if not transformer.config.is_inpainting:
         raise ValueError(f"transformer: expected an inpainting model, got {settings.transformer}")
+    if settings.context:  # inside, so that the exported file is whole
+        set_context(transformer, load_context(settings.context))
     return transformer
 
 

@@ -22,6 +22,7 @@ from .files.describe import LORA, describe_file
 from .files.load import list_some
 from .files.names import to_diffusers
 from .files.stored_config import parse_object
+from .fp8 import Fp8Linear
 from .transformer import Transformer
 
 PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.")
@@ -167,20 +168,31 @@ def merge_loras(model: Transformer, loras: Sequence[tuple[Lora, float]]) -> None
     for lora, strength in merged:
         for name, patch in lora.patches.items():
             _merge(model, name, patch, strength)
-    learned = [lora for lora, _ in merged if lora.context is not None]
+    learned = [(lora.path, lora.context) for lora, _ in merged if lora.context is not None]
     if learned:
-        _set_context(model, learned[-1])
-    if len(learned) > 1:
-        _log.warning("%s: its learned context is taken, not the other LoRAs'", learned[-1].path)
+        path, context = learned[-1]
+        set_context(model, context)
+        if len(learned) > 1:
+            _log.warning("%s: its learned context is taken, not the other LoRAs'", path)
 
 
-def _set_context(model: Transformer, lora: Lora) -> None:
-    assert lora.context is not None
-    missing = model.config.text_len - lora.context.shape[1]
+def set_context(model: Transformer, context: Tensor) -> None:
+    """Make a context `[1, L, text_dim]` the model's own, which is saved with it.
+
+    Raises:
+        ValueError: it is not one of this model's.
+    """
+    config, shape = model.config, tuple(context.shape)
+    fits = len(shape) == 3 and shape[0] == 1 and 1 <= shape[1] <= config.text_len
+    if not config.cross_attention or not fits or shape[2] != config.text_dim:
+        raise ValueError(
+            f"context: expected [1, up to {config.text_len}, {config.text_dim}] for a model with "
+            f"cross-attention, got {list(shape)}"
+        )
     weight = model.patch_embedding.weight
-    context = F.pad(lora.context, (0, 0, 0, missing)).to(weight.device, model.dtype)
-    model.context = nn.Parameter(context, requires_grad=weight.requires_grad)
-    model.config = replace(model.config, learned_context=True)
+    padded = F.pad(context, (0, 0, 0, config.text_len - shape[1])).to(weight.device, model.dtype)
+    model.context = nn.Parameter(padded, requires_grad=weight.requires_grad)
+    model.config = replace(config, learned_context=True)
 
 
 def _find_context(file: CheckpointFile, model: Transformer) -> Tensor | None:
@@ -205,8 +217,14 @@ def _find_context(file: CheckpointFile, model: Transformer) -> Tensor | None:
 
 @torch.no_grad()
 def _merge(model: Transformer, name: str, patch: Patch, strength: float) -> None:
+    module = model.get_submodule(name.rpartition(".")[0])
+    compressed = isinstance(module, Fp8Linear) and module.factor is not None
+    if isinstance(module, Fp8Linear) and compressed:
+        module.expand(model.dtype)
     parameter = model.get_parameter(name)
     parameter.data = patch.apply(parameter.data, strength).to(parameter.dtype)
+    if isinstance(module, Fp8Linear) and compressed:
+        module.compress()
     if name == "patch_embedding.weight":
         model.config = replace(model.config, in_dim=parameter.shape[1])
 

@@ -23,8 +23,8 @@ ORDER = (
         "stream",
     ),
     # Geometry: pure functions.
-    *("disparity", "gapw", "pbdp", "blend", "equirectangular", "packing", "floating_window"),
-    "comfort",
+    *("disparity", "gapw_triton", "gapw", "pbdp", "blend", "equirectangular", "packing"),
+    *("floating_window", "comfort"),
     *("optical_flow", "prefetch", "shots", "video_io", "models", "sampling"),
     *(
         "depth",

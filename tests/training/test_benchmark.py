@@ -154,6 +154,25 @@ def test_the_tables_of_the_learned_parts(tmp_path, monkeypatch, capsys):
     assert "| dense | 56 | 100.0% |" in capsys.readouterr().out
 
 
+def test_one_command_measures_a_card(tmp_path, monkeypatch):
+    options = "--vae small --config tiny --size 96x64 --frames 9 --dtype fp32 --repeats 1 --tile 32"
+    monkeypatch.setitem(TRANSFORMERS, "tiny", TINY)
+    monkeypatch.setitem(PRESETS, "small", SMALL_VAE)
+    monkeypatch.setattr("benchmark.matmul_ceiling", lambda *_: 1e11)
+    more = ["--device", "cpu", "--retention", "0.5", "--card", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", *options.split(), *more])
+    main()
+    reports = {path.stem: json.loads(path.read_text()) for path in tmp_path.iterdir()}
+    assert sorted(reports) == ["cpu_memory", "cpu_models", "cpu_warp"]
+    assert all(r["machine"]["torch"] == torch.__version__ for r in reports.values())
+    (warp,) = reports["cpu_warp"]["warp"]
+    assert (warp["kernel"], warp["most_different_colour"]) == (False, 0)
+    assert [row["tile"] for row in reports["cpu_memory"]["memory"]] == [None, 32]
+    for row in reports["cpu_memory"]["memory"]:
+        assert 0.7 < row["planned_mib"] / row["measured_mib"] < 1.4
+    assert len(reports["cpu_models"]["transformer"]) == 2 and reports["cpu_models"]["vae"]
+
+
 def test_a_library_by_hand():
     """Two GPUs at 24 frames a second: a second of film takes one to convert."""
     fleet = Fleet(2, 2, 24.0, plan_speed=240.0, reach_speed=48.0, slow=0, life_h=1e9, start_s=5.0,

@@ -17,6 +17,7 @@ from dreamstereo_core import EncodeOptions, build_pair
 from dreamstereo_core.video_io import VideoWriter, probe
 from engine.pictures import write_png
 from making.clips import find_sources, longest_shot, read_windows, there_and_back
+from making.forward_warp import forward_holes, forward_warp
 from making.photo_clip import photo_clip
 from making.relief import parallax_depth, segment_planes
 
@@ -97,6 +98,63 @@ def test_the_mask_equals_the_brute_force_oracle(seed):
         for x in range(1, 63):
             if expected[y, x] and expected[y, x - 1] == 0:
                 assert disparity[y, x - 1] > disparity[y, x]  # right of something nearer
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_forward_holes_of_whole_pixels_are_the_oracles(seed):
+    generator = torch.Generator().manual_seed(seed)
+    disparity = torch.randint(-5, 9, (2, 1, 12, 64), generator=generator).float()
+    expected = torch.stack([brute_force_holes(d[0]) for d in disparity])
+    assert torch.equal(forward_holes(disparity)[:, 0] > 0, expected)
+
+
+def test_a_point_lands_on_two_pixels_and_the_nearest_is_seen():
+    """Against one point after the other, at fractions of pixels and without some points."""
+    generator = torch.Generator().manual_seed(0)
+    disparity = torch.rand(1, 1, 6, 40, generator=generator) * 12 - 4
+    disparity[torch.rand(disparity.shape, generator=generator) < 0.2] = -torch.inf
+    for toward, sign in (("left", 1), ("right", -1)):
+        expected = torch.full_like(disparity, -torch.inf)
+        for y in range(6):
+            for x in range(40):
+                d = disparity[0, 0, y, x]
+                if d.isfinite():
+                    for target in {int((x + sign * d).floor()), int((x + sign * d).ceil())}:
+                        if 0 <= target < 40:
+                            expected[0, 0, y, target] = max(expected[0, 0, y, target], d)
+        assert torch.equal(forward_warp(disparity, toward=toward), expected)
+
+
+def test_points_are_not_connected():
+    """Where a surface widens to more than two pixels a point, it is seen through."""
+    steep = (1.6 * torch.arange(24.0)).expand(1, 1, 1, 24)  # to the left: 2.6 pixels a point
+    assert not forward_warp(steep[..., :5], toward="left").isfinite().all()
+    gentle = (0.9 * torch.arange(24.0)).expand(1, 1, 1, 24)
+    assert forward_warp(gentle, toward="left").isfinite().all()
+
+
+def test_strategies_open_other_holes_in_the_same_clips(media, tmp_path):
+    """What differs between the three folders is the holes alone, as in the paper's Table 3."""
+    base = ["--size", f"{WIDTH}x{HEIGHT}", "--frames", "5", "--photo-clips", "2"]
+    base += ["--depth", "embedded", "--quality", "0"]
+    found = {}
+    for warp in ("gapw", "forward", "random"):
+        out = tmp_path / warp
+        words = [media / "photo.png", "--out", out, *base, "--warp", warp]
+        assert main([*map(str, words)]) == 0
+        found[warp] = [entry.read() for entry in list_pairs(out)]
+    assert len(found["gapw"]) == len(found["forward"]) == len(found["random"]) == 2
+    for pair, *others in zip(*found.values(), strict=True):
+        for other in others:
+            assert torch.equal(pair.frames, other.frames)
+            assert pair.info["max_disparity"] == other.info["max_disparity"]
+            assert not torch.equal(pair.mask, other.mask)
+    with pytest.raises(DataError, match="made with other settings"):
+        build([media], tmp_path / "random", OPTIONS, quality=LOSSLESS)
+    with pytest.raises(ValueError, match="warp: expected one of gapw, forward, random"):
+        PairOptions(warp="backward")
+    with pytest.raises(ValueError, match="fill: expected warp=gapw"):
+        PairOptions(warp="forward", fill=True)
 
 
 def test_every_source_becomes_pairs_and_the_broken_one_is_named(media, tmp_path, capsys):

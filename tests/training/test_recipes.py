@@ -1,9 +1,11 @@
 """Each recipe learns, goes on exactly where it stopped, and exports what the core loads."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import distill_step
 import distill_vae
@@ -15,6 +17,8 @@ from dreamstereo_core.models.vae.checkpoint import VAE
 from engine.loop import RunSettings
 from engine.state import checkpoints, read_state
 from objectives.flow import FlowSettings
+
+from ..models.fakes import TINY
 
 STEPS = 14
 
@@ -110,6 +114,22 @@ def test_a_recipe_learns_and_goes_on_where_it_stopped(name, two_clips, models, t
         assert any(not torch.equal(weight, later[n]) for n, weight in weights.items())
     tables = [(run / "losses.csv").read_text().split() for run in (whole, again)]
     assert [r.rsplit(",", 1)[0] for r in tables[0]] == [r.rsplit(",", 1)[0] for r in tables[1]]
+
+
+def test_a_given_context_is_sharpened_and_exported(two_clips, models, tmp_path):
+    """The exported file alone is the model that was trained: nothing has to lie beside it."""
+    train, settings = recipe("distill_step", two_clips, models, steps=1)
+    context = torch.randn(1, TINY.text_len - 1, TINY.text_dim)
+    save_file({"context": context}, tmp_path / "context.safetensors")
+    settings = replace(settings, context=str(tmp_path / "context.safetensors"))
+    exported = train(settings, tmp_path / "run")
+    network = load_network(exported, TRANSFORMER)
+    assert network.config.learned_context
+    assert (network.context[:, :-1] - context).abs().max() < 0.1  # a step of 4e-3 away
+    assert network.context[:, -1].abs().max() < 0.1
+    save_file({"context": context[..., 1:].contiguous()}, tmp_path / "context.safetensors")
+    with pytest.raises(ValueError, match=r"context: expected \[1, up to 8, 24\]"):
+        train(settings, tmp_path / "wrong")
 
 
 def assert_equal(a, b):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
+from data.pair_dataset import random_holes
 from data.pair_shards import Pair
 from data.random_streams import random_stream
 from dreamstereo_core import inverse_depth_to_disparity, load_depth, read_frames
@@ -19,15 +20,18 @@ from dreamstereo_core.masks import dilate
 from dreamstereo_core.pbdp import pair_holes
 from dreamstereo_core.shots import BarDetector, ShotDetector, find_shots
 from dreamstereo_core.stream import Frame
-from dreamstereo_core.types import Disparity, InverseDepth, Video
+from dreamstereo_core.types import Disparity, InverseDepth, OcclusionMask, Video
 from making.clips import longest_shot, read_windows, there_and_back, uniform
 from making.composites import layered_composite
 from making.first_fill import first_fill
+from making.forward_warp import forward_holes
 from making.photo_clip import photo_clip
 from making.relief import parallax_depth, segment_planes
 from making.supplied_depth import supplied_depth
 
 OWN_DEPTHS = ("planes", "parallax")
+WARPS = ("gapw", "forward", "random")
+"""PBDP; TrajectoryCrafter's double projection; holes that have nothing to do with the picture."""
 LEAST_HOLES = 5e-4
 """Part of the pixels; a clip with fewer holes teaches nothing."""
 CONVERGENCE = (0.2, 0.8)
@@ -55,6 +59,8 @@ class PairOptions:
     """Keep first fills, which `mini` alone learns from."""
     soft: float = 0.0
     """Share of clips that are made as soft as if they had been enlarged."""
+    warp: str = "gapw"
+    """What opens the holes, one of `WARPS`: the paper's Table 3."""
 
     def __post_init__(self) -> None:
         if self.frames < 1 or self.frames % 4 != 1:
@@ -68,6 +74,12 @@ class PairOptions:
             raise ValueError(f"max_disparity: expected 0 < low <= high <= 50, got {low}, {high}")
         if not 0 <= self.soft <= 1:
             raise ValueError(f"soft: expected 0 to 1, got {self.soft}")
+        if self.warp not in WARPS:
+            raise ValueError(f"warp: expected one of {', '.join(WARPS)}, got {self.warp!r}")
+        if self.fill and self.warp != "gapw":
+            raise ValueError(
+                f"fill: expected warp=gapw, whose sheet it starts from, got {self.warp}"
+            )
 
 
 @dataclass
@@ -203,15 +215,36 @@ class PairBuilder:
             order = there_and_back(len(video), frames)
             video, disparity = video[order], disparity[order]
             self.report.left_out["short, played to and fro"] += 1
-        # One frame after the other: the memory of a whole clip costs more time than the work in it.
-        holes = map(pair_holes, disparity.split(1))
-        mask, seen_disparity = map(torch.cat, zip(*holes, strict=True))
+        mask, seen_disparity = open_holes(disparity, self.options.warp, generator)
         if (mask > 0).float().mean() < LEAST_HOLES:
             self.report.left_out["without holes"] += 1
             return []
         frames = (video * 255).round().to(torch.uint8)
         fill = first_fill(frames, mask, seen_disparity) if self.options.fill else None
         return [Pair(frames, mask[:, 0] > 0, info, fill)]
+
+
+def open_holes(
+    disparity: Disparity, warp: str, generator: torch.Generator
+) -> tuple[OcclusionMask, Disparity]:
+    """Return the holes of a clip, and for PBDP's the disparity behind them, else the clip's own.
+
+    Args:
+        disparity: `[T, 1, H, W]` in pixels of its own width.
+        warp: one of `WARPS`.
+        generator: of random holes; it is left as it was, so that the clips are the same with all.
+    """
+    if warp == "random":
+        own = torch.Generator()
+        own.set_state(generator.get_state())
+        frames, _, height, width = disparity.shape
+        holes = random_holes(frames, height, width, generator=own)
+        return holes.unsqueeze(1).float(), disparity
+    # One frame after the other: the memory of a whole clip costs more time than the work in it.
+    if warp == "forward":
+        return torch.cat([forward_holes(d) for d in disparity.split(1)]), disparity
+    mask, seen_disparity = map(torch.cat, zip(*map(pair_holes, disparity.split(1)), strict=True))
+    return mask, seen_disparity
 
 
 def as_at_inference(inverse_depth: InverseDepth, video: Video) -> InverseDepth:

@@ -19,10 +19,12 @@ from dreamstereo_core.models.config import INPAINTING_CHANNELS, TransformerConfi
 from dreamstereo_core.models.files.load import save_network
 from dreamstereo_core.models.files.transformer import TRANSFORMER
 from dreamstereo_core.models.transformer import Transformer
-from dreamstereo_core.models.vae.checkpoint import VAE, build_vae
+from dreamstereo_core.models.vae.checkpoint import VAE, build_vae, load_vae
 from dreamstereo_core.models.vae.config import WanVAEConfig
 from engine.pictures import write_png
 from evaluation.exchange import write_lossless
+from making.pair_builder import PairOptions
+from paper.strategies import train_strategies
 
 SIZE = WIDTH, HEIGHT = 128, 64
 FRAMES = 5
@@ -72,7 +74,18 @@ def smoke_options(options: Namespace, folder: Path) -> Namespace:
         "perceptual_frames": 1,
         "match": True,
     }
+    if "table3" in options.tables and not (options.row or options.export):
+        tiny["strategies"] = _strategies(folder)
     return Namespace(**{**vars(options), **tiny})
+
+
+def _strategies(folder: Path) -> list[tuple[str, str]]:
+    """Return rows of Table 3: the tiny model after a few steps on each strategy's pairs."""
+    pairs = PairOptions(FRAMES, HEIGHT, WIDTH, clips=1, max_disparity=(8.0, 8.0))
+    film, depth, model = (folder / n for n in ("films/film.mkv", "depth.mkv", "model.safetensors"))
+    write_lossless(depth, (_scene()[1] / NEAR).expand(-1, 3, -1, -1))
+    vae = load_vae(str(folder / "vae_wan.safetensors"), dtype=torch.float32)
+    return train_strategies(film, depth, model, vae, pairs, folder / "strategies")
 
 
 def _texture() -> Tensor:

@@ -5,6 +5,9 @@ import pytest
 from dreamstereo_core import DepthError, VideoError, probe
 from dreamstereo_core.cli import arguments as cli_arguments
 from dreamstereo_core.cli import convert, main, preview
+from dreamstereo_core.cli import info as info_command
+
+from ...models.fakes import SMALL_VAE, TINY
 
 
 @pytest.fixture
@@ -93,9 +96,27 @@ def test_info_names_versions_and_models(run):
         assert word in out
 
 
+def test_a_plan_says_what_fits(run, monkeypatch):
+    monkeypatch.setitem(info_command.TRANSFORMERS, info_command.DREAMSTEREO, TINY)
+    monkeypatch.setattr(info_command, "PRESETS", {"small": SMALL_VAE})
+    code, out, _ = run("info", "--plan", "128x64")
+    rows = [line.split() for line in out.splitlines()[3:]]
+    assert (code, len(rows)) == (0, 9)
+    assert [rows[0][:4], rows[-1][:4]] == [
+        ["small", "21", "whole", "no"],
+        ["small", "6", "256", "yes"],
+    ]
+    code, out, _ = run("info", "--plan", "128x64", "--memory", "1")
+    assert (code, out.splitlines()[3].split()[:4]) == (0, ["small", "21", "whole", "no"])
+    code, out, _ = run("info", "--plan", "128x64", "--memory", "0.001")
+    assert code == 1 and "nothing fits into 0.001" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (["info", "--plan", "wide"], 2, "1280x720"),
+        (["info", "--memory", "8"], 2, "--plan"),
         (["convert"], 2, "INPUT"),
         (["paint", "x"], 2, "paint"),
         (["convert", "{image}", "--layout", "cube"], 2, "cube"),
