@@ -148,10 +148,10 @@ def measure_card(options: argparse.Namespace, folder: Path) -> None:
     machine = describe(options.device)
     name = re.sub(r"\W+", "_", str(machine["device"]).lower())
     options.models, options.vae = True, options.vae or ["distilled", "wan"]
-    width, height = options.size
+    width, height = size = options.size or (1024, 576)
     plan = Plan(TRANSFORMERS[options.config], (height, width), options.frames,
                 DTYPES[options.dtype], options.device, 1, False)  # fmt: skip
-    sizes = [options.size, *([(1920, 1080), (3840, 2160)] if machine.get("cuda") else [])]
+    sizes = [size, *([(1920, 1080), (3840, 2160)] if machine.get("cuda") else [])]
     parts: dict[str, Callable[[], dict[str, Any]]] = {
         "warp": lambda: {"warp": warp_report(options.device, sizes, options.repeats)},
         "memory": lambda: {"memory": memory_report(plan, options.vae, options.tile)},
