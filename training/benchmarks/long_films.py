@@ -137,7 +137,7 @@ def _finished(target: Path) -> int:
     manifest = work_path(target) / "manifest.json"
     if not manifest.exists():
         return 0
-    return sum(piece["frames"] for piece in json.loads(manifest.read_text())["pieces"])
+    return sum(piece["frames"] for piece in json.loads(manifest.read_text("utf-8"))["pieces"])
 
 
 def _run(source: Path, target: Path, kill_after: float | None) -> int:
