@@ -4,6 +4,7 @@ python training/benchmark.py                  # the warp, and every stage of the
 python training/benchmark.py --memory 3000    # peak memory while a clip is converted in pieces
 python training/benchmark.py --kills 20       # a film whose conversion is killed at random moments
 python training/benchmark.py --pieces 480     # what pieces of 40 frames cost
+python training/benchmark.py --workers 320    # two processes against one, default depth and fill
 python training/benchmark.py --library 10000 --gpus 100  # films on many GPUs, by simulation
 python training/benchmark.py --models --size 854x480 --blocks 1
 python training/benchmark.py --vae distilled --size 854x480 --dtype fp32
@@ -31,7 +32,7 @@ import torch
 
 from benchmarks.card import memory_report, warp_report
 from benchmarks.library import Fleet, library_table
-from benchmarks.long_films import kill_table, pieces_table
+from benchmarks.long_films import kill_table, pieces_table, workers_table
 from benchmarks.machine import describe, matmul_ceiling
 from benchmarks.masks import DEMO, Clip, load_clip
 from benchmarks.pipeline import convert_once, memory_table, stage_table
@@ -60,6 +61,8 @@ def main() -> None:
         library_table(Fleet(options.library, options.gpus, options.speed))
     elif options.pieces:
         pieces_table(options.pieces, options.size or (320, 180))
+    elif options.workers:
+        workers_table(options.workers, options.size or (640, 360))
     elif options.card:
         measure_card(options, options.card)
     elif options.models or options.vae:
@@ -79,6 +82,7 @@ def parse_options() -> argparse.Namespace:
     add("--convert", type=Path, help=argparse.SUPPRESS)  # a child of --memory
     add("--kills", type=int, metavar="N", help="kill a conversion N times, and check the film")
     add("--pieces", type=int, metavar="FRAMES", help="measure the cost of pieces")
+    add("--workers", type=int, metavar="FRAMES", help="one process against two")
     add("--library", type=int, metavar="FILMS", help="simulate a library of so many films")
     add("--gpus", type=int, default=100, help="for --library")
     add("--speed", type=float, default=10.0, help="for --library: frames a second of a GPU")

@@ -27,6 +27,7 @@ from dreamstereo_core import (
     read_frames,
 )
 from dreamstereo_core.pieces import remove_joined, work_path
+from dreamstereo_core.plan import FilmPlan, PlannedShot
 
 from .machine import print_table
 from .pipeline import synthetic_clip
@@ -68,6 +69,34 @@ def pieces_table(count: int, size: tuple[int, int], every: int = 40, rounds: int
     ]
     rows.append(["more", *(f"{least[True][i] / least[False][i] - 1:+.1%}" for i in range(2))])
     print_table([f"{count} frames of {width}x{height}", "processor, s", "wall, s"], rows)
+
+
+def workers_table(count: int, size: tuple[int, int], every: int = 40) -> None:
+    """Print the time of a planned film by one process with all cores, and by two that share them.
+
+    Each shot is a piece. The processes' start counts, as it does for a user.
+    """
+    shots = tuple(PlannedShot(first, min(every, count - first)) for first in range(0, count, every))
+    rows, walls = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.mp4"
+        synthetic_clip(clip, count, size)
+        for workers in (1, 2):
+            begin = time.perf_counter()
+            convert_file(
+                clip,
+                clip.with_name("out.mp4"),
+                depth=load_depth("embedded"),
+                inpainter=load_inpainter("mini"),
+                overwrite=True,
+                piece=every / RATE,
+                plan=FilmPlan(shots),
+                workers=workers,
+            )
+            walls.append(time.perf_counter() - begin)
+            rows.append([f"{workers}", f"{walls[-1]:.1f}", f"{walls[0] / walls[-1]:.2f}"])
+    width, height = size
+    print_table([f"workers, {count} frames of {width}x{height}", "wall, s", "times as fast"], rows)
 
 
 @dataclass(frozen=True)
