@@ -8,7 +8,7 @@ from pathlib import Path
 
 import nox
 
-nox.options.sessions = ["lint", "tests", "comfyui"]
+nox.options.sessions = ["lint", "tests", "cluster", "comfyui"]
 nox.options.reuse_existing_virtualenvs = True
 
 TORCH = "torch==2.13.0"
@@ -39,6 +39,14 @@ def tests(session: nox.Session) -> None:
     session.install("-e", ".[test,train,scenes]")
     need_egl(session)
     session.run("pytest", *session.posargs, env=QUIET)
+
+
+@nox.session
+def cluster(session: nox.Session) -> None:
+    """A film on a Ray cluster of two nodes on this machine."""
+    session.install(TORCH)
+    session.install("-e", ".[test,ray]")
+    session.run("pytest", *(session.posargs or ["tests/cluster"]), env=QUIET)
 
 
 @nox.session

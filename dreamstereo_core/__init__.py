@@ -3,7 +3,7 @@
 from . import interrupts as interrupts  # first: it arms the command before torch is imported
 from .blend import blend
 from .convergence import Convergence
-from .convert import Progress, convert_file
+from .convert import convert_file
 from .depth import DepthEstimator, load_depth
 from .disparity import inverse_depth_to_disparity, resize_disparity
 from .errors import CheckpointError, DepthError, DreamStereoError, VideoError
@@ -15,6 +15,7 @@ from .fill import (
     MiniInpainter,
     load_inpainter,
 )
+from .film import Progress
 from .gapw import gapw_warp
 from .models.sparse import select_tokens
 from .models.vae.checkpoint import load_vae

@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from .checks import check_frames
+from .devices import reads_are_free
 from .masks import depth_inside, dilate
 from .types import OcclusionMask, Video
 
@@ -54,7 +55,7 @@ def blend(
     check_frames("occlusion_mask", occlusion_mask, channels=1, like=warped)
     if feather < 0:
         raise ValueError(f"feather: expected at least 0 pixels, got {feather}")
-    if not (occlusion_mask > 0).any():
+    if reads_are_free(occlusion_mask) and not (occlusion_mask > 0).any():
         return warped.clone()
     height, width = warped.shape[-2:]
     rows, halo = max(1, _STRIP_PIXELS // width), 2 * feather + 1
@@ -71,7 +72,7 @@ def _blend_whole(
     inpainted: Video, warped: Video, occlusion_mask: OcclusionMask, feather: int
 ) -> Video:
     hole = occlusion_mask > 0
-    if feather and hole.any():
+    if feather and (not reads_are_free(hole) or hole.any()):
         inpainted = inpainted + _seam_correction(inpainted, warped, hole.float(), feather)
     blended = torch.lerp(warped, inpainted.clamp(0, 1), occlusion_mask.clamp(max=1).to(warped))
     return torch.where(hole, blended, warped)
@@ -83,7 +84,7 @@ def _seam_correction(
     """Carry the error on the known ring into the hole, fading out over `feather` pixels."""
     ring = dilate(hole, feather) - hole  # [T, 1, H, W], 1 on known pixels beside a hole
     error = (warped - inpainted) * ring
-    if not error.any():
+    if reads_are_free(error) and not error.any():
         return error
     size = 2 * feather + 1
     weight = F.avg_pool2d(ring, size, 1, feather).clamp_(min=1e-6)

@@ -31,11 +31,13 @@ def check_frames(name: str, tensor: Tensor, *, channels: int, like: Tensor | Non
 
 
 def check_finite(name: str, tensor: Tensor) -> None:
-    """Require that no value is NaN or infinite.
+    """Require that no value is NaN or infinite; a tensor of the meta device has no values.
 
     Raises:
         ValueError: some are; the message says how many.
     """
+    if tensor.is_meta:
+        return
     # One pass is enough: a sum is finite unless a term is not finite. It may also overflow, so then
     # the values are counted.
     if not torch.isfinite(tensor.sum()):

@@ -6,25 +6,32 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
 from fractions import Fraction
 from functools import partial
-from itertools import chain
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
 
+from .cluster import RayPool
+from .comfort import (
+    Viewing,
+    check_report,
+    make_report,
+    write_report,
+)
 from .depth import DepthEstimator
 from .fill import Inpainter
-from .packing import packed_size
-from .pieces import Marks, PieceWriter, describe_source, work_folder, work_path
-from .pieces.writer import OpenWriter
-from .pipeline import ConvertOptions, StereoPipeline, show
+from .film import Film, Progress
+from .photographs import convert_photograph
+from .pieces import Marks, PieceWriter, describe_source, remove_joined, work_folder, work_path
+from .pipeline import ConvertOptions, StereoPipeline
+from .plan import FilmPlan, check_plan, make_plan
+from .planned import PlannedFilm, Reload, render_all
 from .stream import Frame
+from .subtitles import SubtitleOptions, load_subtitles
+from .targets import conversion_targets, makes_folder, picture_targets
 from .types import Video
 from .version import read_version
 from .video_io import (
@@ -32,55 +39,19 @@ from .video_io import (
     EncodeOptions,
     Source,
     VideoError,
-    VideoInfo,
-    VideoWriter,
     probe,
-    read_frames,
     separate_pictures,
-    stereo_name,
-    suggest_suffix,
 )
 from .video_io.containers import FORMATS
-from .video_io.encode_options import settled
-from .video_io.source import image_paths
+from .video_io.photo_layouts import photo_layout
 from .video_io.target import check_targets
+from .workers import LocalPool, Pool
 
-PREVIEW_WIDTH = 512
 PIECE_SECONDS = 20.0
 """Length of a piece of a long film: the most that a run loses that is ended."""
-SEQUENCE_NAME = "frame_%05d.png"
-"""Names of images that are made from images and written to a folder."""
+_LONGEST = 1 << 40  # frames: a planned film without pieces
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a conversion has come."""
-
-    done: int
-    """Frames written."""
-    total: int | None
-    """Frames to write, if known; an estimate if the container does not say."""
-    seconds: float
-    """Seconds since the start."""
-    picture: Tensor
-    """`[3, h, w]`: the newest frame as it was written."""
-    before: int = 0
-    """Frames among `done` that an earlier run has made."""
-
-    @property
-    def seconds_left(self) -> float | None:
-        """The seconds that the rest will take at the speed so far, or None if unknown."""
-        if self.total is None or self.done == self.before:
-            return None
-        return max(0, self.total - self.done) * self.seconds / (self.done - self.before)
-
-    def preview(self, width: int = PREVIEW_WIDTH) -> Tensor:
-        """Return `picture` at most `width` pixels wide."""
-        scale = min(1.0, width / self.picture.shape[-1])
-        size = [max(1, round(n * scale)) for n in self.picture.shape[-2:]]
-        return F.interpolate(self.picture[None], size, mode="area")[0]
 
 
 def convert_file(
@@ -99,6 +70,12 @@ def convert_file(
     piece: float | None = PIECE_SECONDS,
     restart: bool = False,
     work: Path | None = None,
+    plan: FilmPlan | None = None,
+    workers: int = 1,
+    cluster: str | None = None,
+    reload: Reload | None = None,
+    report: Viewing | None = None,
+    subtitles: SubtitleOptions | None = None,
 ) -> tuple[Path, ...]:
     """Convert a video, an image or an image sequence; sound and time stamps are kept.
 
@@ -108,6 +85,9 @@ def convert_file(
     A film of more than one piece is finished piece by piece in a folder beside the target, named
     like it with ".dreamstereo" behind. If the run ends early, the same call goes on where it was;
     at the end the pieces are joined without encoding them again, and the folder is removed.
+
+    With a plan or several workers the pieces are whole shots. `frames` of a planned film are what
+    they are in the whole film.
 
     Args:
         source: path, folder of images, printf pattern or binary stream.
@@ -126,15 +106,25 @@ def convert_file(
         piece: length of a piece in seconds; None makes none.
         restart: throw away the pieces of a run that has ended early.
         work: the folder for the pieces; None puts it beside the target.
+        plan: of the film, from `make_plan` or `read_plan`, instead of finding shots on the way.
+        workers: processes that render pieces side by side; without a plan one is made first.
+        cluster: address of a Ray cluster that renders them instead, or "auto"; source and work
+            folder must lie where all its machines see them.
+        reload: makes the same depth and inpainter anew in each worker; to be pickled. None sends
+            these, which is fine but for networks on a GPU.
+        report: write a report on comfort beside the target, for this screen; None writes none.
+        subtitles: whether they are kept as tracks, or one is drawn into both eyes.
 
     Returns:
         The files written: one, or one for each separate image; for the layout "separate" left and
-        right.
+        right. Behind them the report's two files.
 
     Raises:
         VideoError: the source cannot be read, or the target cannot be written or is what is read.
             Nothing is left under the target's name. Or another run writes it, or the finished
             pieces are of another source, version or option.
+        PlanError: the plan is of another film.
+        ClusterError, WorkerError: the cluster or its workers fail.
         DepthError: a supplied depth does not fit the film.
         ValueError: an option is wrong.
 
@@ -143,89 +133,78 @@ def convert_file(
         >>> depth, inpainter = load_depth("cues"), load_inpainter("classic")
         >>> (path,) = convert_file("film.mp4", None, depth=depth, inpainter=inpainter)
         >>> path.name, probe(path).width, probe(path).height
-        ('film_LRF_Full_SBS.mp4', 128, 48)
+        ('film_3D_LRF_FSBS_SBS.mp4', 128, 48)
     """
     encode = encode or EncodeOptions()
     targets = conversion_targets(source, target, encode.layout)
     into_folder = makes_folder(source, target)
+    if targets:
+        remove_joined(targets, work or work_path(targets[0]))
     check_targets(targets, [source, *depth.files], overwrite, new_folder=into_folder)
     common = {"inpainter": inpainter, "options": options or ConvertOptions(), "encode": encode,
-              "decode": decode, "overwrite": overwrite, "metadata": metadata}  # fmt: skip
+              "decode": decode, "overwrite": overwrite, "metadata": metadata,
+              "report": report, "subtitles": subtitles or SubtitleOptions()}  # fmt: skip
     if (pictures := separate_pictures(source)) is not None:
         targets[0].parent.mkdir(parents=True, exist_ok=True)
         places = picture_targets(pictures, cast(str, source), target, encode.layout)
         each = partial(convert_file, **common)
         return _convert_pictures(list(places.items()), each, depth, frames, on_progress)
+    if (layout := photo_layout(targets[0], encode.layout)) is not None:
+        return _convert_photograph(source, targets[0], layout, depth, common)
     info = probe(source, decode)
     if into_folder:
         targets[0].parent.mkdir(parents=True, exist_ok=True)
-    film = _Film(source, targets, info, depth, **common, frames=frames, report=on_progress)
+    if report is not None:
+        check_report(targets[0], overwrite)
+    common["burned"] = load_subtitles(common["subtitles"], source, info, decode)
+    film = Film(source, targets, info, depth, **common, frames=frames, on_progress=on_progress)
     every = None if piece is None else round(piece * info.frame_rate)
-    if every is not None and _takes_pieces(film, every):
+    if plan is not None or workers > 1 or cluster is not None:
+        pool = LocalPool(workers) if cluster is None else RayPool(cluster)
+        _convert_planned(film, plan, every or _LONGEST, restart, work, pool, reload)
+    elif every is not None and _takes_pieces(film, every):
         _convert_in_pieces(film, every, restart, work or work_path(targets[0]))
     else:
         _convert_film(film)
-    return targets
+    return targets if report is None else (*targets, *_write_report(film, report))
 
 
-def _takes_pieces(film: _Film, every: int) -> bool:
+def _convert_photograph(
+    source: Source, target: Path, layout: str, depth: DepthEstimator, common: Mapping[str, Any]
+) -> tuple[Path, ...]:
+    how = {name: common[name] for name in ("inpainter", "options", "encode", "decode", "overwrite")}
+    if common["report"] is not None:
+        raise VideoError(f"{target}: a report is for films and for pictures of the usual layouts")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    convert_photograph(source, target, layout, depth=depth, **how)
+    return (target,)
+
+
+def _write_report(film: Film, viewing: Viewing) -> tuple[Path, Path]:
+    made = make_report(
+        film.log.rows,
+        frame_rate=float(film.info.frame_rate),
+        name=film.targets[0].name,
+        max_disparity=film.options.max_disparity,
+        viewing=viewing,
+        hides_borders=film.options.floating_window,
+    )
+    return write_report(made, film.targets[0])
+
+
+def _takes_pieces(film: Film, every: int) -> bool:
     """Tell whether a film is one video file to another, and longer than a piece."""
-    videos = all(path.suffix.lower() in FORMATS for path in film.targets)
-    named = isinstance(film.source, str | Path) and not film.info.is_image
     start, stop = film.frames
     ends = [n for n in (film.info.frame_count, stop) if n is not None]
-    return videos and named and (not ends or min(ends) - start > every)
+    return _is_one_to_another(film) and (not ends or min(ends) - start > every)
 
 
-@dataclass(frozen=True)
-class _Film:
-    """What a conversion of one film is about; arguments as of `convert_file`."""
-
-    source: Source
-    targets: tuple[Path, ...]
-    info: VideoInfo
-    depth: DepthEstimator
-    inpainter: Inpainter
-    options: ConvertOptions
-    encode: EncodeOptions
-    decode: DecodeOptions | None
-    overwrite: bool
-    metadata: Mapping[str, str] | None
-    frames: tuple[int, int | None]
-    report: Callable[[Progress], None] | None
-
-    def read(self, index: int) -> tuple[Frame, Iterator[Frame]]:
-        """Return the film's frame `index`, counted from the range's first, and all from it on."""
-        start, stop = self.frames
-        film = read_frames(self.source, start + index, stop, self.decode)
-        first = next(film, None)
-        if first is None:
-            raise VideoError(f"{self.source}: has no frame in the range {start}:{stop or ''}")
-        return first, chain([first], film)
-
-    def pipeline(self, begin: int = 0) -> StereoPipeline:
-        """Return the stages for the film from its frame `begin` on."""
-        depth = self.depth.for_film(self.info, self.frames[1])
-        return StereoPipeline(depth.from_frame(begin), self.inpainter, self.options)
-
-    def views(self, begin: Fraction) -> dict[str, tuple[Path, OpenWriter]]:
-        """Return each view's target and what opens it; `begin` is the first frame's time."""
-        start, stop = self.frames
-        # A constant rate is assumed for the sound's end only, and only where the film is cut short.
-        audio_stop = None if stop is None else begin + (stop - start) / self.info.frame_rate
-        common = {"info": self.info, "overwrite": self.overwrite, "audio_from": self.source,
-                  "audio_start": begin, "audio_stop": audio_stop,
-                  "metadata": dict(self.metadata or {})}  # fmt: skip
-        views = {}
-        for view, path in zip(_views(self.encode.layout), self.targets, strict=True):
-            width, height = _size(self.info, view)
-            encode = settled(self.encode, self.info, path, (width, height))
-            views[view] = path, partial(VideoWriter, width=width, height=height, layout=view,
-                                        encode=encode, **common)  # fmt: skip
-        return views
+def _is_one_to_another(film: Film) -> bool:
+    videos = all(path.suffix.lower() in FORMATS for path in film.targets)
+    return videos and isinstance(film.source, str | Path) and not film.info.is_image
 
 
-def _convert_film(film: _Film) -> None:
+def _convert_film(film: Film) -> None:
     """Convert a film into its targets, one for each view; errors as of `convert_file`."""
     first, frames = film.read(0)
     pipeline, views = film.pipeline(), film.views(first.time)
@@ -234,16 +213,38 @@ def _convert_film(film: _Film) -> None:
         writers = {view: stack.enter_context(open_writer(path))
                    for view, (path, open_writer) in views.items()}  # fmt: skip
 
-        def write(pictures: Mapping[str, Video], times: Sequence[Fraction]) -> None:
+        def write(pictures: Mapping[str, Video], times: Sequence[Fraction], new_shot: bool) -> None:
             for view, writer in writers.items():
-                writer.write(pictures[view], times)
+                writer.write(pictures[view], times, new_shot=new_shot)
 
         _write(film, pipeline, frames, write)
 
 
-def _convert_in_pieces(film: _Film, every: int, restart: bool, work: Path) -> None:
-    """Do the same in pieces of `every` frames, and go on where another run has ended."""
-    about = {
+def _convert_planned(
+    film: Film,
+    plan: FilmPlan | None,
+    every: int,
+    restart: bool,
+    work: Path | None,
+    pool: Pool,
+    reload: Reload | None,
+) -> None:
+    """Convert a film in pieces of whole shots, in any order; arguments as of `convert_file`."""
+    if not _is_one_to_another(film):
+        raise VideoError(f"{film.source}: a plan and workers are for one film that becomes another")
+    source = cast(str, film.source)
+    if plan is not None:
+        check_plan(plan, source)
+    about = _about(film, every) | {"plan": "found" if plan is None else plan.to_json()}
+    with work_folder(work or work_path(film.targets[0]), about, restart=restart) as folder:
+        plan = plan or make_plan(source, film.options, film.decode)
+        job = PlannedFilm(film, plan, reload)
+        render_all(job, plan.spans(every, film.frames, whole_shots=film.depth.late), folder, pool)
+
+
+def _about(film: Film, every: int) -> dict[str, Any]:
+    """Return what finished pieces must agree in."""
+    return {
         "version": read_version(),
         "source": describe_source(film.source),
         "depth": [film.depth.name, *map(describe_source, film.depth.files)],
@@ -253,7 +254,13 @@ def _convert_in_pieces(film: _Film, every: int, restart: bool, work: Path) -> No
         "decode": vars(film.decode or DecodeOptions()),
         "frames": film.frames,
         "piece": every,
+        "subtitles": _about_subtitles(film.subtitles),
     }
+
+
+def _convert_in_pieces(film: Film, every: int, restart: bool, work: Path) -> None:
+    """Do the same in pieces of `every` frames, and go on where another run has ended."""
+    about = _about(film, every)
     with work_folder(work, about, restart=restart) as folder:
         recalled = folder.recalled()
         done = folder.frames
@@ -270,26 +277,36 @@ def _convert_in_pieces(film: _Film, every: int, restart: bool, work: Path) -> No
         with (
             _a_core_for_the_codecs(),
             PieceWriter(folder, marks, film.views(begin), begin) as writer,
+            closing(film.log),
         ):
+            if film.report is not None:
+                film.log.resume(folder.place("comfort.f64"), done)
             _write(film, pipeline, marks.put(frames, done, recalled), writer.write, done)
 
 
+def _about_subtitles(options: SubtitleOptions) -> dict[str, Any]:
+    """Return what tells the subtitles that are drawn from other ones."""
+    files = [path for path in (options.subtitle_file, options.subtitle_font) if path is not None]
+    found = {path: describe_source(path) for path in files if Path(path).is_file()}
+    return vars(options) | {"files": found}
+
+
 def _write(
-    film: _Film,
+    film: Film,
     pipeline: StereoPipeline,
     frames: Iterator[Frame],
-    write: Callable[[Mapping[str, Video], Sequence[Fraction]], None],
+    write: Callable[[Mapping[str, Video], Sequence[Fraction], bool], None],
     done: int = 0,
 ) -> None:
     """Convert frames and write each chunk; report how many are done and the newest picture."""
-    begin, views = time.monotonic(), _views(film.encode.layout)
+    begin = time.monotonic()
     for chunk in pipeline.stream(frames, frame_rate=float(film.info.frame_rate)):
-        pictures = {view: show(chunk, view) for view in views}
-        write(pictures, chunk.times)
-        if film.report:
-            count = chunk.start + len(chunk.left)
-            newest = next(iter(pictures.values()))[-1]
-            film.report(_progress(film, done, count, begin, newest))
+        pictures = film.show(chunk)
+        film.log.add(chunk.comfort)
+        write(pictures, chunk.times, chunk.new_shot)
+        newest = next(iter(pictures.values()))[-1]
+        film.tell(done, chunk.start + len(chunk.left), begin, newest)
+        del newest
         del chunk, pictures  # or they would stay while the next chunk is made
 
 
@@ -323,34 +340,6 @@ def _convert_pictures(
     return tuple(written)
 
 
-def picture_targets(
-    pictures: list[Path], source: str | Path, target: Path | None, layout: str
-) -> dict[Path, Path]:
-    """Return the target of each separate picture of a folder, no two of them the same."""
-    if target is None:
-        name = "3d" if layout == "separate" else stereo_name(Path("a"), layout).stem[2:]
-        target = Path(source).absolute().with_name(f"{Path(source).absolute().name}_{name}")
-    elif not is_folder(target):
-        raise VideoError(
-            f"{source}: its pictures differ in size or kind, so each one becomes a picture; "
-            f"expected a folder to put them in, got {target} (a pattern such as frame_%05d.png "
-            "as input makes a film)"
-        )
-    found: dict[Path, Path] = {}
-    for picture in pictures:
-        try:
-            suffix = suggest_suffix(picture)
-        except VideoError:  # the error is reported when it is converted
-            suffix = ".png"
-        for stem in (picture.stem, picture.name):
-            place = target / f"{stem}{suffix}"
-            place = place if layout == "separate" else stereo_name(place, layout, suffix)
-            if place not in found.values():
-                break
-        found[picture] = place
-    return found
-
-
 @contextmanager
 def _a_core_for_the_codecs() -> Iterator[None]:
     """Keep torch off one core, since its spinning threads would slow decoder and encoder."""
@@ -360,62 +349,3 @@ def _a_core_for_the_codecs() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def conversion_targets(source: Source, target: Path | None, layout: str) -> tuple[Path, ...]:
-    """Return the files that `convert_file` writes with these arguments.
-
-    Raises:
-        VideoError: the source is missing or unreadable.
-        ValueError: the source has no name, and `target` does not give one.
-    """
-    views = _views(layout)
-    if (pictures := separate_pictures(source)) is not None:
-        places = picture_targets(pictures, cast(str, source), target, layout)
-        return tuple(path for picture, place in places.items()
-                     for path in conversion_targets(picture, place, layout))  # fmt: skip
-    return tuple(_target(source, target, view, len(views) > 1) for view in views)
-
-
-def _views(layout: str) -> tuple[str, ...]:
-    return ("left", "right") if layout == "separate" else (layout,)
-
-
-def makes_folder(source: Source, target: Path | None) -> bool:
-    """Tell whether `convert_file` may have to make the folder that it writes into."""
-    if target is None:
-        return separate_pictures(source) is not None
-    return is_folder(Path(target))
-
-
-def is_folder(target: Path) -> bool:
-    """Tell whether a target is a folder, existing or to be made."""
-    return os.path.isdir(target) or not target.suffix
-
-
-def _target(source: Source, target: Path | None, view: str, separate: bool) -> Path:
-    target = None if target is None else Path(target)
-    folder = target is not None and is_folder(target)
-    if target is not None and folder and image_paths(source) is not None:
-        target, folder = target / SEQUENCE_NAME, False
-    if target is not None and not folder:
-        return target.with_stem(f"{target.stem}_{view}") if separate else target
-    if not isinstance(source, str | Path):
-        raise ValueError("target: expected a path, since the source is a stream without a name")
-    named = stereo_name(Path(source), view, suggest_suffix(source))
-    return named if target is None else target / named.name
-
-
-def _size(info: VideoInfo, view: str) -> tuple[int, int]:
-    if view in ("depth", "mask"):
-        return info.width, info.height
-    return packed_size(info.width, info.height, view)
-
-
-def _progress(film: _Film, before: int, count: int, begin: float, picture: Tensor) -> Progress:
-    start, stop = film.frames
-    done, known = before + count, film.info.frame_count
-    total = None if known is None else max(done, known - start)
-    if stop is not None:
-        total = stop - start if total is None else min(total, stop - start)
-    return Progress(done, total, time.monotonic() - begin, picture, before)

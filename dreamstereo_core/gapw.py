@@ -14,6 +14,9 @@ behind it, or the hole, for the rest (`_show_ends`).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cache
+from importlib.util import find_spec
 from typing import Literal
 
 import torch
@@ -79,16 +82,7 @@ def gapw_warp(
     check_choice("interpolation", interpolation, ("linear", "cubic"))
     if not 1.0 <= stretch_threshold < math.inf:
         raise ValueError(f"stretch_threshold: expected at least 1, got {stretch_threshold:g}")
-    if toward == "left":
-        flipped = gapw_warp(
-            video.flip(-1),
-            disparity.flip(-1),
-            stretch_threshold=stretch_threshold,
-            interpolation=interpolation,
-        )
-        return _mirror(flipped)
-
-    return _warp(video.float(), disparity.float(), stretch_threshold, interpolation)
+    return _warp_toward(video, disparity, toward, stretch_threshold, interpolation)
 
 
 def warp_disparity(
@@ -101,11 +95,39 @@ def warp_disparity(
         toward: as for `gapw_warp`.
         stretch_threshold: as for `gapw_warp`.
     """
-    seen = disparity if toward == "right" else disparity.flip(-1)
     no_colours = disparity.new_empty(len(disparity), 0, *disparity.shape[-2:])
-    result = _warp(no_colours, seen, stretch_threshold, "linear")
-    result = result if toward == "right" else _mirror(result)
+    result = _warp_toward(no_colours, disparity, toward, stretch_threshold, "linear")
     return result.disparity, result.occlusion_mask
+
+
+def _warp_toward(
+    video: Tensor, disparity: Tensor, toward: Eye, threshold: float, interpolation: Interpolation
+) -> WarpResult:
+    """Warp by the kernel where one can run, else by torch."""
+    if video.shape[-1] > 1 and (kernel := _kernel(video.device.type)):
+        return kernel(
+            video,
+            disparity,
+            toward=toward,
+            threshold=threshold,
+            cubic=interpolation == "cubic",
+            level=_LEVEL,
+            nearer=_NEARER,
+        )
+    if toward == "right":
+        return _warp(video.float(), disparity.float(), threshold, interpolation)
+    flipped = video.flip(-1).float(), disparity.flip(-1).float()
+    return _mirror(_warp(*flipped, threshold, interpolation))
+
+
+@cache
+def _kernel(device: str) -> Callable[..., WarpResult] | None:
+    """Return `gapw_triton.warp`; None where the device is no GPU or Triton is not installed."""
+    if device != "cuda" or find_spec("triton") is None:
+        return None
+    from .gapw_triton import warp  # it compiles, so only where it is wanted
+
+    return warp
 
 
 def _warp(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .blend import DEFAULT_FEATHER, blend
 from .checks import check_choice, check_range
+from .comfort.measure import at_measuring_size, measure_frame
 from .convergence import Convergence, EasedConvergence, check_convergence
 from .depth import (
     DepthEstimator,
@@ -25,11 +26,21 @@ from .fill import FillOptions, Inpainter, MaskedFrame, MirroredInpainter
 from .floating_window import FloatingWindow, mask_borders
 from .gapw import gapw_warp
 from .masks import dilate
-from .packing import pack_stereo
 from .prefetch import in_background
 from .shots import DETECTORS, BarDetector, find_shots, load_shot_detector
 from .stream import Frame, beside, by_shot
-from .types import EYES, Eye, InverseDepth, OcclusionMask, StereoVideo, Video
+from .subtitles import CaptionDepth, draw_captions
+from .subtitles.settings import LoadedSubtitles
+from .types import (
+    EYES,
+    Disparity,
+    Eye,
+    FrameComfort,
+    InverseDepth,
+    OcclusionMask,
+    StereoVideo,
+    Video,
+)
 
 CHUNK_PIXELS = 2 * 1280 * 720
 """Frames are worked on in chunks of about this many pixels."""
@@ -61,7 +72,8 @@ class ConvertOptions:
     foreground_dilation: int | None = None
     """Pixels by which near things grow in the depth, so that their blended borders move with them.
     None: 1 for every 640 pixels of width where the depth has the picture's size, else 0 (a small
-    depth's near things grow as it is enlarged)."""
+    depth's near things grow as it is enlarged, and those of a depth that a conversion has written
+    have grown)."""
     feather: int = DEFAULT_FEATHER
     """Width of the seam's ramp inside a hole, in pixels."""
     stretch_threshold: float = 3.0
@@ -124,6 +136,12 @@ class StereoPipeline:
     depth: DepthEstimator
     inpainter: Inpainter
     options: ConvertOptions = ConvertOptions()
+    plan: Callable[[Iterable[Frame]], Iterator[Frame]] | None = None
+    """Gives each frame its shot and bars instead of the detectors; see `FilmPlan.stream`."""
+    measures: bool = False
+    """Whether each frame's comfort is measured, too."""
+    subtitles: LoadedSubtitles | None = None
+    """What is drawn into both eyes."""
 
     def convert(
         self, frames: Iterable[Tensor], *, frame_rate: float = 24.0
@@ -152,16 +170,33 @@ class StereoPipeline:
         film = _same_size(chain([first], iterator))
         del first  # or its pixels would stay to the end
         # Depth on one core, warp and fill on another.
-        with closing(in_background(self._deepen(film, size, frame_rate), size)) as deep:
+        captioned = self._caption(self._deepen(film, size, frame_rate), frame_rate)
+        with closing(in_background(captioned, size)) as deep:
             start = 0
             for shot in by_shot(deep):
-                made = self._convert_shot(shot, frame_rate)
+                made, new_shot = self._convert_shot(shot, frame_rate), True
                 while chunk := list(islice(made, size)):
-                    stereo = _join(chunk, start)
+                    stereo = _join(chunk, start, new_shot)
+                    new_shot = False
                     start += len(chunk)
                     chunk.clear()  # else they would stay in memory while the next chunk is made
                     yield stereo
                     del stereo
+
+    def measure(
+        self, frames: Iterable[Frame], *, frame_rate: float = 24.0
+    ) -> Iterator[FrameComfort]:
+        """Measure each frame's comfort, as a conversion does that `measures`, and make no picture.
+
+        Args:
+            frames: of one size.
+            frame_rate: frames per second.
+
+        Raises:
+            ValueError: a frame's shape differs from the first one's, or a depth is not finite.
+        """
+        for frame in self._deepen(_same_size(frames), 1, frame_rate):
+            yield self._measured(frame)
 
     @property
     def resumable(self) -> bool:
@@ -177,14 +212,32 @@ class StereoPipeline:
         self, frames: Iterable[Frame], size: int, frame_rate: float
     ) -> Generator[Frame, None, None]:
         """Find each frame's shot, bars, inverse depth and convergence."""
-        detector = load_shot_detector(self.options.shots)
         convergence = EasedConvergence(self.options.convergence, frame_rate)
-        found = find_shots(frames, detector, BarDetector() if self.options.bars else None)
+        found = self._find_shots(frames) if self.plan is None else self.plan(frames)
         for frame in with_depth(found, self.depth, size):
             if frame.notes is not None:
                 frame.notes.keep("new_shot", frame.new_shot)
                 convergence.value = frame.notes.keep("convergence", convergence.value)
-            yield replace(frame, convergence=convergence.step(frame.scale, frame.new_shot))
+            value = convergence.step(frame.scale, frame.new_shot)
+            wanted = frame.wanted_convergence
+            yield replace(frame, convergence=value if wanted is None else wanted)
+
+    def _find_shots(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        detector = load_shot_detector(self.options.shots)
+        return find_shots(frames, detector, BarDetector() if self.options.bars else None)
+
+    def _caption(
+        self, frames: Generator[Frame, None, None], frame_rate: float
+    ) -> Generator[Frame, None, None]:
+        """Give each frame the subtitles that it shows, and their disparity."""
+        if self.subtitles is None:
+            return frames
+
+        def disparity(frame: Frame) -> Disparity:
+            return self._disparity(frame.inverse_depth, frame)
+
+        depth = CaptionDepth(self.subtitles.subtitles, self.subtitles.style, disparity, frame_rate)
+        return depth.stream(frames)
 
     def _convert_shot(self, frames: Iterable[Frame], frame_rate: float) -> Iterator[_Made]:
         """Warp, fill and blend one shot, frame by frame; bars stay as they are."""
@@ -212,13 +265,7 @@ class StereoPipeline:
         if window is not None and frame.notes is not None:
             window.now = frame.notes.keep("window", window.now)
         picture, inverse_depth = awake.picture, self._enlarged(awake)
-        disparity = inverse_depth_to_disparity(
-            inverse_depth,
-            max_disparity=options.max_disparity,
-            convergence=frame.convergence,
-            max_front=options.max_front,
-            max_behind=options.max_behind,
-        )
+        disparity = self._disparity(inverse_depth, frame)
         warp = gapw_warp(
             picture,
             disparity,
@@ -226,6 +273,7 @@ class StereoPipeline:
             stretch_threshold=options.stretch_threshold,
             interpolation="cubic",
         )
+        comfort = self._measured(frame) if self.measures and not frame.warm_up else None
         masked = MaskedFrame(
             warp.video,
             warp.occlusion_mask,
@@ -237,7 +285,28 @@ class StereoPipeline:
         strips = window.strips(disparity, options.eye) if window else None
         if awake is frame:  # else its depth is made again, too
             frame = replace(frame, inverse_depth=inverse_depth)
-        return _Warped(frame, masked, strips)
+        return _Warped(frame, masked, strips, comfort)
+
+    def _disparity(self, inverse_depth: InverseDepth, frame: Frame) -> Disparity:
+        options = self.options
+        return inverse_depth_to_disparity(
+            inverse_depth,
+            max_disparity=options.max_disparity * frame.strength,
+            convergence=frame.convergence,
+            max_front=options.max_front,
+            max_behind=options.max_behind,
+        )
+
+    def _measured(self, frame: Frame) -> FrameComfort:
+        """Measure a frame by its depth as it was estimated, before it is enlarged."""
+        small = at_measuring_size(frame.inverse_depth)
+        return measure_frame(
+            self._disparity(small, frame),
+            toward=self.options.eye,
+            time=frame.time,
+            new_shot=frame.new_shot,
+            share=frame.picture.shape[-1] / frame.pixels.shape[-1],
+        )
 
     def _enlarged(self, frame: Frame) -> InverseDepth:
         """Return the inverse depth in the picture's size, near things grown."""
@@ -249,7 +318,7 @@ class StereoPipeline:
         if self.options.foreground_dilation is not None:
             return self.options.foreground_dilation
         enlarged = inverse_depth.shape[-1] < picture.shape[-1]
-        return 0 if enlarged else round(picture.shape[-1] / 640)
+        return 0 if enlarged or self.depth.grown else round(picture.shape[-1] / 640)
 
     def _blend(self, warped: _Warped, filled: Video) -> _Made:
         """Put the filled holes into the made eye, and the bars around it."""
@@ -262,8 +331,11 @@ class StereoPipeline:
         if strips is not None:
             inside = mask_borders(bars.crop(left), bars.crop(right), strips)
             left, right = (bars.paste(a, b) for a, b in zip(inside, (left, right), strict=True))
+        if self.subtitles is not None:
+            left, right = draw_captions(left, right, frame.captions, self.subtitles.style)
         inverse_depth = bars.pad(inverse_depth, frame.convergence)  # bars lie on the screen
-        return _Made(left, right, inverse_depth, bars.pad(masked.occlusion_mask, 0), frame.time)
+        mask = bars.pad(masked.occlusion_mask, 0)
+        return _Made(left, right, inverse_depth, mask, frame.time, warped.comfort)
 
 
 class _Warped(NamedTuple):
@@ -271,6 +343,7 @@ class _Warped(NamedTuple):
     masked: MaskedFrame
     strips: tuple[float, float] | None
     """Widths of the floating window's strips, in pixels."""
+    comfort: FrameComfort | None
 
 
 class _Made(NamedTuple):
@@ -279,19 +352,7 @@ class _Made(NamedTuple):
     inverse_depth: InverseDepth
     occlusion_mask: OcclusionMask
     time: Fraction
-
-
-def show(stereo: StereoVideo, layout: str) -> Video:
-    """Make the picture `[T, 3, H, W]` of a layout: one of `pack_stereo`'s, "depth" or "mask".
-
-    Raises:
-        ValueError: the layout is unknown.
-    """
-    if layout == "depth":
-        return stereo.inverse_depth.expand_as(stereo.left)
-    if layout == "mask":
-        return stereo.occlusion_mask.expand_as(stereo.left)
-    return pack_stereo(stereo.left, stereo.right, layout)
+    comfort: FrameComfort | None
 
 
 def _same_size(frames: Iterable[Frame]) -> Iterator[Frame]:
@@ -306,6 +367,8 @@ def _same_size(frames: Iterable[Frame]) -> Iterator[Frame]:
         yield frame
 
 
-def _join(frames: list[_Made], start: int) -> StereoVideo:
-    *tensors, times = zip(*frames, strict=True)
-    return StereoVideo(*(torch.cat(parts) for parts in tensors), start=start, times=times)
+def _join(frames: list[_Made], start: int, new_shot: bool) -> StereoVideo:
+    *tensors, times, comfort = zip(*frames, strict=True)
+    measured = tuple(frame for frame in comfort if frame is not None)
+    joined = (torch.cat(parts) for parts in tensors)
+    return StereoVideo(*joined, start=start, times=times, new_shot=new_shot, comfort=measured)

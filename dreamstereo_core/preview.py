@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from .depth import DepthEstimator
 from .fill import Inpainter
-from .pipeline import ConvertOptions, StereoPipeline, show
+from .packing import show
+from .pipeline import ConvertOptions, StereoPipeline
 from .types import Video
 from .video_io import DecodeOptions, Source, VideoError, VideoWriter, probe, read_frames
 from .video_io.target import check_targets

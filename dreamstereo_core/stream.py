@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from .types import NO_BARS, UNIT_SCALE, Bars, InverseDepth, ShotScale
+from .types import NO_BARS, UNIT_SCALE, Bars, Caption, InverseDepth, ShotScale
 
 T = TypeVar("T")
 Result = TypeVar("Result")
@@ -71,6 +71,12 @@ class Frame:
     scale: ShotScale = UNIT_SCALE
     convergence: float = 0.5
     """The inverse depth that lies on the screen."""
+    wanted_convergence: float | None = None
+    """What a plan says of it; None = it is found."""
+    strength: float = 1.0
+    """What the depth of the film's options is multiplied with."""
+    captions: tuple[Caption, ...] = ()
+    """What is to be drawn into both eyes."""
     again: Callable[[], Tensor] | None = None
     """Makes the same pixels once more from what the decoder gave, which is an eighth of them."""
     notes: Notes | None = None

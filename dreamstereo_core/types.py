@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -111,6 +111,40 @@ class ShotScale:
 UNIT_SCALE = ShotScale()
 
 
+class Caption(NamedTuple):
+    """A subtitle in a frame."""
+
+    text: str
+    top: bool
+    """Whether it stands at the frame's top, not at its bottom."""
+    disparity: float
+    """In pixels of the frame's width, > 0 in front of the screen."""
+
+
+class FrameComfort(NamedTuple):
+    """A frame's disparity in numbers, in percent of the frame's width; > 0 in front."""
+
+    time: float
+    """Seconds."""
+    new_shot: float
+    """1 if it starts a shot, else 0."""
+    far1: float
+    """1 % of the pixels lie farther."""
+    far5: float
+    median: float
+    near95: float
+    near99: float
+    """1 % of the pixels lie nearer."""
+    middle: float
+    """The median within the middle quarter of the frame, where one looks."""
+    left: float
+    """How far in front of the screen things are that the left side cuts off."""
+    right: float
+    holes: float
+    """Share of the pixels that the other eye lacks, in percent."""
+    widest_hole: float
+
+
 @dataclass(frozen=True)
 class WarpResult:
     """The result of `gapw_warp`, all in the target view."""
@@ -153,3 +187,7 @@ class StereoVideo:
     """Index of the chunk's first frame in the whole video."""
     times: tuple[Fraction, ...] = ()
     """When each of its frames is shown, in seconds of the source's own clock."""
+    new_shot: bool = False
+    """Whether its first frame starts a shot, as far as this run has seen."""
+    comfort: tuple[FrameComfort, ...] = ()
+    """Of each frame, if the pipeline measures it."""

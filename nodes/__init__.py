@@ -3,12 +3,14 @@
 from comfy_api.latest import ComfyExtension, io
 
 from .blend import Blend
+from .comfort import ComfortReport
 from .convert import ConvertVideo
 from .depth import EstimateDepth
 from .disparity import DepthToDisparity
 from .geometry import GeometryDepth
 from .inpaint import Inpaint
 from .inpaint_conditioning import InpaintConditioning
+from .join import JoinVideos
 from .load_diffusion import LoadModel
 from .load_models import LoadDepth, LoadInpainter
 from .load_video import LoadVideoOrExample, put_example
@@ -19,7 +21,9 @@ from .warp import Warp
 
 NODES: list[type[io.ComfyNode]] = [
     ConvertVideo,
+    JoinVideos,
     PreviewSheet,
+    ComfortReport,
     LoadVideoOrExample,
     LoadDepth,
     LoadInpainter,

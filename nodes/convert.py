@@ -1,5 +1,6 @@
 """The main node: a film in, a stereo film out, without ever holding it in memory."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -8,8 +9,10 @@ from comfy_api.latest import Input, InputImpl, io
 
 from ..dreamstereo_core import FILE_LAYOUTS, DecodeOptions, EncodeOptions, convert_file
 from ..dreamstereo_core.options import pick_options
+from ..dreamstereo_core.plan import make_plan
+from ..dreamstereo_core.subtitles import SubtitleOptions
 from ..dreamstereo_core.video_io import stereo_name
-from .file_names import film_name, name_output, saved_name
+from .file_names import film_name, name_output, part_name, saved_name
 from .load_models import connected_depth, inpainter_on_device
 from .managed import kept_together
 from .messages import explained
@@ -21,12 +24,15 @@ from .options import (
     encoding_inputs,
     eye_input,
     feather_input,
+    field_of_view_input,
     fill_input,
     folded,
     moved_diffusion_inputs,
+    part_inputs,
     reading_inputs,
     shots_input,
     strength_inputs,
+    subtitles_input,
 )
 from .pack import LAYOUT_TOOLTIP
 from .runtime import NodeProgress, StoppableDepth, StoppableInpainter
@@ -34,7 +40,8 @@ from .sources import stream_source, temp_directory
 from .unfinished import unfinished_folder
 from .wire_types import Inpainter, depth_model_input, schema
 
-LAYOUTS = [layout for layout in FILE_LAYOUTS if layout != "separate"]
+# Save Video copies the two layers of MV-HEVC without the boxes that tell of them.
+LAYOUTS = [layout for layout in FILE_LAYOUTS if layout not in ("separate", "mv_hevc")]
 
 
 class ConvertVideo(io.ComfyNode):
@@ -70,7 +77,10 @@ class ConvertVideo(io.ComfyNode):
                     "layout",
                     options=LAYOUTS,
                     default=EncodeOptions.layout,
-                    tooltip=f"{LAYOUT_TOOLTIP} depth, mask: the estimated depth, the holes.",
+                    tooltip=(
+                        f"{LAYOUT_TOOLTIP} depth, mask: the estimated depth, the holes. ..._rgbd: "
+                        "the film beside its depth. frame_sequential: one eye after the other."
+                    ),
                 ),
                 *strength_inputs(),
                 *folded(eye_input()),
@@ -99,6 +109,9 @@ class ConvertVideo(io.ComfyNode):
                     bars_input(),
                     chroma_input(),
                     *reading_inputs(),
+                    subtitles_input(),
+                    field_of_view_input(),
+                    *part_inputs(),
                 ),
             ],
             outputs=[
@@ -124,12 +137,18 @@ class ConvertVideo(io.ComfyNode):
         fill: str,
         depth_model=None,
         inpainter=None,
+        start_frame: int = 0,
+        frame_count: int = 0,
         **given: Any,
     ) -> io.NodeOutput:
-        """Convert the whole film into ComfyUI's temp folder, or go on where a run was ended."""
+        """Convert the film into ComfyUI's temp folder, or go on where a run was ended."""
         # Save Video writes .mp4, which does not hold a camera's PCM sound.
         encode = pick_options(EncodeOptions, {**given, "audio": "copy_or_aac"})
-        name = saved_name(film_name(video), encode.layout)
+        part = (start_frame, start_frame + frame_count if frame_count else None)
+        whole = part == (0, None)
+        film = film_name(video) if whole else part_name(film_name(video), start_frame)
+        name = saved_name(film, encode.layout)
+        progress = NodeProgress(cls.hidden.unique_id)
         estimator = connected_depth(depth_model, depth)
         inpainter = inpainter or inpainter_on_device(fill)
         with stream_source(video) as source, kept_together(estimator, inpainter):
@@ -137,13 +156,19 @@ class ConvertVideo(io.ComfyNode):
                 "options": convert_options(given),
                 "encode": encode,
                 "decode": pick_options(DecodeOptions, given),
+                "subtitles": pick_options(SubtitleOptions, given),
+                "frames": part,
             }
+            # With its plan a part is what it is in the whole film.
+            look = partial(make_plan, source, how["options"], how["decode"])
+            plan = None if whole else look(on_frame=progress.look_at)
             (path,) = convert_file(
                 source,
                 temp_target(encode.layout),
                 depth=StoppableDepth(estimator),
                 inpainter=StoppableInpainter(inpainter),
-                on_progress=NodeProgress(cls.hidden.unique_id),
+                on_progress=progress,
+                plan=plan,
                 work=unfinished_folder(source, estimator.name, inpainter.name, how),
                 **how,
             )

@@ -11,9 +11,11 @@ from comfy_api.latest import io
 
 from ..dreamstereo_core import ConvertOptions, DecodeOptions, EncodeOptions
 from ..dreamstereo_core.convergence import CONVERGENCES
+from ..dreamstereo_core.equirectangular import Vr180
 from ..dreamstereo_core.fill import INPAINTERS
 from ..dreamstereo_core.options import pick_options
 from ..dreamstereo_core.shots import DETECTORS
+from ..dreamstereo_core.subtitles.settings import SUBTITLES, SubtitleOptions
 from ..dreamstereo_core.types import EYES
 from ..dreamstereo_core.video_io.decode_options import (
     DEINTERLACING,
@@ -265,6 +267,33 @@ def chroma_input() -> io.Input:
     )
 
 
+def subtitles_input() -> io.Input:
+    """Return the input for what becomes of text subtitles."""
+    return io.Combo.Input(
+        "subtitles",
+        options=list(SUBTITLES),
+        default=SubtitleOptions.subtitles,
+        optional=True,
+        tooltip=(
+            "keep: as tracks. burn: the film's own text subtitles are drawn into both eyes, in "
+            "front of what they cover."
+        ),
+    )
+
+
+def field_of_view_input() -> io.Input:
+    """Return the input for how wide a picture hangs before a headset."""
+    return io.Float.Input(
+        "field_of_view",
+        default=Vr180.field_of_view,
+        min=10.0,
+        max=170.0,
+        step=1.0,
+        optional=True,
+        tooltip="Layout vr180: degrees that the picture's width takes before the eyes.",
+    )
+
+
 def reading_inputs() -> list[io.Input]:
     """Return the inputs for films that want to be read in a way of their own."""
     choices = {
@@ -296,6 +325,32 @@ def reading_inputs() -> list[io.Input]:
         tooltip="What transparent parts lie on: black, white, grey or RRGGBB.",
     )
     return [deinterlace, background, source_eye, source_layout]
+
+
+def part_inputs() -> list[io.Input]:
+    """Return the inputs that choose a part of the film."""
+    return [
+        io.Int.Input(
+            "start_frame",
+            default=0,
+            min=0,
+            max=2**31 - 1,
+            optional=True,
+            tooltip=(
+                "Converts a part of the film only, from this frame on, so that several machines "
+                "share a film: the frames are what they are in the whole. Join Videos puts the "
+                "parts together."
+            ),
+        ),
+        io.Int.Input(
+            "frame_count",
+            default=0,
+            min=0,
+            max=2**31 - 1,
+            optional=True,
+            tooltip="How many frames to convert; 0: all to the film's end.",
+        ),
+    ]
 
 
 def folded(*inputs: io.Input) -> list[io.Input]:

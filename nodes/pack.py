@@ -1,9 +1,12 @@
 """Two views in one picture."""
 
+import math
+
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..dreamstereo_core import LAYOUTS, EncodeOptions, pack_stereo
+from ..dreamstereo_core.packing import packed_size
 from .file_names import NAMELESS, name_output, saved_name
 from .layout import from_video, join, to_video
 from .memory import check_memory
@@ -14,7 +17,8 @@ from .wire_types import STAGES, schema
 LAYOUT_TOOLTIP = (
     "full_sbs: side by side, twice as wide (VR players). half_sbs: side by side, squeezed (3D"
     " TVs). full_tb, half_tb: top-bottom. anaglyph...: for red-cyan glasses. left, right: one"
-    " eye only."
+    " eye only. cross_eyed: for viewing without a device. row_interleaved, column_interleaved:"
+    " polarised monitors. vr180: half a sphere for headsets."
 )
 
 
@@ -65,7 +69,9 @@ class Pack(io.ComfyNode):
                 f"right: expected as many frames of the same size as left, {list(left.shape)},"
                 f" got {list(right.shape)}"
             )
-        check_memory(left, 6 if layout.startswith("full") else 3)
+        height, width = left.shape[1:3]
+        packed_width, packed_height = packed_size(width, height, layout)
+        check_memory(left, math.ceil(3 * packed_width * packed_height / (width * height)))
 
         def packed(part: slice) -> tuple[Tensor]:
             return (from_video(pack_stereo(to_video(left[part]), to_video(right[part]), layout)),)

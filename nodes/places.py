@@ -6,6 +6,7 @@ the form's choices are. Links that the user made inside the folders are followed
 
 import os
 import re
+from glob import glob
 from pathlib import Path
 
 import folder_paths
@@ -61,6 +62,30 @@ def media_path(name: str) -> str:
             f"file: expected a file in ComfyUI's input, output or temp folder, got {name!r}"
         )
     return path
+
+
+def media_files(names: str) -> list[str]:
+    """Return the files that lines name, as "video/film_part_*.mp4"; a pattern's come sorted.
+
+    They count from the output folder, where results lie, if they name no other: "a.mp4 [input]".
+
+    Raises:
+        ValueError: a line names no file, or one outside ComfyUI's input, output and temp folders.
+    """
+    found: list[str] = []
+    for line in filter(None, map(str.strip, names.splitlines())):
+        name, folder = folder_paths.annotated_filepath(line)
+        folder = folder or folder_paths.get_output_directory()
+        exact = os.path.join(folder, name)
+        paths = [exact] if os.path.isfile(exact) else sorted(glob(exact))
+        files = [path for path in paths if os.path.isfile(path)]
+        allowed = [path for path in files if inside(path, media_folders())]
+        if not files or allowed != files:
+            raise ValueError(
+                f"parts: expected files in ComfyUI's output, input or temp folder, got {line!r}"
+            )
+        found += allowed
+    return found
 
 
 def depth_spec(spec: str) -> str:

@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from ..dreamstereo_core import Inpainter, MaskedFrame
-from ..dreamstereo_core.convert import Progress
 from ..dreamstereo_core.depth import DepthEstimator, WrappedDepth
 from ..dreamstereo_core.fill import DEFAULTS, FillOptions
+from ..dreamstereo_core.film import Progress
 from ..dreamstereo_core.stream import Frame
 from ..dreamstereo_core.types import Video
 from .messages import say
@@ -19,6 +19,8 @@ from .messages import say
 Item = TypeVar("Item")
 PREVIEW_SIZE = 512
 CHUNK_FRAMES = 8
+LOOKS_BETWEEN = 100
+"""Frames from one word about the search for shots to the next."""
 
 
 class NodeProgress:
@@ -28,6 +30,16 @@ class NodeProgress:
         self.node_id = node_id
         self.bar = comfy.utils.ProgressBar(1, node_id=node_id)
         say("looking ahead ...", node_id)  # The first frames come out after a look at what follows.
+
+    def look_at(self, frame: int) -> None:
+        """Say how many frames the search for the film's shots has seen.
+
+        Raises:
+            InterruptProcessingException: the user pressed the stop button.
+        """
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        if frame % LOOKS_BETWEEN == 0:
+            say(f"looking for shots, frame {frame}", self.node_id)
 
     def __call__(self, progress: Progress) -> None:
         """Report one step.

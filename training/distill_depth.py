@@ -4,9 +4,8 @@
 
 Teacher and student look at the same crop ("function matching": Beyer et al., "Knowledge
 distillation: A good teacher is patient and consistent", CVPR 2022); the student sees it changed, as
-films differ. The teacher looks at two of several sizes, so that the student learns their mean. Each
-batch has rendered views, too, whose truth is exact: they keep the edges where they are. The
-network that the training starts from teaches beside the published one (`data.own`).
+films differ. The teacher looks at one of several sizes, so that the student learns their mean. Each
+batch has rendered views, too, whose truth is exact: they keep the edges where they are.
 `model.safetensors` is what `load_depth` reads, and `training/embed_weights.py` puts into the
 package.
 """
@@ -26,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data.depth_dataset import DepthDataset, DepthDataSettings
-from dreamstereo_core.models.depth.mini import MINI_DEPTH, MiniDepthConfig, fold_batch_norms
+from dreamstereo_core.models.depth.mini import MINI_DEPTH, MiniDepthConfig
 from dreamstereo_core.models.files.load import load_network, save_network
 from dreamstereo_core.models.vae.base import channels_innermost
 from engine.loop import Batch, Losses, Player, RunSettings
@@ -75,10 +74,8 @@ def train(settings: DistillSettings, folder: Path) -> Path:
     network = started(network, size=settings.size, fine=settings.fine)
     set_training(network, settings.frozen, norms=False)
     channels_innermost(network)
-    own = fold_batch_norms(load_network(settings.start, MINI_DEPTH).eval().requires_grad_(False))
-    channels_innermost(own)
     dataset = TaughtCrops(
-        settings.data, load_teacher(settings.teacher), own, batch=settings.run.batch, seed=run.seed
+        settings.data, load_teacher(settings.teacher), batch=settings.run.batch, seed=run.seed
     )
     held_out = DepthDataset(DepthDataSettings(settings.data.views), seed=run.seed, held_out=True)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 
 import torch
+from torch import nn
 
 from ..convergence import CONVERGENCES
-from ..depth import load_depth
-from ..fill import INPAINTERS, load_inpainter
+from ..depth import DepthEstimator, load_depth
+from ..fill import INPAINTERS, Inpainter, load_inpainter
+from ..models.fp8 import FP8
 from ..models.lora import parse_lora
 from ..options import Options, pick_options
 from ..pipeline import ConvertOptions
@@ -42,10 +44,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--foreground-dilation", type=int, metavar="PIXELS",
                         help="let near things grow (default: 0, or 1 for 640 of width if the "
                         "depth is as large as the picture)")  # fmt: skip
-    parser.add_argument("--shots", choices=DETECTORS,
-                        help="what finds the cuts; auto: histogram")  # fmt: skip
-    parser.add_argument("--keep-bars", dest="bars", action="store_false",
-                        help="give letterbox and pillarbox bars a depth, too")  # fmt: skip
+    add_shots(parser)
     parser.add_argument("--eye", choices=EYES,
                         help="the eye to make; the other one is the source")  # fmt: skip
     parser.add_argument("--feather", type=int, metavar="PIXELS",
@@ -63,12 +62,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
                         help="supplied depth: distances, large is far (EXR: metres)")  # fmt: skip
     parser.add_argument("--download", dest="allow_download", action="store_true",
                         help="allow a MODEL to be downloaded")  # fmt: skip
-    _add_reading(parser.add_argument_group("how INPUT is read"))
+    add_reading(parser.add_argument_group("how INPUT is read"))
     _add_checkpoint(parser.add_argument_group("a CHECKPOINT's options"))
     parser.set_defaults(**vars(ConvertOptions()), **vars(DecodeOptions()))
 
 
-def _add_reading(group: argparse._ArgumentGroup) -> None:
+def add_shots(parser: argparse.ArgumentParser) -> None:
+    """Add what finds the shots and the bars."""
+    parser.add_argument("--shots", choices=DETECTORS,
+                        help="what finds the cuts; auto: histogram")  # fmt: skip
+    parser.add_argument("--keep-bars", dest="bars", action="store_false",
+                        help="give letterbox and pillarbox bars a depth, too")  # fmt: skip
+
+
+def add_reading(group: argparse._ArgumentGroup) -> None:
+    """Add how the input is read."""
     group.add_argument("--deinterlace", choices=DEINTERLACING,
                        help="auto: frames that are tagged as interlaced")  # fmt: skip
     group.add_argument("--background", metavar="COLOR",
@@ -92,6 +100,9 @@ def _add_checkpoint(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--seed", type=int, help="of the noise")
     group.add_argument("--device", default="auto", help="to compute on, as cuda:1")
     group.add_argument("--dtype", choices=sorted(DTYPES), help="precision (default: the file's)")
+    group.add_argument("--fp8", action="store_true", help="keep its 16-bit weights in 8 bits")
+    group.add_argument("--memory", type=float, metavar="GIB",
+                       help="of the device, which tiles and windows keep to")  # fmt: skip
 
 
 def options_of(kind: type[Options], given: argparse.Namespace) -> Options:
@@ -114,14 +125,13 @@ def load_models(options: argparse.Namespace) -> dict:
     """
     geometry = options_of(ConvertOptions, options)
     tell_of_better_depth(options)
-    depth = load_depth(
-        options.depth,
-        allow_download=options.allow_download,
-        invert=options.invert,
-        metric=options.metric,
-        start=getattr(options, "frames", (0, None))[0],
-        steady=options.steady,
-    )
+    depth, inpainter = load_networks(options)
+    return {"depth": depth, "inpainter": inpainter, "options": geometry}
+
+
+def load_networks(options: argparse.Namespace) -> tuple[DepthEstimator, Inpainter]:
+    """Load depth and fill; a worker does so, too."""
+    depth = load_chosen_depth(options)
     inpainter = load_inpainter(
         options.fill,
         options.vae,
@@ -129,8 +139,30 @@ def load_models(options: argparse.Namespace) -> dict:
         DTYPES.get(options.dtype),
         loras=options.lora,
         context=options.context,
+        operations=FP8 if options.fp8 else nn,
+        memory=options.memory,
     )
-    return {"depth": depth, "inpainter": inpainter, "options": geometry}
+    return depth, inpainter
+
+
+def load_chosen_depth(options: argparse.Namespace) -> DepthEstimator:
+    """Build the estimator that the common options name."""
+    return load_depth(
+        options.depth,
+        allow_download=options.allow_download,
+        invert=options.invert,
+        metric=options.metric,
+        start=getattr(options, "frames", (0, None))[0],
+        steady=options.steady,
+    )
+
+
+def add_viewing(parser: argparse.ArgumentParser) -> None:
+    """Add the screen that a report on comfort is made for."""
+    parser.add_argument("--screen-width", type=float, metavar="METRES",
+                        help="the report's screen: limits and degrees for it")  # fmt: skip
+    parser.add_argument("--distance", type=float, metavar="METRES",
+                        help="from the eyes to that screen")  # fmt: skip
 
 
 def _convergence(text: str) -> float | str:
@@ -145,6 +177,14 @@ def seconds(text: str) -> float:
     """Read a number of seconds, 0 or more; ValueError for anything else."""
     value = float(text)
     if not 0 <= value < float("inf"):
+        raise ValueError(text)
+    return value
+
+
+def count(text: str) -> int:
+    """Read a whole number, 1 or more; ValueError for anything else."""
+    value = int(text)
+    if value < 1:
         raise ValueError(text)
     return value
 

@@ -14,7 +14,9 @@ from .convert import add_convert
 from .download import add_download
 from .info import add_info
 from .outcome import ERRORS, WRONG_USE, WrongUse, fail
+from .plan import add_plan
 from .preview import add_preview
+from .report import add_report
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,7 +49,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     """Read the arguments; options may stand before, between and after names."""
     parser = _Parser("dreamstereo", description="Turn 2D video into stereoscopic 3D.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
-    for add in (add_convert, add_preview, add_download, add_info):
+    for add in (add_convert, add_preview, add_plan, add_report, add_download, add_info):
         add(commands)
     if arguments and arguments[0] in commands.choices:
         return commands.choices[arguments[0]].parse_intermixed_args(arguments[1:])

@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 from tqdm import tqdm
 
-from ..convert import PIECE_SECONDS, Progress, conversion_targets, convert_file, makes_folder
+from ..comfort import Viewing
+from ..convert import PIECE_SECONDS, convert_file
+from ..film import Progress
 from ..interrupts import LINE, raise_if_interrupted
-from ..packing import FILE_LAYOUTS
-from ..pieces import work_path
+from ..packing import FILE_LAYOUTS, MV_HEVC
+from ..pieces import remove_joined, work_path
+from ..plan import read_plan
+from ..subtitles.settings import SUBTITLES, SubtitleOptions
+from ..targets import conversion_targets, makes_folder
 from ..video_io import DecodeOptions, EncodeOptions, probe, separate_pictures
 from ..video_io.encode_options import AUTO, CHROMA, CODECS
+from ..video_io.photo_layouts import PHOTO_LAYOUTS
 from ..video_io.target import check_targets
-from .arguments import INPUT, add_options, frame_range, load_models, options_of, seconds
+from .arguments import (
+    INPUT,
+    add_options,
+    add_viewing,
+    count,
+    frame_range,
+    load_models,
+    load_networks,
+    options_of,
+    seconds,
+)
 from .jobs import Job, Plan, make_plan
 from .outcome import DONE, ERRORS, FAILED, WrongUse, fail, is_full
 from .summary import Summary
 
+VERIFIED = "both eyes decode in FFmpeg 8; not yet tried on a headset"
 NAMES = (
     "The last of several names is OUTPUT if it is a folder or not there yet. A file that exists is "
     "another INPUT; only after a single INPUT it is OUTPUT if dreamstereo made it, and --overwrite "
@@ -48,8 +66,15 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--recursive", action="store_true",
                         help="look into the folders of a folder, too")  # fmt: skip
     add_options(parser)
-    parser.add_argument("--layout", choices=FILE_LAYOUTS, metavar="LAYOUT",
-                        help=f"one of {', '.join(FILE_LAYOUTS)}")  # fmt: skip
+    parser.add_argument("--layout", choices=(*FILE_LAYOUTS, *PHOTO_LAYOUTS), metavar="LAYOUT",
+                        help=f"one of {', '.join(FILE_LAYOUTS)}; for photographs "
+                        f"{', '.join(PHOTO_LAYOUTS)}, too. {MV_HEVC}: {VERIFIED}")  # fmt: skip
+    parser.add_argument("--field-of-view", type=float, metavar="DEGREES",
+                        help="that the picture's width takes before a headset (default: 90 for "
+                        "vr180, 63.5 with --spatial)")  # fmt: skip
+    parser.add_argument("--spatial", action="store_true",
+                        help=f"{MV_HEVC}: a home clip in a window into a room, not a film on a "
+                        "screen")  # fmt: skip
     parser.add_argument("--codec", choices=(AUTO, *sorted(CODECS)),
                         help="video codec; auto: h264 for 8 bits and up to 4096 pixels, else "
                         "hevc")  # fmt: skip
@@ -63,14 +88,49 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
                         "ended goes on where it was; 0: no pieces")  # fmt: skip
     parser.add_argument("--restart", action="store_true",
                         help="begin anew where a run was ended")  # fmt: skip
+    parser.add_argument("--plan", metavar="PLAN",
+                        help="a film's plan, from dreamstereo plan, instead of finding its "
+                        "shots; pieces are whole shots then")  # fmt: skip
+    parser.add_argument("--workers", type=count, default=1, metavar="N",
+                        help="processes that render pieces of whole shots side by side, each on "
+                        "its share of the cores or on a GPU of its own")  # fmt: skip
+    parser.add_argument("--cluster", metavar="auto|ADDRESS",
+                        help="render them on the machines of a Ray cluster instead: a worker for "
+                        "each GPU, or for every few cores")  # fmt: skip
+    _add_subtitles(parser.add_argument_group("subtitles"))
+    parser.add_argument("--report", action="store_true", help="write beside OUTPUT how comfortable "
+                        "its depth is: OUTPUT_comfort.html and .json")  # fmt: skip
+    add_viewing(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
-    parser.set_defaults(run=_run, **vars(EncodeOptions()))
+    parser.set_defaults(run=_run, **vars(EncodeOptions()), **vars(SubtitleOptions()))
+
+
+def _add_subtitles(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--subtitles", choices=SUBTITLES,
+                       help="keep: as tracks; burn: draw one into both eyes, in front of what it "
+                       "covers")  # fmt: skip
+    group.add_argument(
+        "--subtitle-file",
+        metavar="FILE",
+        help="the .srt, .ass or .vtt to draw (default: a track of INPUT)",
+    )
+    group.add_argument("--subtitle-track", type=int, metavar="N",
+                       help="which text track, from 0 (default: the default one)")  # fmt: skip
+    group.add_argument("--subtitle-encoding", metavar="NAME",
+                       help="of the file, as cp1251 (default: found out)")  # fmt: skip
+    group.add_argument("--subtitle-font", metavar="FILE",
+                       help="a font (default: one with all letters)")  # fmt: skip
+    group.add_argument("--subtitle-size", type=float, metavar="FACTOR",
+                       help="relative to the usual size")  # fmt: skip
 
 
 def _run(options: argparse.Namespace) -> int:
     """Convert what is named; return 1 if any of it could not be converted."""
     encode, decode = options_of(EncodeOptions, options), options_of(DecodeOptions, options)
+    viewing, subtitles = options_of(Viewing, options), options_of(SubtitleOptions, options)
+    if not options.report and viewing != Viewing():
+        raise WrongUse("screen_width, distance: are for a report, expected --report with them")
     plan = make_plan(
         options.names,
         options.output,
@@ -79,6 +139,8 @@ def _run(options: argparse.Namespace) -> int:
         overwrite=options.overwrite,
         frames=options.frames,
     )
+    if subtitles.subtitle_file and plan.batch:
+        raise WrongUse(f"subtitle_file: belongs to one film, got {len(plan.jobs)}")
     for reason in plan.refused.values():
         fail(reason)
     if options.quiet:
@@ -88,10 +150,19 @@ def _run(options: argparse.Namespace) -> int:
         _check(plan.jobs[0], options, decode)
     summary = Summary(plan)
     if plan.jobs:
+        if options.plan and plan.batch:
+            raise WrongUse(f"plan: {options.plan} belongs to one film, got {len(plan.jobs)}")
         models = load_models(options)
         if models["depth"].files and not _one_for_all(plan):
             raise WrongUse(f"depth: {options.depth} belongs to one film, got {len(plan.jobs)}")
-        _convert_all(plan, summary, options, models | {"encode": encode, "decode": decode})
+        how = {
+            "encode": encode,
+            "decode": decode,
+            "report": viewing if options.report else None,
+            "subtitles": subtitles,
+            "plan": read_plan(options.plan) if options.plan else None,
+        }
+        _convert_all(plan, summary, options, models | how)
     if plan.batch and not options.quiet:
         print(summary, file=sys.stderr)
     return FAILED if summary.failed else DONE
@@ -109,6 +180,7 @@ def _check(job: Job, options: argparse.Namespace, decode: DecodeOptions) -> None
         probe(job.source, decode)
     targets = conversion_targets(job.source, job.target, options.layout)
     new_folder = makes_folder(job.source, job.target)
+    remove_joined(targets, work_path(targets[0]))
     check_targets(targets, [job.source], options.overwrite, new_folder=new_folder)
 
 
@@ -168,4 +240,12 @@ def _convert_one(
             on_progress=show_progress,
             piece=options.piece or None,
             restart=options.restart,
+            workers=options.workers if job.picture is None else 1,
+            cluster=options.cluster if job.picture is None else None,
+            reload=partial(load_networks, _to_send(options)),
         )
+
+
+def _to_send(options: argparse.Namespace) -> argparse.Namespace:
+    """Return the options without what another process cannot get."""
+    return argparse.Namespace(**{k: v for k, v in vars(options).items() if k != "run"})

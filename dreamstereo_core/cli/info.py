@@ -10,7 +10,12 @@ import torch
 from .. import __version__
 from ..depth import describe_models
 from ..fill import INPAINTERS
-from .outcome import DONE
+from ..fill.plan import WINDOWS, Demand, Work, find_fit, ways
+from ..models.config import TRANSFORMERS
+from ..models.vae.config import PRESETS
+from .outcome import DONE, FAILED, WrongUse
+
+DREAMSTEREO = "dreamstereo-1.3b"
 
 WHERE_WAN_IS = (
     "wan2.1_fun_inp_1.3B_bf16.safetensors and, beside it or in ../vae, wan_2.1_vae.safetensors are "
@@ -21,10 +26,65 @@ WHERE_WAN_IS = (
 def add_info(commands: argparse._SubParsersAction) -> None:
     """Add the command to the parser's."""
     parser = commands.add_parser("info", help="versions, devices, models and where they go")
+    parser.add_argument(
+        "--plan",
+        type=_size,
+        metavar="WxH",
+        help="say what a diffusion fill of such frames needs of a GPU's memory",
+    )
+    parser.add_argument("--memory", type=float, metavar="GIB", help="what --plan is to fit into")
     parser.set_defaults(run=_run)
 
 
+def _size(text: str) -> tuple[int, int]:
+    """Read WxH; return height and width."""
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError(f"expected WxH in pixels, such as 1280x720, got {text!r}")
+    return int(height), int(width)
+
+
 def _run(options: argparse.Namespace) -> int:
+    if options.plan is not None:
+        return _print_plans(options.plan, options.memory)
+    if options.memory is not None:
+        raise WrongUse("--memory: expected --plan WxH beside it")
+    return _print_all()
+
+
+def _print_plans(size: tuple[int, int], memory: float | None) -> int:
+    """Print what each way of filling needs, or the best that fits."""
+    print(f"{size[1]}x{size[0]}, {DREAMSTEREO}, bf16, half of the tokens kept; GiB without the "
+          "driver and the depth network\n")  # fmt: skip
+    print("autoencoder  window  tile   8-bit  weights  caches  working  in all  main memory")
+    fits = True
+    for name, vae in PRESETS.items():
+        work = Work(TRANSFORMERS[DREAMSTEREO], vae, size)
+        if memory is None:
+            plans = [*ways(work, WINDOWS[:1]), *ways(work, WINDOWS[-1:], [True])]
+        else:
+            fit = find_fit(work, int(memory * 2**30))
+            plans = [fit] if fit else []
+            fits = fits and fit is not None
+            if fit is None:
+                print(f"{name:12} nothing fits into {memory:g}")
+        for plan in plans:
+            print(_row(name, plan))
+    return DONE if fits else FAILED
+
+
+def _row(name: str, plan: Demand) -> str:
+    working = max(plan.transformer, plan.encoder, plan.decoder)
+    weights, caches, working, peak, waiting = (
+        n / 2**30 for n in (plan.weights, plan.caches, working, plan.peak, plan.waiting)
+    )
+    return (
+        f"{name:12} {plan.window:6}  {plan.tile or 'whole':5}  {'yes' if plan.fp8 else 'no':5}  "
+        f"{weights:7.2f}  {caches:6.2f}  {working:7.2f}  {peak:6.2f}  {waiting:11.2f}"
+    )
+
+
+def _print_all() -> int:
     print(f"{'dreamstereo':14}{__version__}")
     for package in ("torch", "av", "transformers"):
         try:

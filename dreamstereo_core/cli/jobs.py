@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from glob import glob, has_magic
 from pathlib import Path
 
-from ..convert import SEQUENCE_NAME, conversion_targets, picture_targets
-from ..pieces import WORK_SUFFIX
+from ..pieces import WORK_SUFFIX, remove_joined, work_path
+from ..targets import SEQUENCE_NAME, conversion_targets, picture_targets
 from ..video_io import VideoError, is_own, probe, separate_pictures
 from ..video_io.containers import FORMATS
 from ..video_io.source import IMAGE_SUFFIXES, image_paths, natural_key, reason
@@ -121,6 +121,7 @@ def make_plan(
         elif other is not job:  # it is named twice
             continue
         elif not overwrite and all(is_there(path) for path in made):
+            remove_joined(made, work_path(made[0]))
             plan.skipped[found.source] = f"{made[0]} exists already"
         else:
             plan.jobs.append(job)

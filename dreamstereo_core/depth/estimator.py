@@ -43,6 +43,11 @@ class DepthEstimator(Protocol):
         return self.normalized
 
     @property
+    def grown(self) -> bool:
+        """Whether near things have been let grow already, as a conversion does."""
+        return False
+
+    @property
     def files(self) -> tuple[Source, ...]:
         """The files that are read during prediction; models have none."""
         return ()
@@ -204,6 +209,11 @@ class WrappedDepth(DepthEstimator):
     def whole_frames(self) -> bool:
         """Return the wrapped estimator's."""
         return self.estimator.whole_frames
+
+    @property
+    def grown(self) -> bool:
+        """Return the wrapped estimator's."""
+        return self.estimator.grown
 
     def from_frame(self, index: int) -> DepthEstimator:
         """Return the same wrapper around the estimator from that frame on."""

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ..stream import Frame
 from ..types import Video
-from ..video_io import Source, VideoInfo, probe, read_frames
+from ..video_io import Source, VideoInfo, is_own, probe, read_frames
 from ..video_io.source import image_paths
 from .colored import check_grey
 from .deband import deband
@@ -53,6 +53,9 @@ class SuppliedDepth(DepthEstimator):
     is used as far as the video goes. One image serves every frame.
 
     Depth that is larger than the video is averaged down, and smaller depth is returned as it is.
+    A depth that a conversion has written (the layout "depth") gives the same film again: it has
+    bars and growth in it, and its odd sizes are cut back.
+
     The terraces of 8-bit depth become slopes. EXR and metric depth have no largest value, so they
     get one scale per shot, as an estimator's depth does. If a depth looks inverted, a warning says
     so, and nothing is changed.
@@ -81,6 +84,7 @@ class SuppliedDepth(DepthEstimator):
         self._start = start
         self._match = FilmMatch()
         self._float = is_float(source)
+        self._own = False
         if self._float:
             first = next(read_floats(source))  # fails at the door
             self._shapes = {Fraction(first.shape[2], first.shape[1])}
@@ -91,12 +95,18 @@ class SuppliedDepth(DepthEstimator):
             self._still, self._banded = info.is_image, info.bit_depth == 8
             for frame in read_frames(source, stop=_LOOKED_AT):  # fails at the door
                 check_grey(frame.pixels, self.name)
+            self._own = is_own((image_paths(source) or [Path(source)])[0])
         self.normalized = not (self._float or metric)
 
     @property
     def whole_frames(self) -> bool:
         """A depth file shows what the film shows, bars and all."""
         return True
+
+    @property
+    def grown(self) -> bool:
+        """A depth that a conversion has written is what it warped by."""
+        return self._own
 
     @property
     def files(self) -> tuple[Source, ...]:
@@ -195,6 +205,8 @@ class SuppliedDepth(DepthEstimator):
         elif self._invert:
             depth = -depth if self._float else 1 - depth
         height, width = video.shape[2:]
+        if self._own and depth.shape[2] - height in (0, 1) and depth.shape[3] - width in (0, 1):
+            depth = depth[..., :height, :width]  # the encoder has made its size even
         if depth.shape[2] > height or depth.shape[3] > width:
             depth = F.interpolate(depth, (height, width), mode="area")
         return depth

@@ -58,6 +58,7 @@ def load_inpainter(
     context: Tensor | str | Path | None = None,
     operations: Any = nn,
     attention: Attention = sdpa,
+    memory: float | None = None,
 ) -> Inpainter:
     """Load an inpainter.
 
@@ -74,8 +75,9 @@ def load_inpainter(
         context: the text encoder's output `[1, L, text_dim]`, or a safetensors file with it under
             "context"; None = the one that a LoRA has brought, else the checkpoint's own, else
             zeros.
-        operations: as for `Transformer`.
+        operations: as for `Transformer`; `models.fp8.FP8` keeps 16-bit weights in 8 bits.
         attention: as for `Transformer`.
+        memory: GiB of the device that it may take, weights and all; tiles and windows shrink to it.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -124,7 +126,10 @@ def load_inpainter(
             "beside it; zeros take its place: give it as the context",
             " and ".join(str(file) for file, strength in loras if strength),
         )
-    return DiffusionInpainter(transformer, vae, context, device=device, name=path.stem)
+    limit = None if memory is None else int(memory * 2**30)
+    return DiffusionInpainter(
+        transformer, vae, context, device=device, memory=limit, name=path.stem
+    )
 
 
 def load_context(path: str | Path) -> Tensor:

@@ -18,9 +18,7 @@ from ..stream import beside
 from ..types import Latent, TokenIndex, Video
 from .holes import GREY, NARROW, HoledFrame, narrow_filled, pad_to_tokens
 from .inpainter import DEFAULTS, FillOptions, Inpainter, MaskedFrame
-
-TILES = (None, 512, 256, 128)
-"""Sides of the autoencoder's tiles in pixels, from fast to frugal; None is the whole frame."""
+from .plan import TILES, WINDOWS, Work, find_fit, ways
 
 
 @dataclass
@@ -51,6 +49,9 @@ class DiffusionInpainter(Inpainter):
     changes memory and speed, not the picture."""
     device: torch.device | None = None
     """The device to compute on; None is the transformer's."""
+    memory: int | None = None
+    """Bytes of the device that it may take, weights and all: tiles and windows shrink to it. None
+    sets no limit."""
     name: str = "diffusion"
 
     def __post_init__(self) -> None:
@@ -113,6 +114,28 @@ class DiffusionInpainter(Inpainter):
             f"{TILES[-1]}; smaller frames would fit, or a smaller autoencoder"
         )
 
+    def fitted(self, size: tuple[int, int]) -> tuple[int, int | None]:
+        """Return the window and the tile with which frames of (H, W) pixels keep to `memory`.
+
+        Raises:
+            MemoryError: none does.
+        """
+        if self.memory is None:
+            return self.window, self.tile
+        compressed = any(x.itemsize == 1 for x in self.transformer.parameters())
+        shorter = [n for n in WINDOWS if self.overlap < n < self.window]
+        work = Work(self.transformer.config, self.vae.config, size, self.transformer.dtype)
+        tiles = TILES if self.tile is None else (self.tile,)
+        choices = list(ways(work, [self.window, *shorter], [compressed], tiles))
+        fit = find_fit(work, self.memory, choices)
+        if fit is None:
+            least = min(choices, key=lambda way: way.peak)
+            raise MemoryError(
+                f"memory: expected at least {least.peak / 2**20:.0f} MiB for frames of "
+                f"{size[1]}x{size[0]} pixels, got {self.memory / 2**20:.0f} MiB"
+            )
+        return fit.window, fit.tile
+
     def _try_tile(self, size: tuple[int, int], tile: int | None) -> None:
         video = torch.full((1, 3, 5, *size), GREY, device=self.vae.device)
         self.vae.decode(self.vae.encode(video, tile=tile), tile=tile)
@@ -125,7 +148,7 @@ class _Shot:
         self.inpainter, self.options = inpainter, options
         self.schedule = sigmas(options.num_steps, inpainter.shift)
         self.device = inpainter.device or next(inpainter.transformer.parameters()).device
-        self.tile = inpainter.tile
+        self.tile, self.window = inpainter.tile, inpainter.window
         self.start = 0  # latent frame at which the window starts
         self.latents: list[Latent] = []  # of the masked video, from the window's start on
         self.missing: list[Tensor] = []
@@ -142,7 +165,9 @@ class _Shot:
         group = list(islice(frames, 1))
         height, width = group[0].video.shape[-2:]
         self.size = height, width
-        if inpainter.tile is None and self.device.type != "cpu":
+        if inpainter.memory is not None:
+            self.window, self.tile = inpainter.fitted(self.size)
+        elif inpainter.tile is None and self.device.type != "cpu":
             size = pad_to_tokens(group[0].video).shape[-2:]
             self.tile = inpainter.fit_tile((size[0], size[1]))
         while group:
@@ -177,7 +202,7 @@ class _Shot:
 
     def _windows(self, conditionings: Sequence[Conditioning], *, last: bool) -> Iterator[Video]:
         """Inpaint complete windows (at the end, all) and yield the frames that are final."""
-        size, overlap = self.inpainter.window, self.inpainter.overlap
+        size, overlap = self.window, self.inpainter.overlap
         while (count := len(self.latents)) >= size or (last and count):
             done = count if last and count <= size else size - overlap
             inpainted = self._inpaint(min(count, size), conditionings)

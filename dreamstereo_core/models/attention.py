@@ -91,9 +91,13 @@ class SelfAttention(nn.Module):
         self.norm_q = operations.RMSNorm(dim, eps=eps)
         self.norm_k = operations.RMSNorm(dim, eps=eps)
 
-    def forward(self, x: Tensor, rotation: Rotation) -> Tensor:
-        """Attend within `[B, K, dim]`."""
-        return self.merge(self.attention(*self.project(x, rotation)))
+    def forward(self, x: Tensor, rotation: Rotation, visible: Tensor | None = None) -> Tensor:
+        """Attend within `[B, K, dim]`, to the tokens that are `visible`, `[B, 1, 1, K]` bool."""
+        query, key, value = self.project(x, rotation)
+        if visible is None:
+            return self.merge(self.attention(query, key, value))
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
+        return self.merge(attended)
 
     def project(self, x: Tensor, rotation: Rotation) -> tuple[Tensor, Tensor, Tensor]:
         """Return the queries, keys and values of `[B, K, dim]`; the first two are rotated."""

@@ -73,6 +73,7 @@ class Block(nn.Module):
         modulation: Tensor,
         rotation: Rotation,
         keys_values: tuple[KeyValue, ...],
+        visible: Tensor | None = None,
     ) -> Tensor:
         """Update tokens.
 
@@ -82,9 +83,10 @@ class Block(nn.Module):
                 the feed-forward.
             rotation: the rotation of each token's position.
             keys_values: for the cross-attention; empty if the model has none.
+            visible: as for the self-attention.
         """
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation.unsqueeze(2).unbind(1)
-        attended = self.self_attn(modulate(x, shift, scale, self.eps), rotation)
+        attended = self.self_attn(modulate(x, shift, scale, self.eps), rotation, visible)
         x = gated_add(x, attended, gate)
         if keys_values:
             x = x + self.cross_attn(self.norm3(x), keys_values)

@@ -22,6 +22,7 @@ from .files.describe import LORA, describe_file
 from .files.load import list_some
 from .files.names import to_diffusers
 from .files.stored_config import parse_object
+from .fp8 import Fp8Linear
 from .transformer import Transformer
 
 PREFIXES = ("base_model.model.", "model.diffusion_model.", "diffusion_model.", "transformer.")
@@ -216,8 +217,14 @@ def _find_context(file: CheckpointFile, model: Transformer) -> Tensor | None:
 
 @torch.no_grad()
 def _merge(model: Transformer, name: str, patch: Patch, strength: float) -> None:
+    module = model.get_submodule(name.rpartition(".")[0])
+    compressed = isinstance(module, Fp8Linear) and module.factor is not None
+    if isinstance(module, Fp8Linear) and compressed:
+        module.expand(model.dtype)
     parameter = model.get_parameter(name)
     parameter.data = patch.apply(parameter.data, strength).to(parameter.dtype)
+    if isinstance(module, Fp8Linear) and compressed:
+        module.compress()
     if name == "patch_embedding.weight":
         model.config = replace(model.config, in_dim=parameter.shape[1])
 

@@ -128,6 +128,20 @@ def scatter_tokens(x: Tensor, tokens: TokenIndex, count: int) -> Tensor:
     return result.scatter(1, repeat(tokens, "b k -> b k d", d=x.shape[-1]), x)
 
 
+def pad_tokens(tokens: TokenIndex, bucket: int) -> tuple[TokenIndex, Tensor]:
+    """Fill `[B, K]` up to a multiple of `bucket`; also return which are real, `[B, 1, 1, K']` bool.
+
+    Raises:
+        ValueError: `bucket` is less than 1.
+    """
+    if bucket < 1:
+        raise ValueError(f"bucket: expected at least 1, got {bucket}")
+    batch, count = tokens.shape
+    padded = F.pad(tokens, (0, -count % bucket))
+    real = torch.arange(padded.shape[1], device=tokens.device) < count
+    return padded, real.expand(batch, 1, 1, -1)
+
+
 def token_mask(tokens: TokenIndex, shape: torch.Size) -> Tensor:
     """Return where the kept tokens lie in a latent of that shape, `[B, 1, T', H', W']` bool."""
     batch, _, t, height, width = shape

@@ -18,7 +18,7 @@ from .attention import Attention, Grid, Rotation, rope_rotation, sdpa
 from .conditioning import Conditioning, EncodedContext
 from .config import INPAINTING_CHANNELS, PATCH, TransformerConfig
 from .layers import Block, Head, ImageEmbedding, timestep_embedding
-from .sparse import gather_tokens, patchify, scatter_tokens, token_grid, unpatchify
+from .sparse import gather_tokens, pad_tokens, patchify, scatter_tokens, token_grid, unpatchify
 
 
 class Transformer(nn.Module):
@@ -156,6 +156,8 @@ class Transformer(nn.Module):
         latent: Tensor,
         conditioning: Conditioning,
         tokens: TokenIndex | None = None,
+        *,
+        bucket: int | None = None,
     ) -> Tensor:
         """Predict the velocity.
 
@@ -163,6 +165,8 @@ class Transformer(nn.Module):
             latent: `[B, in_dim, T', H', W']`, H' and W' even.
             conditioning: of `prepare`, for B clips or for one.
             tokens: `[B, K]` kept tokens; the others take no part. None = all.
+            bucket: fill the kept tokens up to a multiple of this with some that nobody sees, so
+                that a compiler or a CUDA graph meets few shapes. The result is the same.
 
         Returns:
             `[B, out_dim, T', H', W']` in the latent's dtype; 0 at tokens that are not kept.
@@ -178,15 +182,22 @@ class Transformer(nn.Module):
             positions = torch.arange(every.shape[1], device=every.device).unsqueeze(0)
             x = self._tokens(every, conditioning, self._rotation(positions, grid))
         else:
-            kept = gather_tokens(every, tokens)  # [B, K, in_dim * 4]
-            x = self._tokens(kept, conditioning, self._rotation(tokens, grid))
-            x = scatter_tokens(x, tokens, every.shape[1])
+            padded, visible = (tokens, None) if bucket is None else pad_tokens(tokens, bucket)
+            kept = gather_tokens(every, padded)  # [B, K, in_dim * 4]
+            x = self._tokens(kept, conditioning, self._rotation(padded, grid), visible)
+            x = scatter_tokens(x[:, : tokens.shape[1]], tokens, every.shape[1])
         return unpatchify(x, grid).to(latent.dtype)
 
     def _rotation(self, tokens: TokenIndex, grid: Grid) -> Rotation:
         return rope_rotation(tokens, grid, self.config.head_dim)
 
-    def _tokens(self, x: Tensor, conditioning: Conditioning, rotation: Rotation) -> Tensor:
+    def _tokens(
+        self,
+        x: Tensor,
+        conditioning: Conditioning,
+        rotation: Rotation,
+        visible: Tensor | None = None,
+    ) -> Tensor:
         # The kept patches lie side by side as one strip. The convolution's stride is its kernel, so
         # it embeds just these patches, whatever the operations do to its weight.
         strip = x.unflatten(2, (-1, *PATCH)).movedim(1, -2).flatten(-2)  # [B, C, 1, 2, 2K]
@@ -195,7 +206,7 @@ class Transformer(nn.Module):
             self._blocks(), conditioning.modulations, conditioning.context.keys_values, strict=True
         )
         for block, modulation, keys_values in blocks:
-            x = block(x, modulation, rotation, keys_values)
+            x = block(x, modulation, rotation, keys_values, visible)
         return self.head(x, conditioning.head_modulation)
 
     def _blocks(self) -> list[Block]:

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from fractions import Fraction
@@ -80,6 +80,18 @@ class WorkFolder:
             with suppress(OSError):
                 self._notes(old.first).unlink(missing_ok=True)
 
+    def put(self, piece: Piece, *, complete: bool) -> None:
+        """Add a piece whose files are there, in any order; `complete`: it was the last one missing.
+
+        When this returns, the piece is safe from a cut of the power.
+
+        Raises:
+            OSError: the disk is full, or refuses.
+        """
+        self.pieces = sorted([*self.pieces, piece], key=lambda piece: piece.first)
+        self.complete = complete
+        self._save()
+
     def recalled(self) -> Recalled:
         """Return what goes on after the pieces; a piece without its notes is made once more."""
         while self.pieces and not self.complete:
@@ -91,8 +103,9 @@ class WorkFolder:
         return Recalled()
 
     def discard(self) -> None:
-        """Remove the folder and all in it, but the lock, which is open."""
-        for path in [p for p in self.path.iterdir() if p.name != _LOCK]:
+        """Remove all in the folder but the lock, which is open; what knows of it goes last."""
+        inside = [path for path in self.path.iterdir() if path.name != _LOCK]
+        for path in sorted(inside, key=lambda path: path.name == _MANIFEST):
             path.unlink() if path.is_file() else shutil.rmtree(path)
         self.pieces, self.complete = [], False
 
@@ -162,6 +175,29 @@ def work_folder(path: Path, about: Mapping[str, Any], *, restart: bool) -> Itera
                     path.rmdir()
 
 
+def remove_joined(targets: Iterable[Path], path: Path) -> None:
+    """Remove the work folder of a film that is there: its run was killed before it could.
+
+    A folder stays if a run works in it, or if it is younger than one of the targets, which it will
+    replace then.
+    """
+    try:
+        manifest = path / _MANIFEST
+        finished = manifest.stat().st_mtime_ns
+        if not json.loads(manifest.read_bytes())["complete"]:
+            return
+        if any(target.stat().st_mtime_ns < finished for target in targets):
+            return
+        with (path / _LOCK).open("a+b") as lock:
+            if not try_lock(lock, unknown=False):
+                return
+            WorkFolder(path, {}).discard()
+        (path / _LOCK).unlink()
+        path.rmdir()
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # there is none, or it is another run's affair
+
+
 def _read(folder: WorkFolder) -> None:
     """Take the pieces over that another run has finished."""
     try:
@@ -204,8 +240,12 @@ def _differing(old: Any, new: Mapping[str, Any]) -> str:
     return "format"
 
 
-def describe_source(source: Source) -> dict[str, Any]:
+def describe_source(source: Source, *, named: bool = True) -> dict[str, Any]:
     """Return what tells a source from another one, or from itself after a change.
+
+    Args:
+        source: files.
+        named: whether a copy under another name or of another date is another source.
 
     Raises:
         VideoError: it cannot be read.
@@ -220,7 +260,8 @@ def describe_source(source: Source) -> dict[str, Any]:
         for path in files:
             found = path.stat()
             size += found.st_size
-            digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
+            if named:
+                digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
         for path in {files[0], files[-1]}:
             with path.open("rb") as file:
                 digest.update(file.read(_ENDS))

@@ -51,20 +51,22 @@ class PieceWriter:
         """Return the writer."""
         return self
 
-    def write(self, pictures: Mapping[str, Video], times: Sequence[Fraction]) -> None:
-        """Write the next frames: of each view `[T, 3, H, W]`.
+    def write(
+        self, pictures: Mapping[str, Video], times: Sequence[Fraction], new_shot: bool = False
+    ) -> None:
+        """Write the next frames, of each view `[T, 3, H, W]`; the first one may start a shot.
 
         Raises:
             VideoError: a piece cannot be written.
         """
         begin = 0
         for index in range(len(times)):
-            if self._marks.ends_before(self._next + index, self._first):
-                self._put(pictures, times, begin, index)
+            if self._marks.ends_before(self._next + index - begin, self._first):
+                self._put(pictures, times, begin, index, new_shot)
                 self._next += index - begin
                 self._end_piece(last=False)
                 begin = index
-        self._put(pictures, times, begin, len(times))
+        self._put(pictures, times, begin, len(times), new_shot)
         self._next += len(times) - begin
 
     def __exit__(
@@ -96,7 +98,12 @@ class PieceWriter:
         return [path for path, _ in self._views.values()]
 
     def _put(
-        self, pictures: Mapping[str, Video], times: Sequence[Fraction], begin: int, end: int
+        self,
+        pictures: Mapping[str, Video],
+        times: Sequence[Fraction],
+        begin: int,
+        end: int,
+        new_shot: bool,
     ) -> None:
         if begin == end:
             return
@@ -106,10 +113,11 @@ class PieceWriter:
                 place = self._folder.place(self._name(view))
                 self._writers[view] = open_writer(place, audio_from=None, overwrite=True)
         for view, writer in self._writers.items():
-            writer.write(pictures[view][begin:end], times[begin:end])
+            part = pictures[view][begin:end]
+            writer.write(part, times[begin:end], new_shot=new_shot and begin == 0)
 
     def _name(self, view: str) -> str:
-        return f"piece_{self._first:08d}_{view}.mp4"
+        return piece_name(self._first, view)
 
     def _end_piece(self, *, last: bool) -> None:
         for writer in self._writers.values():
@@ -122,9 +130,28 @@ class PieceWriter:
         self._first = self._next
 
     def _join(self) -> None:
-        pieces = self._folder.pieces
-        for view, (target, open_writer) in self._views.items():
-            with open_writer(target, like=self._folder.place(pieces[0].files[view])) as writer:
-                for piece in pieces:
-                    writer.copy(self._folder.place(piece.files[view]), piece.time - self._begin)
-        self._folder.discard()
+        join(self._folder, self._views, self._begin)
+
+
+def join(folder: WorkFolder, views: Mapping[str, tuple[Path, OpenWriter]], begin: Fraction) -> None:
+    """Copy the pieces' packets into the targets, and empty the folder.
+
+    Args:
+        folder: with all pieces of the film.
+        views: as of `PieceWriter`.
+        begin: the time of the film's first frame.
+
+    Raises:
+        VideoError: a target cannot be written.
+    """
+    pieces = folder.pieces
+    for view, (target, open_writer) in views.items():
+        with open_writer(target, like=folder.place(pieces[0].files[view])) as writer:
+            for piece in pieces:
+                writer.copy(folder.place(piece.files[view]), piece.time - begin)
+    folder.discard()
+
+
+def piece_name(first: int, view: str) -> str:
+    """Return the file name of a piece that begins with a frame."""
+    return f"piece_{first:08d}_{view}.mp4"

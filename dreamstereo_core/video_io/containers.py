@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from av.audio.stream import AudioStream
 
+from ..packing import MV_HEVC
 from .footage import open_footage
 from .source import Source, VideoError, image_paths, open_input
 
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska", ".webm": "webm"}
 """Suffix of a video target -> FFmpeg's name of the container."""
 
+MOVIE_SUFFIXES = tuple(suffix for suffix, name in FORMATS.items() if name in ("mp4", "mov"))
 WRITABLE_IMAGES = (".png", ".jpg", ".jpeg", ".webp")
 
 _ISO_AUDIO = {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "dts"}
@@ -40,15 +43,26 @@ def audio_codec(stream: AudioStream) -> str:
     return stream.codec_context.codec.canonical_name
 
 
-def check_suffix(target: Path) -> None:
-    """Require a target whose format can be written.
+def check_suffix(target: Path, more: Iterable[str] = ()) -> None:
+    """Require a target whose format can be written, or a suffix of `more`.
 
     Raises:
         VideoError: it cannot; the message lists the suffixes.
     """
-    known = [*FORMATS, *WRITABLE_IMAGES]
+    known = [*FORMATS, *WRITABLE_IMAGES, *more]
     if target.suffix.lower() not in known:
         raise VideoError(f"{target}: expected a name ending in one of {', '.join(known)}")
+
+
+def check_layout(target: Path, layout: str | None) -> None:
+    """Require a target that can hold a layout.
+
+    Raises:
+        VideoError: it cannot; the message lists the suffixes that can.
+    """
+    suffixes = {"frame_sequential": tuple(FORMATS), MV_HEVC: MOVIE_SUFFIXES}.get(layout or "")
+    if suffixes is not None and target.suffix.lower() not in suffixes:
+        raise VideoError(f"{target}: {layout} needs a name ending in one of {', '.join(suffixes)}")
 
 
 def suggest_suffix(source: Source) -> str:

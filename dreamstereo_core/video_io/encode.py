@@ -12,8 +12,9 @@ from av.error import FFmpegError
 
 from ..checks import check_frames
 from ..types import Video
-from .containers import WRITABLE_IMAGES, check_suffix
+from .containers import WRITABLE_IMAGES, check_layout, check_suffix
 from .encode_options import EncodeOptions
+from .exif import read_camera_data
 from .image import ImageSink, SequenceSink
 from .info import VideoInfo
 from .mux import VideoSink
@@ -54,7 +55,8 @@ class VideoWriter:
             target: .mp4, .m4v, .mov, .mkv or .webm; .png, .jpg or .webp for a single frame, or
                 numbered from 1 (frame_%05d.png); a link is followed.
             info: the source, for its rate, tags and depth.
-            width: of the frames that will come, in pixels.
+            width: of the frames that will come, in pixels; of both eyes' frames side by side for
+                the layouts of `packing.PAIRED`.
             height: of the frames that will come, in pixels.
             encode: codec, quality, depth, and what becomes of audio that does not fit the target;
                 its layout is for those who make the frames.
@@ -77,21 +79,25 @@ class VideoWriter:
         self._last_time: Fraction | None = None
         check_suffix(self._target)
         refuse_sources(self._target, [info.source, *([] if audio_from is None else [audio_from])])
+        check_layout(self._target, layout)
         self._claim = Claim(self._target, overwrite)
+        encode = encode or EncodeOptions()
+        bits = encode.bit_depth or info.bit_depth
         sink: ImageSink | SequenceSink | VideoSink | None = None
         try:
             with _errors_of(self._target):
                 if is_sequence(self._target):
-                    sink = SequenceSink(self._claim.path, self._target, info.bit_depth)
+                    sink = SequenceSink(self._claim.path, self._target, bits)
                 elif self._target.suffix.lower() in WRITABLE_IMAGES:
-                    sink = ImageSink(self._claim.path, self._target, info.bit_depth)
+                    exif = read_camera_data(info.source).exif
+                    sink = ImageSink(self._claim.path, self._target, bits, exif)
                 else:
                     sink = VideoSink(
                         self._claim.path,
                         self._target,
                         info,
                         (width, height),
-                        encode or EncodeOptions(),
+                        encode,
                         layout,
                         like,
                     )
@@ -107,8 +113,10 @@ class VideoWriter:
         """Return the writer."""
         return self
 
-    def write(self, frames: Video, times: Sequence[Fraction]) -> None:
+    def write(self, frames: Video, times: Sequence[Fraction], *, new_shot: bool = False) -> None:
         """Encode frames [T, 3, H, W] shown at `times`, seconds of the source's clock.
+
+        `new_shot` says that the first one starts a shot.
 
         Raises:
             ValueError: the size is not the announced one, or the times do not grow.
@@ -121,12 +129,12 @@ class VideoWriter:
             raise ValueError(f"frames: expected {expected} pixels, got {width}x{height}")
         if len(times) != len(frames):
             raise ValueError(f"times: expected {len(frames)}, one per frame, got {len(times)}")
-        for pixels, time in zip(frames, times, strict=True):
+        for index, (pixels, time) in enumerate(zip(frames, times, strict=True)):
             if self._last_time is not None and time <= self._last_time:
                 raise ValueError(f"times: expected growing times, got {time} s after the same")
             self._last_time = time
             with _errors_of(self._target):
-                self._sink.put(pixels, time)
+                self._sink.put(pixels, time, cut=new_shot and index == 0)
 
     def copy(self, path: Path, time: Fraction) -> None:
         """Copy the pictures of a finished video, its first one `time` seconds after the target's.

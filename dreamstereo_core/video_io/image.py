@@ -14,6 +14,7 @@ from av.video.codeccontext import VideoCodecContext
 from torch import Tensor
 
 from .color import FULL, raw_view
+from .exif import with_exif
 from .mark import mark_image
 from .source import NUMBER_PATTERN, VideoError
 
@@ -29,14 +30,15 @@ _OPTIONS = {
 class ImageSink:
     """Takes exactly one frame and writes it as an image."""
 
-    def __init__(self, path: Path, target: Path, bit_depth: int) -> None:
+    def __init__(self, path: Path, target: Path, bit_depth: int, exif: bytes = b"") -> None:
         """Prepare to write to `path`; errors name `target`."""
+        self._exif = exif
         self._path = path
         self._target = target
         self._deep = bit_depth > 8
         self._data: bytes | None = None
 
-    def put(self, pixels: Tensor, time: Fraction) -> None:
+    def put(self, pixels: Tensor, time: Fraction, *, cut: bool = False) -> None:
         """Encode the picture [3, H, W].
 
         Raises:
@@ -47,7 +49,7 @@ class ImageSink:
                 f"{self._target}: an image holds one frame, but more came; numbered images have "
                 "a name like frame_%05d.png"
             )
-        self._data = _encode(pixels, self._target.suffix, self._deep)
+        self._data = _encode(pixels, self._target.suffix, self._deep, self._exif)
 
     def finish(self) -> None:
         """Write the file."""
@@ -67,7 +69,7 @@ class SequenceSink:
         self._deep = bit_depth > 8
         self._number = 0
 
-    def put(self, pixels: Tensor, time: Fraction) -> None:
+    def put(self, pixels: Tensor, time: Fraction, *, cut: bool = False) -> None:
         """Write the picture [3, H, W]."""
         self._number += 1
         path = self._folder / numbered_name(self._target.name, self._number)
@@ -100,7 +102,7 @@ def _packed(pixels: Tensor, bits: int) -> VideoFrame:
     return frame
 
 
-def _encode(pixels: Tensor, suffix: str, deep: bool) -> bytes:
+def _encode(pixels: Tensor, suffix: str, deep: bool, exif: bytes = b"") -> bytes:
     encoder = _ENCODERS[suffix.lower()]
     frame = _packed(pixels, 16 if deep and encoder == "png" else 8)
     if encoder != "png":
@@ -111,4 +113,5 @@ def _encode(pixels: Tensor, suffix: str, deep: bool) -> bytes:
     context.time_base = Fraction(1, 25)
     context.options = _OPTIONS[encoder]
     packets = [*context.encode(frame), *context.encode(None)]
-    return mark_image(b"".join(bytes(packet) for packet in packets), suffix.lower())
+    data = b"".join(bytes(packet) for packet in packets)
+    return mark_image(with_exif(data, suffix.lower(), exif), suffix.lower())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 
@@ -16,7 +16,7 @@ from av.stream import Disposition, Stream
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from .color import ColorTags
+from .color import FULL, ColorTags
 from .hdr import HdrMetadata
 from .source import Source, VideoError, reason
 
@@ -49,6 +49,11 @@ class VideoInfo:
     time_base: Fraction = Fraction(1, 90000)
     """The unit of the source's time stamps in seconds."""
     hdr: HdrMetadata | None = None
+
+
+def as_data(info: VideoInfo) -> VideoInfo:
+    """Return what describes a depth or a mask of a film: grey values in all codes, no HDR."""
+    return replace(info, color=ColorTags(range=FULL), hdr=None)
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:

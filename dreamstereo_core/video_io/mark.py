@@ -12,6 +12,7 @@ NAME = "DreamStereo"
 TRACK = {"handler_name": NAME}
 """Metadata of a video track."""
 
+_STEREO_SUFFIXES = (".mpo", ".jps", ".gif")
 _COMMENT = NAME.encode()
 _HEAD, _TAIL = 64, 64  # bytes at an image's ends in which the mark lies
 
@@ -31,7 +32,7 @@ def mark_image(data: bytes, suffix: str) -> bytes:
 def is_own(path: Path) -> bool:
     """Tell whether a file bears the mark."""
     try:
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if path.suffix.lower() in (*IMAGE_SUFFIXES, *_STEREO_SUFFIXES):
             data = path.read_bytes()
             return _COMMENT in data[:_HEAD] or _COMMENT in data[-_TAIL:]
         with open_input(path) as container:

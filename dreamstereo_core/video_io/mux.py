@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
-import os
 from contextlib import suppress
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -16,33 +13,41 @@ from av import Packet, VideoFrame
 from av.codec import Codec
 from av.codec.codec import UnknownCodecError
 from av.error import FFmpegError, PatchWelcomeError
+from av.video.frame import PictureType
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from .color import FULL, LIMITED, pixel_format, resolve_matrix, rgb_to_frame
+from ..packing import MV_HEVC, PAIRED
+from .box_tree import Box
+from .color import rgb_to_frame
 from .containers import FORMATS
-from .encode_options import CODECS, EncodeOptions, resolve_codec
-from .hdr import encoder_options
+from .encode_options import CODECS, EncodeOptions
+from .encoder import picture_format
+from .eye_pair import EyePair
 from .info import VideoInfo
+from .layered_boxes import layers_of, tag_layers
 from .mark import TRACK
 from .matroska import scale_display_size
+from .movie import finish_movie, read_movie
+from .multiview import Layers
 from .source import Source, VideoError, image_paths, reason
+from .stereo_boxes import BASELINE_UM, FIELD_OF_VIEW, tag_layout
 from .tracks import SourceTracks
 
 _log = logging.getLogger(__name__)
 
 _LONG_DELAY = 3600  # s between decoding and showing, more than any encoder needs
-_FINEST = 1_000_000  # ticks in a second, at most
-_LARGE_PIXELS = 4096 * 2160
-"""Pixels of a picture above which x265 gets `_LEAN`, unless a preset is chosen."""
-_LEAN = ("rc-lookahead=5", "bframes=3", "b-pyramid=0", "ref=2", "frame-threads=1")
-"""x265 takes some 3 bytes for each pixel it looks ahead and 12 for each that it encodes or refers
-to; its own numbers (20, 4, 1, 3) make that 2.7 GiB at 7680x2160, these 1.4 GiB."""
-_STEREO = {  # layout -> H.264 frame-packing, Matroska stereo_mode
-    "full_sbs": (3, "left_right"),
-    "half_sbs": (3, "left_right"),
-    "full_tb": (4, "top_bottom"),
-    "half_tb": (4, "top_bottom"),
+_DEPTH = "Inverse depth: white is near, black is far, one scale for each shot."
+_MOVIES = ("mp4", "mov")
+_MATROSKA = {  # layout -> StereoMode
+    "full_sbs": "left_right",
+    "half_sbs": "left_right",
+    "vr180": "left_right",
+    "cross_eyed": "right_left",
+    "full_tb": "top_bottom",
+    "half_tb": "top_bottom",
+    "row_interleaved": "row_interleaved_lr",
+    "column_interleaved": "col_interleaved_lr",
 }
 
 
@@ -63,36 +68,29 @@ class VideoSink:
 
         With `like`, a file that this class has written, pictures come as its packets (`copy`).
         """
-        self._target = target
+        self._target, self._path, self._layout = target, path, layout
         self._container_name = FORMATS[target.suffix.lower()]
+        self._left_out = encode.left_out
         self._encode_audio = encode.audio == "copy_or_aac"
-        self._bits = encode.bit_depth or info.bit_depth
-        self._whole_chroma = encode.chroma == "444"
-        encode = replace(
-            encode, codec=resolve_codec(encode, self._bits, size, self._container_name)
-        )
-        self._codec = CODECS[encode.codec]
-        self._matrix = resolve_matrix(info.color.matrix, info.width, info.height)
-        self._full = info.color.range == FULL
-        self._time_base = _fine(info.time_base, info.frame_rate)
+        self._pictures = picture_format(info, size, encode, layout, target)
+        self._codec = CODECS[self._pictures.encode.codec]
+        self._time_base = self._pictures.time_base
+        self._half_frame = 1 / (2 * info.frame_rate)
         self._tracks: SourceTracks | None = None
         self._side_packets = self._refused = 0
         self._range: tuple[Fraction | None, Fraction | None] = (None, None)
         self._origin: Fraction | None = None
         self._next_pts = 0
-        self._path = path
         self._display_aspect = Fraction(1)
         """Factor of the aspect in Matroska's display size; 1 leaves what FFmpeg writes."""
         self._output = av.open(f"file:{path}", "w", format=self._container_name)
         self._copies = like is not None
         self._last_dts: int | None = None
+        self._pair: EyePair | None = None
+        self._layers: Layers | None = None
         try:
-            self._stream = (
-                self._add_stream(info, size, encode, layout)
-                if like is None
-                else self._add_like(like)
-            )
-            self._tag(info, encode, layout)
+            self._stream = self._add_stream() if like is None else self._add_like(like)
+            self._tag()
         except BaseException:
             self.close()
             raise
@@ -111,6 +109,7 @@ class VideoSink:
             encode=self._encode_audio,
             start=start,
             stop=stop,
+            without=self._left_out,
         )
         self._range = (start, stop)
 
@@ -121,12 +120,12 @@ class VideoSink:
             VideoError: the encoder refuses the preset or the size.
         """
         titles = self._tracks.metadata if self._tracks else {}
-        self._output.metadata.update(titles | metadata)
-        if self._container_name in ("mp4", "mov"):
-            # Tags beyond the standard ones need the second flag. It hides the standard ones from
-            # some players, so it is set only if there are such tags.
-            tags = "+use_metadata_tags" if metadata else ""
-            self._output.container_options["movflags"] = f"faststart{tags}"
+        comment = {"comment": _DEPTH} if self._layout == "depth" else {}
+        self._output.metadata.update(titles | comment | metadata)
+        if self._container_name in _MOVIES and metadata:
+            # Tags beyond the standard ones need this flag. It hides the standard ones from some
+            # players, so it is set only if there are such tags.
+            self._output.container_options["movflags"] = "use_metadata_tags"
         if self._display_aspect != 1:
             self._output.container_options["write_crc32"] = "0"  # the header is corrected later
         if not self._copies:
@@ -154,15 +153,40 @@ class VideoSink:
                 packet.stream = self._stream
                 self._mux([packet])
 
-    def put(self, pixels: Tensor, time: Fraction) -> None:
-        """Encode one picture [3, H, W] shown at `time` of the source's clock."""
+    def put(self, pixels: Tensor, time: Fraction, *, cut: bool = False) -> None:
+        """Encode one picture [3, H, W] shown at `time` of the source's clock.
+
+        Layouts of `PAIRED` come side by side. A cut becomes a key frame where both eyes' encoders
+        have to agree; others find cuts by themselves.
+        """
+        if self._layout not in PAIRED:
+            self._mux(self._encode(self._frame(pixels, time)))
+            return
+        left, right = pixels.chunk(2, dim=-1)
+        first = self._frame(left, time)
+        if self._pair is None:
+            self._mux(self._encode(first))
+            self._mux(self._encode(self._frame(right, time + self._half_frame)))
+            return
+        second = self._colors(right)
+        second.pts, second.time_base = first.pts, first.time_base
+        if cut:
+            first.pict_type = second.pict_type = PictureType.I
+        self._mux(self._pair.join(self._encode(first), second))
+
+    def _frame(self, pixels: Tensor, time: Fraction) -> VideoFrame:
+        """Convert a picture, and give it its time."""
         origin = self._begin(time)
-        frame = rgb_to_frame(pixels, self._matrix, self._full, self._bits, self._whole_chroma)
+        frame = self._colors(pixels)
         frame.time_base = self._time_base
         # Two different times may fall on one tick of a coarse clock.
         frame.pts = max(round((time - origin) / self._time_base), self._next_pts)
         self._next_pts = frame.pts + 1
-        self._mux(self._encode(frame))
+        return frame
+
+    def _colors(self, pixels: Tensor) -> VideoFrame:
+        how = self._pictures
+        return rgb_to_frame(pixels, how.matrix, how.full, how.bits, how.whole_chroma)
 
     def _begin(self, time: Fraction) -> Fraction:
         """Return the time of the first picture; this is it if there was none."""
@@ -176,9 +200,12 @@ class VideoSink:
     def finish(self) -> None:
         """Encode the frames that wait, and write the rest of the tracks and the trailer."""
         if not self._copies:
-            self._mux(self._encode(None))
+            rest = self._encode(None)
+            self._mux(rest if self._pair is None else self._pair.join(rest, None))
         self._mux_tracks(None)
         self._output.close()
+        if self._container_name in _MOVIES:
+            finish_movie(self._path, self._describe)
         if self._display_aspect != 1:
             scale_display_size(self._path, self._display_aspect)
 
@@ -189,43 +216,38 @@ class VideoSink:
         with suppress(FFmpegError, OSError):  # an unfinished file is about to be removed
             self._output.close()
 
+    def _describe(self, movie: Box) -> None:
+        """Say in the movie box how the eyes lie in the pictures."""
+        if self._layers is None:
+            tag_layout(movie, self._layout)
+            return
+        encode = self._pictures.encode
+        view = encode.field_of_view or FIELD_OF_VIEW
+        tag_layers(movie, self._layers, (view, BASELINE_UM) if encode.spatial else None)
+
     def _add_like(self, like: Path) -> VideoStream:
+        if self._layout == MV_HEVC:
+            self._layers = layers_of(read_movie(like))
         with av.open(f"file:{like}") as container:
             stream = self._output.add_stream_from_template(container.streams.video[0], opaque=True)
         stream.time_base = self._time_base
         return stream
 
-    def _tag(self, info: VideoInfo, encode: EncodeOptions, layout: str | None) -> None:
-        """Set what the container says of the pictures."""
-        _, stereo_mode = _STEREO.get(layout or "", (None, None))
+    def _tag(self) -> None:
+        """Set what the container says of the pictures, as far as FFmpeg's muxers can."""
         self._stream.metadata.update(TRACK)
-        if encode.codec == "hevc" and self._container_name in ("mp4", "mov"):
+        if self._pictures.encode.codec == "hevc" and self._container_name in _MOVIES:
             # Apple's players refuse FFmpeg's default, hev1.
             self._stream.codec_context.codec_tag = "hvc1"
-        if stereo_mode is not None and self._container_name == "matroska":
+        stereo_mode = _MATROSKA.get(self._layout or "")
+        if stereo_mode is not None and self._container_name in ("matroska", "webm"):
             self._stream.metadata["stereo_mode"] = stereo_mode
             squeeze = {"half_sbs": Fraction(2), "half_tb": Fraction(1, 2)}
-            self._display_aspect = info.pixel_aspect * squeeze.get(layout or "", 1)
+            aspect = self._pictures.pixel_aspect
+            self._display_aspect = aspect * squeeze.get(self._layout or "", 1)
 
-    def _add_stream(
-        self, info: VideoInfo, size: tuple[int, int], encode: EncodeOptions, layout: str | None
-    ) -> VideoStream:
-        packing, _ = _STEREO.get(layout or "", (None, None))
-        options = {
-            "crf": str(self._codec.crf if encode.crf is None else encode.crf),
-            "preset": encode.preset or self._codec.preset,
-        }
-        parameters = encoder_options(info.hdr, encode.codec)
-        if encode.codec == "h264" and packing is not None:
-            parameters.append(f"frame-packing={packing}")
-        if encode.codec == "hevc":
-            parameters.append("log-level=error")
-            if size[0] * size[1] > _LARGE_PIXELS and encode.preset is None:
-                parameters += _LEAN
-        if encode.codec == "av1":
-            os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 has no other setting
-        if parameters:
-            options[self._codec.parameters] = ":".join(parameters)
+    def _add_stream(self) -> VideoStream:
+        encode = self._pictures.encode
         try:
             Codec(self._codec.encoder, "w")
         except UnknownCodecError as error:
@@ -234,7 +256,7 @@ class VideoSink:
             ) from error
         try:
             added = self._output.add_stream(
-                self._codec.encoder, rate=info.frame_rate, time_base=self._time_base
+                self._codec.encoder, rate=self._pictures.rate, time_base=self._time_base
             )
         except ValueError as error:
             raise VideoError(
@@ -242,15 +264,7 @@ class VideoSink:
                 "choose a name ending in .mkv or .mp4"
             ) from error
         stream = cast(VideoStream, added)
-        context = stream.codec_context
-        context.width, context.height = (n + n % 2 for n in size)
-        context.pix_fmt = pixel_format(self._bits, self._whole_chroma)
-        context.sample_aspect_ratio = info.pixel_aspect
-        context.color_primaries = info.color.primaries
-        context.color_trc = info.color.transfer
-        context.colorspace = self._matrix
-        context.color_range = FULL if self._full else LIMITED
-        context.options = options
+        self._pictures.configure(stream.codec_context)
         return stream
 
     def _open_encoder(self) -> None:
@@ -262,6 +276,9 @@ class VideoSink:
                 f"{self._target}: {self._codec.encoder} refuses {context.width}x{context.height} "
                 f"{context.pix_fmt} with {context.options} ({reason(error)})"
             ) from error
+        if self._layout == MV_HEVC:
+            self._pair = EyePair(context, self._pictures)
+            self._layers = self._pair.layers
 
     def _encode(self, frame: VideoFrame | None) -> list[Packet]:
         """Encode a frame, or flush if it is None; return the packets that are ready."""
@@ -307,17 +324,3 @@ class VideoSink:
                     "%s: packets of sound or subtitles that it cannot hold are left out (%s)",
                     *(self._target, reason(error)),
                 )
-
-
-def _fine(time_base: Fraction, rate: Fraction) -> Fraction:
-    """Return a unit of time that divides the source's, fine enough for repaired times.
-
-    Frame durations are whole units of it, too, unless that would make it too fine.
-    """
-    both = math.lcm(time_base.denominator, rate.numerator)
-    ticks = both if both <= _FINEST else time_base.denominator
-    if ticks > _FINEST:
-        return Fraction(1, 90_000)
-    while ticks < 10_000:  # as FFmpeg's MP4 muxer does
-        ticks *= 2
-    return Fraction(1, ticks)

@@ -11,30 +11,38 @@ from .source import IMAGE_SUFFIXES, NUMBER_PATTERN
 
 _NAME_BYTES = 255  # that file systems allow
 _LAYOUT_TAGS = {
-    "full_sbs": "LRF_Full_SBS",
-    "half_sbs": "LR",
-    "full_tb": "TBF_Full_TB",
-    "half_tb": "TB",
-    "left": "left",
-    "right": "right",
-    "depth": "depth",
-    "mask": "mask",
+    # Kodi wants 3D and SBS or TAB; Jellyfin FSBS or FTAB, and no SBS right behind 3D, which would
+    # be half; Pigasus LRF; DeoVR and Skybox SBS, LR or TB; televisions H-SBS, H-TAB or H-OU.
+    "full_sbs": "3D_LRF_FSBS_SBS",
+    "half_sbs": "3D_LR_H-SBS",
+    "full_tb": "3D_TBF_FTAB_TAB_TB",
+    "half_tb": "3D_TB_H-TAB_H-OU",
+    # Not VR180, which Skybox takes for a fisheye picture; LR comes last for Meta's player.
+    "vr180": "180_180x180_3dh_LR",
+    "mv_hevc": "MV-HEVC",
+    "full_rgbd": "RGBD",
+    "half_rgbd": "RGBD_half",
 }
+_PLAIN = ("left", "right", "depth", "mask", "cross_eyed", "row_interleaved", "column_interleaved",
+          "frame_sequential")  # fmt: skip
+"""Layouts that no player reads from a name, which bears the layout's own."""
 
 
 def stereo_name(source: Path, layout: str, suffix: str | None = None) -> Path:
     """Return the name beside `source` by which players know the layout.
 
-    ``clip.mkv`` becomes ``clip_LRF_Full_SBS.mkv``; a folder of images and a pattern
+    ``clip.mkv`` becomes ``clip_3D_LRF_FSBS_SBS.mkv``; a folder of images and a pattern
     (``frame_%05d.png``) become a video. `suffix` (".mp4") replaces the source's own; a source whose
     suffix cannot be written gets .mp4, an image .png.
 
     Raises:
         ValueError: an unknown layout.
     """
-    tag = "anaglyph" if layout.startswith("anaglyph") else _LAYOUT_TAGS.get(layout)
+    tag = _LAYOUT_TAGS.get(layout, layout if layout in _PLAIN else None)
+    if layout.startswith("anaglyph"):
+        tag = "anaglyph"
     if tag is None:
-        known = ", ".join([*_LAYOUT_TAGS, "anaglyph"])
+        known = ", ".join([*_LAYOUT_TAGS, *_PLAIN, "anaglyph"])
         raise ValueError(f"layout: expected one of {known}, got {layout!r}")
     stem, own = source.stem, source.suffix.lower()
     if os.path.isdir(source):

@@ -22,6 +22,7 @@ TEXT_CODEC = {"mp4": "mov_text", "mov": "mov_text", "matroska": "subrip", "webm"
 
 _TICK = Fraction(1, 1000)
 _MARKUP = re.compile(r"<[^<>]*>|\{\\[^{}]*\}")
+_AT_TOP = re.compile(rb"\{[^{}]*\\an[789]")
 
 
 class TextSubtitle:
@@ -50,7 +51,7 @@ class TextSubtitle:
         end = begin + (length or 3)
         end = end if self._stop is None else min(end, self._stop)
         first, last = (round((max(t, self._start) - self._start) / _TICK) for t in (begin, end))
-        text = self._text(packet)
+        text = event_text(self._decoder, packet)[0]
         if not text or last <= first:
             return
         if not self._boxed:
@@ -69,16 +70,6 @@ class TextSubtitle:
         if self._held is not None:
             yield self._packet(*self._held)
 
-    def _text(self, packet: Packet) -> str:
-        decode = getattr(self._decoder, "decode2", self._decoder.decode)  # by PyAV's version
-        try:
-            decoded = cast(Iterable[Any], decode(packet) or ())
-        except FFmpegError:
-            return ""  # a damaged event leaves a gap
-        lines = [_dialogue(rect) for item in decoded for rect in _rects(item)]
-        text = "\n".join(lines).replace("\\N", "\n").replace("\\n", "\n").replace("\\h", " ")
-        return _MARKUP.sub("", text).strip()
-
     def _packet(self, first: int, last: int, text: str) -> TimedPacket:
         data = text.encode()[:0xFFFF]
         packet = Packet(struct.pack(">H", len(data)) + data if self._boxed else data)
@@ -86,6 +77,20 @@ class TextSubtitle:
         packet.pts = packet.dts = first
         packet.duration = last - first
         return first * _TICK, packet
+
+
+def event_text(decoder: Any, packet: Packet) -> tuple[str, bool]:
+    """Return an event's lines without markup, and whether they belong at the frame's top."""
+    decode = getattr(decoder, "decode2", decoder.decode)  # by PyAV's version
+    try:
+        decoded = cast(Iterable[Any], decode(packet) or ())
+    except FFmpegError:
+        return "", False  # a damaged event leaves a gap
+    rects = [rect for item in decoded for rect in _rects(item)]
+    text = "\n".join(map(_dialogue, rects))
+    text = text.replace("\\N", "\n").replace("\\n", "\n").replace("\\h", " ")
+    top = any(_AT_TOP.search(getattr(rect, "ass", b"")) for rect in rects)
+    return _MARKUP.sub("", text).strip(), top
 
 
 def _rects(item: Any) -> Iterable[Any]:

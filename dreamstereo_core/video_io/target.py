@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from .containers import check_suffix
+from .photo_layouts import PHOTO_SUFFIXES
 from .source import (
     IMAGE_SUFFIXES,
     NUMBER_PATTERN,
@@ -111,7 +112,7 @@ def check_targets(
     """
     sources = list(sources)
     for target in targets:
-        check_suffix(target)
+        check_suffix(target, PHOTO_SUFFIXES)
         refuse_sources(target, sources)
         check_free(target, overwrite)
         if not (new_folder or is_sequence(target) or target.parent.is_dir()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import ExitStack, suppress
 from fractions import Fraction
 from io import BytesIO
@@ -27,7 +27,17 @@ from .subtitles import TEXT_CODEC, TextSubtitle
 
 _log = logging.getLogger(__name__)
 _NOT_METADATA = {"major_brand", "minor_version", "compatible_brands", "encoder"}
-_TEXT = {"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text", "microdvd", "subviewer"}
+TEXT_SUBTITLES = {
+    "subrip",
+    "srt",
+    "ass",
+    "ssa",
+    "webvtt",
+    "mov_text",
+    "text",
+    "microdvd",
+    "subviewer",
+}
 _COVERS = {"mjpeg": ("cover.jpg", "image/jpeg"), "png": ("cover.png", "image/png")}
 _ENOUGH = 64  # packets within which a cover must come
 _LATE = 10  # s, the most by which tracks lie apart in a file
@@ -63,11 +73,13 @@ class SourceTracks:
         encode: bool = False,
         start: Fraction | None = None,
         stop: Fraction | None = None,
+        without: Collection[int] = (),
     ) -> None:
         """Add the source's tracks to `output`, before its header is written.
 
         With `encode`, sound that the container cannot hold becomes AAC, if it can hold that.
-        `start` and `stop` are seconds of the source's clock.
+        `start` and `stop` are seconds of the source's clock. The streams with an index of `without`
+        stay behind.
 
         Raises:
             VideoError: the source is unreadable, or the container cannot hold its sound.
@@ -75,6 +87,7 @@ class SourceTracks:
         self._source, self._target, self._output = source, target, output
         self._encode = encode
         self._range = (start, stop)
+        self._without = without
         self._left_out: list[str] = []
         self._covers: list[Packet] = []
         self._stack = ExitStack()
@@ -138,7 +151,7 @@ class SourceTracks:
         tracks: dict[int, _Track] = {}
         silent = self._silent()
         for stream in self._input.streams:
-            if stream is self._picture:
+            if stream is self._picture or stream.index in self._without:
                 continue
             kind = f"{stream.type} stream {stream.index}"
             if stream.type in ("audio", "subtitle"):
@@ -192,7 +205,7 @@ class SourceTracks:
         codec, container = stream.codec_context.codec.canonical_name, self._output.format.name
         if _fits(stream, container):
             return CopiedTrack(stream, self._output)
-        if codec in _TEXT and container in TEXT_CODEC:
+        if codec in TEXT_SUBTITLES and container in TEXT_CODEC:
             return TextSubtitle(stream, self._output)
         self._left_out.append(f"{kind} ({codec})")
         return None

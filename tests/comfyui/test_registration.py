@@ -6,7 +6,9 @@ from .server import PACK
 
 NODES = {
     "DreamStereoConvertVideo",
+    "DreamStereoJoinVideos",
     "DreamStereoPreviewSheet",
+    "DreamStereoComfortReport",
     "DreamStereoLoadVideo",
     "DreamStereoLoadDepth",
     "DreamStereoLoadInpainter",

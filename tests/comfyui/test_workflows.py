@@ -139,7 +139,7 @@ def test_runs_on_the_first_press(comfy, object_info, name, frames):
 
     (result,) = run.outputs[node_of(workflow, "SaveVideo")]["images"]
     film = {"2d_to_3d": "dreamstereo_example", "2d_to_3d_stages": "DreamStereo"}[name]
-    assert result["filename"].startswith(f"{film}_LRF_Full_SBS_")
+    assert result["filename"].startswith(f"{film}_3D_LRF_FSBS_SBS_")
     made, given = describe(comfy.output_path(result)), describe(DEMO)
     assert made["size"] == (2 * given["size"][0], given["size"][1])
     assert made["frames"] == (frames or given["frames"])

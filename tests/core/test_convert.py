@@ -71,9 +71,9 @@ def test_time_stamps_are_the_sources_own(clip, tmp_path):
 @pytest.mark.parametrize(
     ("layout", "size", "name"),
     [
-        ("full_sbs", (96, 32), "clip_LRF_Full_SBS.mp4"),
-        ("half_sbs", (48, 32), "clip_LR.mp4"),
-        ("full_tb", (48, 64), "clip_TBF_Full_TB.mp4"),
+        ("full_sbs", (96, 32), "clip_3D_LRF_FSBS_SBS.mp4"),
+        ("half_sbs", (48, 32), "clip_3D_LR_H-SBS.mp4"),
+        ("full_tb", (48, 64), "clip_3D_TBF_FTAB_TAB_TB.mp4"),
         ("anaglyph", (48, 32), "clip_anaglyph.mp4"),
         ("right", (48, 32), "clip_right.mp4"),
         ("depth", (48, 32), "clip_depth.mp4"),
@@ -98,7 +98,7 @@ def test_an_image_becomes_an_image(tmp_path):
     with VideoWriter(tmp_path / "one.png", probe(DEMO), frame.shape[2], frame.shape[1]) as writer:
         writer.write(frame[None], [Fraction(0)])
     (target,) = run(tmp_path / "one.png", None)
-    assert target.name == "one_LRF_Full_SBS.png"
+    assert target.name == "one_3D_LRF_FSBS_SBS.png"
     picture = next(read_frames(target)).pixels
     assert picture.shape == (3, frame.shape[1], 2 * frame.shape[2])
     assert torch.equal(

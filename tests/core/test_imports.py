@@ -23,9 +23,28 @@ ORDER = (
         "stream",
     ),
     # Geometry: pure functions.
-    *("disparity", "gapw", "pbdp", "blend", "packing", "floating_window"),
+    *("disparity", "gapw_triton", "gapw", "pbdp", "blend", "equirectangular", "packing"),
+    *("floating_window", "comfort"),
     *("optical_flow", "prefetch", "shots", "video_io", "models", "sampling"),
-    *("depth", "fill", "convergence", "pipeline", "pieces", "convert", "preview", "cli"),
+    *(
+        "depth",
+        "fill",
+        "convergence",
+        "subtitles",
+        "pipeline",
+        "photographs",
+        "pieces",
+        "targets",
+        "film",
+        "plan",
+        "workers",
+        "cluster",
+        "planned",
+        "convert",
+        "report",
+        "preview",
+        "cli",
+    ),
 )
 """A room of the core imports only rooms that stand before it."""
 NEVER = {("fill", "depth"), ("sampling", "video_io"), ("models", "video_io"), ("fill", "video_io")}

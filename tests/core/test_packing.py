@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from dreamstereo_core import LAYOUTS, pack_stereo
-from dreamstereo_core.packing import packed_size
+from dreamstereo_core.packing import FILE_LAYOUTS, PAIRED, packed_size, show, shown_size
+from dreamstereo_core.types import StereoVideo
 
 
 @pytest.fixture
@@ -66,3 +67,47 @@ def test_wrong_arguments_are_named(views):
         pack_stereo(left, right, "sideways")
     with pytest.raises(ValueError, match="right: expected shape"):
         pack_stereo(left, right[..., :-1], "full_sbs")
+
+
+def test_crossed_eyes_see_the_right_view_at_the_left(views):
+    left, right = views
+    assert torch.equal(pack_stereo(left, right, "cross_eyed"), pack_stereo(right, left, "full_sbs"))
+
+
+@pytest.mark.parametrize("height", [6, 7])
+def test_interleaved_rows_and_columns_begin_with_the_left_view(height):
+    generator = torch.Generator().manual_seed(0)
+    left, right = torch.rand((2, 2, 3, height, 9), generator=generator)
+    rows = pack_stereo(left, right, "row_interleaved")
+    assert torch.equal(rows[:, :, 0::2], left[:, :, 0::2])
+    assert torch.equal(rows[:, :, 1::2], right[:, :, 1::2])
+    columns = pack_stereo(left, right, "column_interleaved")
+    assert torch.equal(columns[..., 0::2], left[..., 0::2])
+    assert torch.equal(columns[..., 1::2], right[..., 1::2])
+
+
+class TestShow:
+    """What a conversion writes of its results."""
+
+    @pytest.fixture
+    def stereo(self, views):
+        depth, mask = torch.full((2, 1, 6, 10), 0.25), torch.ones(2, 1, 6, 10)
+        return StereoVideo(*views, depth, mask, start=0)
+
+    @pytest.mark.parametrize(("made", "source"), [("right", 0), ("left", 1)])
+    def test_depth_stands_beside_the_source(self, stereo, views, made, source):
+        picture = show(stereo, "full_rgbd", made=made)
+        assert torch.equal(picture[..., :10], views[source])
+        assert (picture[..., 10:] == 0.25).all()
+        half = show(stereo, "half_rgbd", made=made)
+        assert half.shape == (2, 3, 6, 10)
+        assert (half[..., 5:] == 0.25).all()
+
+    @pytest.mark.parametrize("layout", PAIRED)
+    def test_two_pictures_come_side_by_side(self, stereo, views, layout):
+        assert torch.equal(show(stereo, layout), torch.cat(views, -1))
+
+    @pytest.mark.parametrize("layout", [x for x in FILE_LAYOUTS if x != "separate"])
+    def test_sizes_are_known_beforehand(self, stereo, layout):
+        height, width = show(stereo, layout).shape[-2:]
+        assert shown_size(10, 6, layout) == (width, height)

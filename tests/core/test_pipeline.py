@@ -8,8 +8,7 @@ from torch.nn import functional as F
 
 from dreamstereo_core import ClassicInpainter, ConvertOptions, StereoPipeline
 from dreamstereo_core.depth import DepthEstimator
-from dreamstereo_core.packing import FILE_LAYOUTS
-from dreamstereo_core.pipeline import show
+from dreamstereo_core.packing import FILE_LAYOUTS, show
 
 
 @dataclass

@@ -1,14 +1,19 @@
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounter
 
 from dreamstereo_core import select_tokens
 from dreamstereo_core.models.sparse import (
     blend_latents,
     gather_tokens,
+    pad_tokens,
     patchify,
     scatter_tokens,
     token_mask,
 )
+from dreamstereo_core.models.transformer import Transformer
+
+from .fakes import TINY
 
 T, H, W = 3, 16, 24
 h, w = H // 2, W // 2
@@ -145,3 +150,50 @@ def test_unselected_tokens_come_back_from_the_masked_video():
     expected[1, :, 2, 0:2, 0:2] = 1
     assert torch.equal(blended, expected)
     assert torch.equal(token_mask(tokens, mask.shape), expected[:, :1] > 0)
+
+
+@pytest.mark.parametrize("bucket", [1, 4, 16, 64])
+def test_tokens_in_buckets_give_the_same(bucket):
+    torch.manual_seed(0)
+    model = Transformer(TINY).eval().requires_grad_(False)
+    model.initialize_weights()
+    torch.nn.init.normal_(model.head.head.weight)
+    latent = torch.randn(2, 36, 2, 8, 8)
+    tokens = torch.stack([torch.randperm(32)[:13].sort().values for _ in range(2)])
+    conditioning = model.prepare(torch.ones(1))
+    plain = model(latent, conditioning, tokens)
+    seen = []
+    model.blocks[0].register_forward_pre_hook(lambda _, args: seen.append(args[0].shape[1]))
+    padded = model(latent, conditioning, tokens, bucket=bucket)
+    assert torch.allclose(padded, plain, atol=1e-5) and plain.abs().max() > 0.1
+    assert seen == [-(-13 // bucket) * bucket]
+
+
+def test_a_bucket_of_no_tokens_is_refused():
+    with pytest.raises(ValueError, match="bucket: expected at least 1, got 0"):
+        pad_tokens(torch.zeros(1, 3, dtype=torch.int64), 0)
+
+
+def test_the_rest_of_a_bucket_is_marked():
+    padded, real = pad_tokens(torch.tensor([[3, 5]]), 4)
+    assert padded.tolist() == [[3, 5, 0, 0]] and real.tolist() == [[[[True, True, False, False]]]]
+
+
+def test_one_compiled_graph_serves_every_count_of_a_bucket():
+    counter = CompileCounter()
+    model = Transformer(TINY).eval().requires_grad_(False)
+    for block in model.blocks:  # `fullgraph` refuses whatever would leave the graph
+        compiled = torch.compile(block.forward, backend=counter, fullgraph=True, dynamic=False)
+        block.forward = compiled
+    latent, conditioning = torch.randn(1, 36, 1, 8, 8), model.prepare(torch.ones(1))
+
+    def graphs(bucket):
+        made = []
+        for count in (9, 12, 16):
+            model(latent, conditioning, torch.arange(count)[None], bucket=bucket)
+            made.append(counter.frame_count)
+        return made
+
+    first, *others = graphs(8)
+    assert others == [first, first]
+    assert graphs(None)[-1] > first

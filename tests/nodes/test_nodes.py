@@ -1,7 +1,9 @@
 """What the server tests cannot say: single nodes on tensors, other cores, films in memory."""
 
 import dataclasses
+import importlib
 import io as bytes_io
+import os
 from fractions import Fraction
 from types import SimpleNamespace
 
@@ -163,12 +165,55 @@ class TestConvertVideo:
         assert [d.source_eye for d in decodes] == ["both", "left"]
 
 
+class TestParts:
+    """Two runs make a film's halves, as two machines would; a third joins them."""
+
+    class Quiet:
+        """Progress without a server."""
+
+        def __init__(self, node_id):
+            self.looked = 0
+
+        def look_at(self, frame):
+            self.looked = frame
+
+        def __call__(self, progress):
+            pass
+
+    def test_parts_are_joined_to_the_whole(self, node_module, monkeypatch, tmp_path):
+        paths = importlib.import_module("folder_paths")
+        for name in ("input", "output", "temp"):
+            (tmp_path / name / "video").mkdir(parents=True)
+            monkeypatch.setattr(paths, f"{name}_directory", str(tmp_path / name))
+        convert, join = node_module("convert"), node_module("join")
+        monkeypatch.setattr(convert, "NodeProgress", self.Quiet)
+        monkeypatch.setattr(convert.ConvertVideo, "hidden", SimpleNamespace(unique_id="1"))
+        film = write_film(tmp_path / "input" / "film.mp4")
+        video = convert.InputImpl.VideoFromFile(str(film))
+        given = {"layout": "half_sbs", "convergence_mode": "median", "convergence": 0.5, "crf": 20}
+        for start, count in ((0, 7), (7, 0)):
+            part, name = convert.ConvertVideo.execute(
+                video, "embedded", "classic", start_frame=start, frame_count=count, **given
+            ).args
+            assert name.startswith(f"video/film_part_{start:08d}_")
+            part.save_to(str(tmp_path / "output" / f"{name}_00001_.mp4"))
+        made, joined = join.JoinVideos.execute(video, "video/film_part_*.mp4").args
+        assert joined == name.replace("_part_00000007", "")
+        seen = describe(made.get_stream_source())
+        assert (seen["frames"], seen["size"], seen["audio"]) == (12, (96, 64), ["aac"])
+        with pytest.raises(ValueError, match="expected parts of 12 frames together, got 5"):
+            join.JoinVideos.execute(video, "video/film_part_00000007*.mp4")
+        before = join.JoinVideos.fingerprint_inputs("video/*.mp4")
+        os.utime(tmp_path / "output" / f"{name}_00001_.mp4", (1, 1))
+        assert join.JoinVideos.fingerprint_inputs("video/*.mp4") != before
+
+
 class TestFileNames:
     @pytest.mark.parametrize(
         ("layout", "name"),
         [
-            ("full_sbs", "video/a film_LRF_Full_SBS"),
-            ("half_tb", "video/a film_TB"),
+            ("full_sbs", "video/a film_3D_LRF_FSBS_SBS"),
+            ("half_tb", "video/a film_3D_TB_H-TAB_H-OU"),
             ("anaglyph_gray", "video/a film_anaglyph"),
             ("depth", "video/a film_depth"),
         ],
@@ -187,7 +232,7 @@ class TestFileNames:
 
     def test_a_film_whose_name_looks_like_a_placeholder(self, node_module):
         name = node_module("file_names").saved_name("100%width%", "full_sbs")
-        assert name == "video/100_width__LRF_Full_SBS"
+        assert name == "video/100_width__3D_LRF_FSBS_SBS"
 
 
 class TestPreviewSheet:

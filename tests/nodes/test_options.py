@@ -6,10 +6,16 @@ import torch
 # Required and optional inputs of each node as they were first published, in order.
 PUBLISHED = {
     "DreamStereoBlend": ("inpainted warped mask feather", ""),
+    "DreamStereoComfortReport": (
+        "video max_disparity convergence_mode convergence",
+        "depth_model screen_width distance max_front max_behind floating_window eye shots bars "
+        "deinterlace background source_eye source_layout",
+    ),
     "DreamStereoConvertVideo": (
         "video layout max_disparity convergence_mode convergence eye depth fill feather codec crf",
         "depth_model inpainter max_front max_behind floating_window num_steps dilation seed shots "
-        "bars chroma deinterlace background source_eye source_layout",
+        "bars chroma deinterlace background source_eye source_layout subtitles field_of_view "
+        "start_frame frame_count",
     ),
     "DreamStereoDisparity": (
         "inverse_depth max_disparity convergence_mode convergence foreground_dilation",
@@ -22,6 +28,7 @@ PUBLISHED = {
         "warped_disparity inpainter num_steps dilation seed eye fill shots bars",
     ),
     "DreamStereoInpaintConditioning": ("positive negative vae images mask narrow", ""),
+    "DreamStereoJoinVideos": ("video parts", ""),
     "DreamStereoLoadDepth": ("model custom allow_download invert", "metric"),
     "DreamStereoLoadInpainter": ("inpainter", ""),
     "DreamStereoLoadModel": (
@@ -66,7 +73,7 @@ def test_the_defaults_are_those_of_the_options(forms, core, node):
     defaults = {name: spec[1]["default"] for name, spec in inputs.items() if "default" in spec[1]}
     assert core.convert_options(defaults) == core.ConvertOptions()
     assert core.pick_options(core.DecodeOptions, defaults) == core.DecodeOptions()
-    encode = core.pick_options(core.EncodeOptions, defaults | {"crf": None})
+    encode = core.pick_options(core.EncodeOptions, defaults | {"crf": None, "field_of_view": None})
     assert encode == core.EncodeOptions()
     for kind in (core.ConvertOptions, core.DecodeOptions):
         shown = {"foreground_dilation", "stretch_threshold", "chunk_frames", "sampler"}

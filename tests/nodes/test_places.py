@@ -36,6 +36,16 @@ def test_files_of_the_folders(base, places):
     assert places.media_path("a/../film.mp4") == str(base / "input" / "film.mp4")
 
 
+def test_lines_and_patterns_name_files_of_the_folders(base, places):
+    made = [base / "output" / name for name in ("b.mp4", "a.mp4")] + [base / "input" / "c.mp4"]
+    for path in made:
+        path.touch()
+    assert places.media_files("*.mp4\n\n c.mp4 [input]") == [str(made[n]) for n in (1, 0, 2)]
+    for wrong in ("none*.mp4", "../secret.mp4", "../*.mp4", "{base}/*.mp4"):
+        with pytest.raises(ValueError, match="parts: expected files in ComfyUI's output"):
+            places.media_files(wrong.format(base=base))
+
+
 OUTSIDE = ["../secret.mp4", "a/../../secret.mp4", "{base}/secret.mp4", "../inputs/x.mp4", "", ".."]
 
 

@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmark import main
+from benchmarks.library import Film, Fleet, make_films, share_films, share_pieces
 from benchmarks.machine import medians, paired
 from benchmarks.masks import Clip, exactly, latent_mask_of
 from benchmarks.transformer import flops
@@ -151,3 +152,41 @@ def test_the_tables_of_the_learned_parts(tmp_path, monkeypatch, capsys):
     assert all(case["ms_per_frame"] > 0 for case in cases.values())
     assert dense["of_ceiling"] == round(dense["gflop_per_s"] / 100, 3)
     assert "| dense | 56 | 100.0% |" in capsys.readouterr().out
+
+
+def test_one_command_measures_a_card(tmp_path, monkeypatch):
+    options = "--vae small --config tiny --size 96x64 --frames 9 --dtype fp32 --repeats 1 --tile 32"
+    monkeypatch.setitem(TRANSFORMERS, "tiny", TINY)
+    monkeypatch.setitem(PRESETS, "small", SMALL_VAE)
+    monkeypatch.setattr("benchmark.matmul_ceiling", lambda *_: 1e11)
+    more = ["--device", "cpu", "--retention", "0.5", "--card", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["benchmark.py", *options.split(), *more])
+    main()
+    reports = {path.stem: json.loads(path.read_text()) for path in tmp_path.iterdir()}
+    assert sorted(reports) == ["cpu_memory", "cpu_models", "cpu_warp"]
+    assert all(r["machine"]["torch"] == torch.__version__ for r in reports.values())
+    (warp,) = reports["cpu_warp"]["warp"]
+    assert (warp["kernel"], warp["most_different_colour"]) == (False, 0)
+    assert [row["tile"] for row in reports["cpu_memory"]["memory"]] == [None, 32]
+    for row in reports["cpu_memory"]["memory"]:
+        assert 0.7 < row["planned_mib"] / row["measured_mib"] < 1.4
+    assert len(reports["cpu_models"]["transformer"]) == 2 and reports["cpu_models"]["vae"]
+
+
+def test_a_library_by_hand():
+    """Two GPUs at 24 frames a second: a second of film takes one to convert."""
+    fleet = Fleet(2, 2, 24.0, plan_speed=240.0, reach_speed=48.0, slow=0, life_h=1e9, start_s=5.0,
+                  join_mb_s=2.0, result_mbit=1.6)  # fmt: skip
+    films = [Film((20.0, 30.0)), Film((40.0,))]  # joined in a tenth of their length: 5 and 4 s
+    assert share_films(fleet, films).hours * 3600 == pytest.approx(5 + 50 + 5)
+    # Plan 5 s, pieces of 20 s, and of 10 s to reach it and 30; join 5. Plan 4 s, 40 s, join 4.
+    assert share_pieces(fleet, films).hours * 3600 == pytest.approx(5 + 5 + 40 + 5 + 4 + 40 + 4)
+
+
+def test_pieces_save_what_lost_gpus_cost():
+    fleet = Fleet(30, 3, 10.0, life_h=5.0)
+    films = make_films(fleet)
+    assert all(piece >= fleet.piece_s for film in films for piece in film.pieces[:-1])
+    whole = [Film((film.seconds,)) for film in films]
+    with_pieces, without = (share_films(fleet, of) for of in (films, whole))
+    assert with_pieces.lost_hours < without.lost_hours / 5

@@ -135,7 +135,11 @@ def test_the_truth_as_a_fill_is_perfect():
     disparity[..., 12:36, 30:60] = 6
     clip = project_back("moving", "one", video, disparity)
     rows, pictures = measured(clip, {"truth": lambda video, mask, disparity: clip.truth})
-    assert list(rows) == ["truth", comparison.SHEET, "(truth)"]  # its raw output is what the blend gives
+    assert list(rows) == [
+        "truth",
+        comparison.SHEET,
+        "(truth)",
+    ]  # its raw output is what the blend gives
     scores = rows["truth"]
     for name in ("psnr_full", "psnr_hole", "psnr_ring"):
         assert scores[name] == math.inf

@@ -30,6 +30,7 @@ from dreamstereo_core import (
     probe,
     read_frames,
 )
+from dreamstereo_core.comfort.measure import at_measuring_size, measure_frame
 from dreamstereo_core.depth import normalize, upsample_inverse_depth
 from dreamstereo_core.video_io import VideoWriter
 
@@ -70,6 +71,8 @@ def stage_table(path: Path, count: int = 48) -> None:
         "blend",
         lambda: [blend(f, p.video, p.occlusion_mask) for f, p in zip(filled, parts, strict=True)],
     )
+    small = inverse_depth_to_disparity(at_measuring_size(normalize(raw, *_range(raw))))
+    timed("measure (--report)", lambda: [measure_frame(d[None]) for d in small])
     with tempfile.TemporaryDirectory() as folder:
         times = [frame.time for frame in decoded]
 
@@ -82,7 +85,7 @@ def stage_table(path: Path, count: int = 48) -> None:
     whole = sum(rows.values())
     print(f"\n| stage, {info.width}x{info.height} | ms a frame | share |\n|---|---|---|")
     for name, cost in rows.items():
-        print(f"| {name} | {cost:.1f} | {cost / whole:.0%} |")
+        print(f"| {name} | {cost:.1f} | {cost / whole:.1%} |")
     print(f"| all | {whole:.1f} | {1e3 / whole:.1f} frames a second |")
 
 
@@ -90,16 +93,17 @@ def _range(raw: Tensor) -> tuple[float, float]:
     return float(raw.min()), float(raw.max())
 
 
-def memory_table(count: int) -> None:
-    """Convert a synthetic 720p clip and print the process's peak memory as the frames go by."""
+def memory_table(count: int, size: tuple[int, int], fill: str) -> None:
+    """Convert a synthetic clip and print the process's peak memory as the frames go by."""
     with tempfile.TemporaryDirectory() as folder:
         clip = Path(folder) / "clip.mp4"
-        synthetic_clip(clip, count)
+        synthetic_clip(clip, count, size)
         # In a process of its own: this one's peak is the encoder's.
-        subprocess.run([sys.executable, sys.argv[0], "--convert", str(clip)], check=True)
+        child = [sys.executable, sys.argv[0], "--convert", str(clip), "--fill", fill]
+        subprocess.run(child, check=True)
 
 
-def convert_once(path: Path) -> None:
+def convert_once(path: Path, fill: str) -> None:
     """Convert a clip; print a row every 300 frames."""
     reported = 0
 
@@ -111,31 +115,37 @@ def convert_once(path: Path) -> None:
             speed = progress.done / progress.seconds
             print(f"| {progress.done} | {peak:.0f} | {speed:.2f} |", flush=True)
 
+    info = probe(path)
     print(
-        "| frames done, 1280x720 | peak memory, MiB | frames a second |\n|---|---|---|", flush=True
+        f"| frames done, {info.width}x{info.height}, {fill} | peak memory, MiB | frames a second |"
+        "\n|---|---|---|",
+        flush=True,
     )
     convert_file(
         path,
         path.with_name("out.mp4"),
         depth=load_depth("embedded"),
-        inpainter=load_inpainter("classic"),
+        inpainter=load_inpainter(fill),
         on_progress=report,
     )
+    print(f"| joined | {process_peak_mib():.0f} | |", flush=True)
 
 
-def synthetic_clip(path: Path, count: int) -> None:
-    """Write a 1280x720 clip: a disc that crosses a panning texture, with a cut every 100 frames."""
+def synthetic_clip(path: Path, count: int, size: tuple[int, int] = (1280, 720)) -> None:
+    """Write a clip: a disc that crosses a panning texture, with a cut every 100 frames."""
+    width, height = size
     generator = torch.Generator().manual_seed(0)
     texture = F.interpolate(
-        torch.rand(1, 3, 45, 120, generator=generator), (720, 1920), mode="bicubic"
+        torch.rand(1, 3, 45, 120, generator=generator), (height, 3 * width // 2), mode="bicubic"
     )
     texture = texture[0].clamp(0, 1)
-    y, x = torch.meshgrid(torch.arange(720.0), torch.arange(1280.0), indexing="ij")
+    y, x = torch.meshgrid(torch.arange(float(height)), torch.arange(float(width)), indexing="ij")
     info = probe(DEMO)
-    with VideoWriter(path, info, 1280, 720, EncodeOptions(preset="ultrafast")) as writer:
+    with VideoWriter(path, info, width, height, EncodeOptions(preset="ultrafast")) as writer:
         for t in range(count):
             shot, step = divmod(t, 100)
-            frame = texture.roll(shot, 0)[:, :, 3 * step : 3 * step + 1280]
-            disc = torch.hypot(x - 200 - 8 * step, y - 360) < 160
+            pan = step * width // 427
+            frame = texture.roll(shot, 0)[:, :, pan : pan + width]
+            disc = torch.hypot(x - (0.16 + step / 160) * width, y - height / 2) < 0.22 * height
             frame = torch.where(disc, 1 - frame, frame)
             writer.write(frame[None], [Fraction(t, 24)])

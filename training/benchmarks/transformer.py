@@ -47,6 +47,8 @@ class Plan:
     device: torch.device
     repeats: int
     compile: bool
+    bucket: int | None = None
+    """Kept tokens are filled up to a multiple of this."""
 
     @property
     def latent_shape(self) -> tuple[int, ...]:
@@ -142,7 +144,7 @@ def _runner(plan: Plan) -> Callable[[Case], tuple[Tensor, list[float]]]:
     def run(case: Case) -> tuple[Tensor, list[float]]:
         tokens = None if case.tokens is None else case.tokens.to(plan.device)
         watch.mark()
-        velocity = model(latent, conditioning, tokens)
+        velocity = model(latent, conditioning, tokens, bucket=plan.bucket)
         watch.mark()
         return velocity, watch.spans()
 

@@ -1,4 +1,4 @@
-"""Crops of photographs and films with what teachers answer, and rendered views."""
+"""Crops of photographs and films with a published network's answer, and rendered views."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from data.depth_dataset import change, random_crop
@@ -17,10 +18,7 @@ from data.files import DataError
 from data.random_streams import stream_seed
 from engine.settings import load_settings
 from making.media import TABLE, Media
-from making.teacher_network import STRIDE, resized, standardised
-
-OWN_SIDE = 384
-"""The longer side in pixels at which the own network reads a picture."""
+from making.teacher_network import STRIDE, resized
 
 
 @dataclass(frozen=True)
@@ -39,10 +37,7 @@ class CropSettings:
     )
     """Heights and widths; a batch has one of them."""
     teacher_sizes: tuple[int, ...] = (224, 256, 320, 384)
-    """Shorter sides at which the teacher looks at a crop, two of them each time."""
-    own: float = 0.4
-    """Share of the own network's answer beside the teacher's: it knows empty grey rooms, in which
-    the teacher sees a blob. The mean of both is better than each on pictures unknown to both."""
+    """Shorter sides at which the teacher looks at a crop, one of them each time."""
     film_share: float = 0.35
     """Of films among the taught crops."""
     rendered: int = 2
@@ -63,28 +58,12 @@ class TaughtCrops(Dataset):
     All samples of a batch have one size, and its last ones are rendered views. What is drawn
     depends on the seed and the sample's number alone.
 
-    Args:
-        settings: see there.
-        teacher: a published network (`load_teacher`).
-        own: an embedded network, `[N, 3, H, W]` to inverse depth, that teaches beside it; or None.
-        batch: samples of a batch.
-        seed: of all that is drawn.
-
     Raises:
         DataError: there are no photographs, or a folder of views has none.
     """
 
-    def __init__(
-        self,
-        settings: CropSettings,
-        teacher: nn.Module,
-        own: nn.Module | None = None,
-        *,
-        batch: int,
-        seed: int = 0,
-    ):
-        self.settings, self.teacher, self.own = settings, teacher, own
-        self.batch, self.seed = batch, seed
+    def __init__(self, settings: CropSettings, teacher: nn.Module, *, batch: int, seed: int = 0):
+        self.settings, self.teacher, self.batch, self.seed = settings, teacher, batch, seed
         held_out = load_settings(Media, TABLE).held_out
         folders = (Path(folder) for folder in settings.photos)
         self.photos = [
@@ -119,14 +98,13 @@ class TaughtCrops(Dataset):
 
     def _taught(self, size: tuple[int, int], rng: np.random.Generator) -> tuple[np.ndarray, Tensor]:
         part = cut(self._picture(rng), size, self.settings.least_crop, rng)
+        sides = self.settings.teacher_sizes
+        scale = sides[rng.integers(len(sides))] / min(size) / STRIDE
         whole = torch.from_numpy(part).permute(2, 0, 1)[None].float() / 255
-        sides = rng.permutation(self.settings.teacher_sizes)[:2]
         with torch.inference_mode():
-            answers = [answered(self.teacher, whole, size, side / min(size)) for side in sides]
-            answer = torch.stack(answers).mean(0)
-            if self.own is not None and self.settings.own:
-                own = answered(self.own, whole, size, OWN_SIDE / max(size))
-                answer = torch.lerp(answer, own, self.settings.own)
+            height, width = (round(side * scale) * STRIDE for side in size)
+            answer = F.interpolate(self.teacher(resized(whole, (height, width))), size,
+                                   mode="bilinear")  # fmt: skip
         small = cv2.resize(part, size[::-1], interpolation=cv2.INTER_AREA)
         return small, answer[0].clone()
 
@@ -147,12 +125,6 @@ class TaughtCrops(Dataset):
         if image is None:
             raise DataError(f"{path}: cannot be read")
         return np.ascontiguousarray(image[..., ::-1])
-
-
-def answered(network: nn.Module, whole: Tensor, size: tuple[int, int], scale: float) -> Tensor:
-    """Return what a network says of `[1, 3, h, w]` read at `scale` times `size`, standardised."""
-    height, width = (round(side * scale / STRIDE) * STRIDE for side in size)
-    return standardised(network(resized(whole, (height, width))), size)
 
 
 def cut(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -35,7 +36,7 @@ def train_strategies(
     """
     rows = []
     for name, warp in STRATEGIES.items():
-        builder = PairBuilder(PairOptions(**(vars(options) | {"warp": warp})), {film: depth})
+        builder = PairBuilder(replace(options, warp=warp), {film: depth})
         writer = PairWriter(folder / warp, {"warp": warp})
         writer.add(film.name, builder.video_pairs(film, film.name))
         writer.flush()
@@ -48,8 +49,14 @@ def train_strategies(
 def _train(model: Path, vae: VideoVAE, options: PairOptions, pairs: Path, path: Path) -> None:
     transformer = load_network(model, TRANSFORMER, dtype=torch.float32)
     module = FlowModel(transformer.requires_grad_(True).train())
-    size = options.frames, options.height, options.width
-    dataset = PairDataset(DataSettings(str(pairs), *size, held_out=0))
+    settings = DataSettings(
+        str(pairs),
+        frames=options.frames,
+        height=options.height,
+        width=options.width,
+        held_out=0,
+    )
+    dataset = PairDataset(settings)
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3)
     for _, batch in zip(range(STEPS), batches(dataset, 1, start=0), strict=False):
         encode_batch(vae, batch)

@@ -1,10 +1,15 @@
 """The command: exit codes, one-line errors, what it writes."""
 
 import pytest
+import torch
 
 from dreamstereo_core import DepthError, VideoError, probe
 from dreamstereo_core.cli import arguments as cli_arguments
 from dreamstereo_core.cli import convert, main, preview
+from dreamstereo_core.cli import info as info_command
+from dreamstereo_core.models.fp8 import FP8
+
+from ...models.fakes import SMALL_VAE, TINY
 
 
 @pytest.fixture
@@ -29,7 +34,7 @@ def image(tmp_path):
 
 def test_convert_writes_beside_the_input_and_names_the_file(run, image):
     code, out, _ = run("convert", image, "--layout", "half_sbs")
-    target = image.with_name("photo_LR.png")
+    target = image.with_name("photo_3D_LR_H-SBS.png")
     assert (code, out.strip()) == (0, str(target))
     assert probe(target).width == 96
 
@@ -93,9 +98,41 @@ def test_info_names_versions_and_models(run):
         assert word in out
 
 
+def test_memory_and_8_bits_reach_the_inpainter(run, image, monkeypatch):
+    asked = []
+
+    def remember(*given, **keywords):
+        asked.append(keywords)
+        raise VideoError("enough")
+
+    monkeypatch.setattr(cli_arguments, "load_inpainter", remember)
+    run("convert", image, "--depth", "cues", "--memory", "7.5", "--fp8")
+    run("convert", image, "--depth", "cues")
+    assert [keywords["memory"] for keywords in asked] == [7.5, None]
+    assert [keywords["operations"] for keywords in asked] == [FP8, torch.nn]
+
+
+def test_a_plan_says_what_fits(run, monkeypatch):
+    monkeypatch.setitem(info_command.TRANSFORMERS, info_command.DREAMSTEREO, TINY)
+    monkeypatch.setattr(info_command, "PRESETS", {"small": SMALL_VAE})
+    code, out, _ = run("info", "--plan", "128x64")
+    rows = [line.split() for line in out.splitlines()[3:]]
+    assert (code, len(rows)) == (0, 9)
+    assert [rows[0][:4], rows[-1][:4]] == [
+        ["small", "21", "whole", "no"],
+        ["small", "6", "256", "yes"],
+    ]
+    code, out, _ = run("info", "--plan", "128x64", "--memory", "1")
+    assert (code, out.splitlines()[3].split()[:4]) == (0, ["small", "21", "whole", "no"])
+    code, out, _ = run("info", "--plan", "128x64", "--memory", "0.001")
+    assert code == 1 and "nothing fits into 0.001" in out
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (["info", "--plan", "wide"], 2, "1280x720"),
+        (["info", "--memory", "8"], 2, "--plan"),
         (["convert"], 2, "INPUT"),
         (["paint", "x"], 2, "paint"),
         (["convert", "{image}", "--layout", "cube"], 2, "cube"),

@@ -146,12 +146,12 @@ def test_a_folder_of_films_in_and_out(folder):
         ("films/deep/y.mkv", "out/deep"),
     ]
     assert main(["convert", "films", "out", "--recursive", "--frames", "0:2", *CHEAP]) == 0
-    assert names(folder / "out") == ["deep", "x_LRF_Full_SBS.mp4"]
+    assert names(folder / "out") == ["deep", "x_3D_LRF_FSBS_SBS.mp4"]
     again = plan("films", "out", recursive=True)
     assert not again.jobs
     assert list(again.skipped.values()) == [
-        "out/x_LRF_Full_SBS.mp4 exists already",
-        "out/deep/y_LRF_Full_SBS.mp4 exists already",
+        "out/x_3D_LRF_FSBS_SBS.mp4 exists already",
+        "out/deep/y_3D_LRF_FSBS_SBS.mp4 exists already",
     ]
     assert main(["convert", "films", "out", "--recursive", *CHEAP]) == 0
     assert len(plan("films", "out", recursive=True, overwrite=True).jobs) == 2
@@ -159,14 +159,14 @@ def test_a_folder_of_films_in_and_out(folder):
 
 def test_results_beside_their_films_are_no_inputs(folder):
     assert main(["convert", ".", "--frames", "0:2", *CHEAP]) == 0
-    assert names(folder) == ["a.mp4", "a_LRF_Full_SBS.mp4", "b.mp4", "b_LRF_Full_SBS.mp4"]
+    assert names(folder) == ["a.mp4", "a_3D_LRF_FSBS_SBS.mp4", "b.mp4", "b_3D_LRF_FSBS_SBS.mp4"]
     again = plan(".", overwrite=True)
     assert [j.source.name for j in again.jobs] == ["a.mp4", "b.mp4"]
 
 
 def test_two_results_of_one_name_are_refused(folder):
     film("a.mkv", [], seconds=1)
-    with pytest.raises(WrongUse, match=r"would both become a_LRF_Full_SBS.mp4"):
+    with pytest.raises(WrongUse, match=r"would both become a_3D_LRF_FSBS_SBS.mp4"):
         plan("a.mp4", "a.mkv", "b.mp4")
 
 
@@ -186,7 +186,7 @@ def test_numbered_images_and_folders_of_them(folder):
     assert names(folder / "more") == [f"frame_0000{i}.png" for i in (1, 2, 3)]
     assert main(["convert", "seq", "seq", "--overwrite", *few]) == 1
     assert main(["convert", "a.mp4", "more", *few]) == 0
-    assert (folder / "more" / "a_LRF_Full_SBS.mp4").exists()
+    assert (folder / "more" / "a_3D_LRF_FSBS_SBS.mp4").exists()
     assert main(["convert", "a.mp4", "--layout", "separate", "s/%d.jpg", *few]) == 0
     assert names(folder / "s") == [f"{i}_{eye}.jpg" for i in (1, 2, 3) for eye in ("left", "right")]
 
@@ -213,5 +213,5 @@ def test_the_name_of_a_long_name_fits(folder):
     name = "映" * 83 + ".mp4"
     (folder / "a.mp4").rename(name)
     assert main(["convert", name, "--frames", "0:2", *CHEAP]) == 0
-    (made,) = [p for p in folder.iterdir() if p.name.endswith("映_LRF_Full_SBS.mp4")]
+    (made,) = [p for p in folder.iterdir() if p.name.endswith("映_3D_LRF_FSBS_SBS.mp4")]
     assert len(made.name.encode()) <= 255

@@ -57,13 +57,13 @@ EACH = [
     "lib/photos.2024/p2.jpg",
 ]
 RESULTS = [
-    "a_LRF_Full_SBS.mp4",
+    "a_3D_LRF_FSBS_SBS.mp4",
     "frames/frame_00001.png",
     "frames/frame_00002.png",
     "frames/frame_00003.png",
-    "photos.2024/p1_LRF_Full_SBS.jpg",
-    "photos.2024/p2_LRF_Full_SBS.jpg",
-    "poster_LRF_Full_SBS.png",
+    "photos.2024/p1_3D_LRF_FSBS_SBS.jpg",
+    "photos.2024/p2_3D_LRF_FSBS_SBS.jpg",
+    "poster_3D_LRF_FSBS_SBS.png",
 ]
 
 
@@ -76,11 +76,11 @@ def test_a_library_goes_to_the_same_places_and_only_once(library, capsys):
     told = capsys.readouterr()
     assert len(told.out.splitlines()) == 5
     assert told.err.splitlines()[-1] == "5 done"
-    os.remove("out/photos.2024/p1_LRF_Full_SBS.jpg")
+    os.remove("out/photos.2024/p1_3D_LRF_FSBS_SBS.jpg")
     assert main(["convert", "lib", "out", *few, *LOUD]) == 0
     assert files(library / "out") == RESULTS
     told = capsys.readouterr()
-    assert told.out.split() == [str(Path("out/photos.2024/p1_LRF_Full_SBS.jpg"))]
+    assert told.out.split() == [str(Path("out/photos.2024/p1_3D_LRF_FSBS_SBS.jpg"))]
     assert told.err.splitlines()[-1] == "1 done, 4 left out"
     assert "lib/frames" in told.err
 
@@ -96,11 +96,11 @@ def test_results_beside_their_sources(library):
     assert main(["convert", "lib", "--recursive", "--frames", "0:3", *CHEAP]) == 0
     made = [name for name in files(library) if "LRF" in name]
     assert made == [
-        "lib/a_LRF_Full_SBS.mp4",
-        "lib/frames_LRF_Full_SBS.mp4",
-        "lib/photos.2024_LRF_Full_SBS/p1_LRF_Full_SBS.jpg",
-        "lib/photos.2024_LRF_Full_SBS/p2_LRF_Full_SBS.jpg",
-        "lib/poster_LRF_Full_SBS.png",
+        "lib/a_3D_LRF_FSBS_SBS.mp4",
+        "lib/frames_3D_LRF_FSBS_SBS.mp4",
+        "lib/photos.2024_3D_LRF_FSBS_SBS/p1_3D_LRF_FSBS_SBS.jpg",
+        "lib/photos.2024_3D_LRF_FSBS_SBS/p2_3D_LRF_FSBS_SBS.jpg",
+        "lib/poster_3D_LRF_FSBS_SBS.png",
     ]
     assert not plan("lib").jobs
 
@@ -164,7 +164,7 @@ def test_a_pattern_that_nothing_matches(library, capsys):
 
 def test_a_link_back_and_unfinished_work_are_passed_over(library):
     (library / "lib" / "frames" / "loop").symlink_to(library / "lib")
-    work = library / "lib" / "a_LRF_Full_SBS.mp4.dreamstereo"
+    work = library / "lib" / "a_3D_LRF_FSBS_SBS.mp4.dreamstereo"
     work.mkdir()
     film(work / "x.mp4", [], seconds=1)
     assert sources(plan("lib")) == EACH

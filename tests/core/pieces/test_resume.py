@@ -21,7 +21,7 @@ from dreamstereo_core import (
     load_depth,
     load_inpainter,
 )
-from dreamstereo_core.convert import Progress
+from dreamstereo_core.film import Progress
 from dreamstereo_core.pieces import WORK_SUFFIX
 from dreamstereo_core.video_io import read_frames
 
@@ -258,3 +258,18 @@ def test_a_film_killed_in_the_middle(film, tmp_path):
     convert(film, target)
     assert len(frames_of(target)[0]) == FRAMES
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_work_that_a_kill_left_beside_its_finished_film_goes(film, tmp_path, older):
+    target = tmp_path / "a.mp4"
+    target.touch()
+    with pytest.raises(Ended):
+        convert(film, target, end_at=35, overwrite=True)
+    manifest = work(target) / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"complete": True}))
+    for path, when in ((target, 1), (manifest, 2)) if older else ((target, 2), (manifest, 1)):
+        os.utime(path, (when, when))
+    with pytest.raises(VideoError, match="exists already"):
+        convert(film, target)
+    assert work(target).exists() == older  # an older film waits to be replaced

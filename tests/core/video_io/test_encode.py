@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -17,6 +18,7 @@ from dreamstereo_core.video_io import (
     read_frames,
 )
 from dreamstereo_core.video_io.color import rgb_to_frame
+from dreamstereo_core.video_io.encoder import picture_format
 
 from ..pictures import FAST, INFO, bars, ramp, save, times
 
@@ -208,3 +210,28 @@ def test_mp4_starts_with_its_index(tmp_path):
     data = save(tmp_path / "a.mp4", ramp(3)).read_bytes()
     assert 0 < data.index(b"moov") < data.index(b"mdat")
     assert b"moof" not in data
+
+
+@pytest.mark.parametrize("width", [34, 48])
+def test_narrow_hevc_does_not_end_the_process(tmp_path, width):
+    """x265's tree of blocks writes beyond its memory there."""
+    noise = torch.rand(6, 3, 48, width, generator=torch.Generator().manual_seed(0))
+    how = EncodeOptions("hevc", preset="ultrafast")
+    for number in range(3):
+        path = save(tmp_path / f"{number}.mp4", noise, encode=how)
+    assert len(list(read_frames(path))) == 6
+
+
+@pytest.mark.parametrize(
+    ("size", "layout", "warned"),
+    [
+        ((7680, 4320), "full_sbs", False),
+        ((15360, 4320), "full_sbs", True),
+        ((15360, 4320), "mv_hevc", False),  # two pictures of half the width
+        ((17000, 1000), "half_sbs", True),
+    ],
+)
+def test_sizes_beyond_hevcs_highest_level_are_said(caplog, size, layout, warned):
+    how = picture_format(INFO, size, EncodeOptions(layout=layout), layout, Path("a.mp4"))
+    assert how.encode.codec == "hevc"
+    assert ("more than HEVC's highest level" in caplog.text) == warned

@@ -200,7 +200,7 @@ class TestCodec:
             return path.read_bytes()  # x265 notes them there
 
         assert b"rc-lookahead=20" in parameters()
-        monkeypatch.setattr("dreamstereo_core.video_io.mux._LARGE_PIXELS", 1)
+        monkeypatch.setattr("dreamstereo_core.video_io.encoder._LARGE_PIXELS", 1)
         assert b"rc-lookahead=5" in parameters()
         assert b"rc-lookahead=25" in parameters("slow")
 

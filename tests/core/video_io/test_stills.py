@@ -155,8 +155,8 @@ class TestFolders:
     def test_pictures_of_different_sizes_are_stills(self, tmp_path):
         folder = self.photos(tmp_path / "holiday", (64, 48), (48, 64))
         written = self.convert(folder, None)
-        assert [path.name for path in written] == ["p0_LR.png", "p1_LR.png"]
-        assert {path.parent for path in written} == {tmp_path / "holiday_LR"}
+        assert [path.name for path in written] == ["p0_3D_LR_H-SBS.png", "p1_3D_LR_H-SBS.png"]
+        assert {path.parent for path in written} == {tmp_path / "holiday_3D_LR_H-SBS"}
         assert [(probe(p).width, probe(p).height) for p in written] == [(64, 48), (48, 64)]
         with pytest.raises(VideoError, match="exists already"):
             self.convert(folder, None)
@@ -169,8 +169,8 @@ class TestFolders:
         with pytest.raises(VideoError, match=r"1 of 3 pictures were left out: .*p0.png"):
             self.convert(folder, tmp_path / "out")
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-            "p1_LR.png",
-            "p2_LR.png",
+            "p1_3D_LR_H-SBS.png",
+            "p2_3D_LR_H-SBS.png",
         ]
 
     def test_pictures_of_one_size_are_a_film(self, tmp_path):
