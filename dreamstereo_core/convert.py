@@ -238,8 +238,10 @@ def _convert_planned(
     about = _about(film, every) | {"plan": "found" if plan is None else plan.to_json()}
     with work_folder(work or work_path(film.targets[0]), about, restart=restart) as folder:
         plan = plan or make_plan(source, film.options, film.decode)
-        job = PlannedFilm(film, plan, reload)
-        render_all(job, plan.spans(every, film.frames, whole_shots=film.depth.late), folder, pool)
+        job = PlannedFilm(film, plan, film.begin(), reload)
+        spans = plan.spans(every, film.frames, whole_shots=film.depth.late)
+        with _a_core_for_the_codecs():
+            render_all(job, spans, folder, pool)
 
 
 def _about(film: Film, every: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -22,7 +22,7 @@ from .film import Film
 from .pieces.folder import Piece, WorkFolder
 from .pieces.writer import OpenWriter, join, piece_name
 from .plan import FilmPlan, Span
-from .types import StereoVideo, Video
+from .types import StereoVideo
 from .video_io import VideoError, VideoWriter, read_frames
 from .workers import Pool
 
@@ -40,6 +40,8 @@ class PlannedFilm:
 
     film: Film
     plan: FilmPlan
+    begin: Fraction
+    """The time of the film's first frame, in seconds of the source's clock."""
     reload: Reload | None = None
     """Makes the models anew where this arrives; None = they come along."""
 
@@ -63,13 +65,9 @@ class PlannedFilm:
         )
         yield from pipeline.stream(frames, frame_rate=float(film.info.frame_rate))
 
-    def show(self, chunk: StereoVideo) -> Mapping[str, Video]:
-        """Return each view's pictures."""
-        return self.film.show(chunk)
-
-    def open_piece(self, view: str) -> OpenWriter:
-        """Return what opens a file for a view."""
-        return self.film.views(self.film.begin())[view][1]
+    def views(self) -> dict[str, tuple[Path, OpenWriter]]:
+        """Return each view's target and what opens it."""
+        return self.film.views(self.begin)
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def render(
     done, wanted = 0, span.stop - span.first
     began, picture = Fraction(0), torch.empty(0)
     writers: dict[str, VideoWriter] = {}
-    log = ComfortLog()
+    log, views = ComfortLog(), film.views()
     with ExitStack() as stack, closing(film.stream(span)) as chunks:
         for chunk in chunks:
             begin = max(0, span.lead - chunk.start)
@@ -106,10 +104,10 @@ def render(
             if begin >= end:
                 continue
             began = began if done else chunk.times[begin]
-            for view, pictures in film.show(chunk).items():
+            for view, pictures in film.film.show(chunk).items():
                 if view not in writers:
                     place = folder / piece_name(span.first, view)
-                    writer = film.open_piece(view)(place, audio_from=None, overwrite=True)
+                    writer = views[view][1](place, audio_from=None, overwrite=True)
                     writers[view] = stack.enter_context(writer)
                 writers[view].write(pictures[begin:end], chunk.times[begin:end],
                                     new_shot=chunk.new_shot and begin == 0)  # fmt: skip
@@ -140,7 +138,7 @@ def render_all(film: PlannedFilm, spans: Sequence[Span], folder: WorkFolder, poo
         VideoError: the source cannot be read, or a target cannot be written; what is finished
             stays.
     """
-    start, views = film.film.frames[0], film.film.views(film.film.begin())
+    start, views = film.film.frames[0], film.views()
     for path, open_writer in views.values():  # problems show before any work is done
         open_writer(path).close()
     there = {piece.first for piece in folder.pieces}

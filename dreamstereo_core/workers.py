@@ -110,7 +110,6 @@ def _begin(do: Callable, threads: int, numbers: Any) -> None:
     """Prepare a worker; an interrupt is for the process that started it."""
     global _do
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     torch.set_num_threads(threads)
     if (cards := torch.cuda.device_count()) > 1:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(numbers.get() % cards)

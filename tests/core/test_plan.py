@@ -185,6 +185,15 @@ class TestParts:
         assert torch.equal(rendered(film, FilmPlan(tuple(shots)), span, depth, fill), wanted)
 
 
+class Ended(Exception):
+    """The run was ended from outside."""
+
+
+def end(progress):
+    if progress.done > 20:
+        raise Ended
+
+
 class TestConversion:
     def test_processes_make_the_file_that_one_makes(self, film, tmp_path):
         convert(film, tmp_path / "one.mp4", plan=make_plan(film), piece=0.1)
@@ -201,13 +210,6 @@ class TestConversion:
             assert len(container.streams.audio) == 1
 
     def test_what_is_finished_is_not_made_again(self, film, plan, tmp_path):
-        class Ended(Exception):
-            pass
-
-        def end(progress):
-            if progress.done > 20:
-                raise Ended
-
         with pytest.raises(Ended):
             convert(film, tmp_path / "a.mp4", plan=plan, piece=0.1, on_progress=end)
         seen = []
@@ -218,13 +220,6 @@ class TestConversion:
         assert all(torch.equal(x.pixels, y.pixels) for x, y in zip(a, b, strict=True))
 
     def test_a_changed_plan_and_another_film_are_named(self, film, plan, tmp_path):
-        class Ended(Exception):
-            pass
-
-        def end(progress):
-            if progress.done > 20:
-                raise Ended
-
         with pytest.raises(Ended):
             convert(film, tmp_path / "a.mp4", plan=plan, piece=0.1, on_progress=end)
         weaker = FilmPlan(
