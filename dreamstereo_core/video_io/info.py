@@ -123,14 +123,13 @@ def decode_frames(
 def demux(container: InputContainer, *streams: Stream) -> Iterator[Packet]:
     """Yield the packets of streams in file order, up to damage that FFmpeg cannot read past.
 
+    A packet that claims gigabytes, for which FFmpeg reports too little memory, is such damage.
     PyAV's last packets are empty and flush the decoders.
     """
     packets = container.demux(*streams)
     while True:
         try:
             packet = next(packets, None)
-        except MemoryError:
-            raise
         except (FFmpegError, IndexError):  # PyAV stumbles over a stream that came up late
             return
         if packet is None:

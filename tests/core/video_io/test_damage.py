@@ -107,3 +107,17 @@ def test_mutants_end(tmp_path, suffix):
             assert "\n" not in str(error)
         else:
             assert times == sorted(set(times))
+
+
+@pytest.mark.timeout(20)
+def test_an_index_that_lies_about_sizes_ends_the_film(tmp_path):
+    """FFmpeg reports too little memory for a packet of 900 MB in a file of 50 KB."""
+    source = film(tmp_path / "a.avi").read_bytes()
+    index = source.rfind(b"idx1") + 8
+    counts = set()
+    for entry in range(48, 56):  # tag, flags, offset and size, 4 bytes each
+        data = bytearray(source)
+        data[index + 16 * entry + 15] = 0x35
+        (tmp_path / "m.avi").write_bytes(data)
+        counts.add(sum(1 for _ in read_frames(tmp_path / "m.avi")))
+    assert min(counts) < 50 and max(counts) <= 50
