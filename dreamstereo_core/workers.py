@@ -102,6 +102,8 @@ def _processes(count: int, do: Callable) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
+_CARDS = "CUDA_VISIBLE_DEVICES"
+
 _do: Callable | None = None
 """In a worker: what it does."""
 
@@ -112,8 +114,20 @@ def _begin(do: Callable, threads: int, numbers: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
     if (cards := torch.cuda.device_count()) > 1:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(numbers.get() % cards)
+        os.environ[_CARDS] = card_of(numbers.get(), cards, os.environ.get(_CARDS))
     _do = do
+
+
+def card_of(number: int, cards: int, visible: str | None) -> str:
+    """Return the card of a worker as `CUDA_VISIBLE_DEVICES` names it.
+
+    Args:
+        number: of the worker, from 0 on.
+        cards: how many there are.
+        visible: the variable's value so far; the cards are among those that it names.
+    """
+    names = visible.split(",")[:cards] if visible else [str(card) for card in range(cards)]
+    return names[number % cards].strip()
 
 
 def _work(task: object) -> object:
