@@ -14,20 +14,39 @@ LUMA = (0.299, 0.587, 0.114)
 
 def box_mean(image: Tensor, size: int) -> Tensor:
     """Average over a window of size x size pixels; at the border, over the part inside."""
-    return _box_rows(_box_rows(image, size, 2), size, 3)
+    for dim in (2, 3):
+        image = _window_sums(image, size, dim)
+    rows, columns = (_inside(n, size, image) for n in image.shape[2:])
+    return image / (rows[:, None] * columns)
 
 
-def _box_rows(image: Tensor, size: int, dim: int) -> Tensor:
-    """Average along one dimension by two reads of a running sum, as fast for any size."""
+def _inside(length: int, size: int, like: Tensor) -> Tensor:
+    """Return how many of the `size` places around each of `length` places are inside."""
+    place, half = torch.arange(length, device=like.device, dtype=like.dtype), size // 2
+    return (place + half + 1).clamp(max=length) - (place - half).clamp(min=0)
+
+
+def _window_sums(image: Tensor, size: int, dim: int) -> Tensor:
+    """Sum up `size` values along one dimension, those beyond the border being 0.
+
+    Sums of 1, 2, 4, ... values are joined as the bits of `size` say.
+    """
     length, half = image.shape[dim], size // 2
-    zero = torch.zeros_like(image.narrow(dim, 0, 1))
-    total = torch.cat((zero, image.cumsum(dim)), dim)
-    index = torch.arange(length, device=image.device)
-    high, low = (index + half + 1).clamp(max=length), (index - half).clamp(min=0)
-    shape = [1] * image.ndim
-    shape[dim] = length
-    count = (high - low).to(image.dtype).view(shape)
-    return (total.index_select(dim, high) - total.index_select(dim, low)) / count
+    pad = [0] * (2 * (image.ndim - dim))
+    pad[-2:] = half, half
+    sums, span, start = F.pad(image, pad), 1, 0
+    total: Tensor | None = None
+    while True:
+        if size & span:
+            part = sums.narrow(dim, start, length)
+            total = part if total is None else total + part
+            start += span
+        if 2 * span > size:
+            assert total is not None  # a size has a bit
+            return total
+        rest = sums.shape[dim] - span
+        sums = sums.narrow(dim, 0, rest) + sums.narrow(dim, span, rest)
+        span *= 2
 
 
 def gaussian(
@@ -43,14 +62,15 @@ def gaussian(
     """
     offsets = torch.arange(-radius, radius + 1.0)
     taps = torch.exp(-offsets.square() / (2 * sigma**2))  # [2 * radius + 1]
+    shares = (taps / taps.sum()).tolist()
     mode = "replicate" if edges == "replicate" else "constant"
     x = F.pad(image, (radius,) * 4, mode=mode)
     for axis in (-1, -2):  # shifted sums are several times faster than a grouped convolution
         size = x.shape[axis] - 2 * radius
-        total = x.narrow(axis, 0, size) * float(taps[0])
-        for i in range(1, len(taps)):
-            total.add_(x.narrow(axis, i, size), alpha=float(taps[i]))
-        x = total / float(taps.sum())
+        total = x.narrow(axis, 0, size) * shares[0]
+        for i, share in enumerate(shares[1:], 1):
+            total.add_(x.narrow(axis, i, size), alpha=share)
+        x = total
     return x
 
 

@@ -128,11 +128,11 @@ def resize_flow(flow: Tensor, size: tuple[int, int] | torch.Size) -> Tensor:
 def _work_image(frames: Tensor, width: int) -> Tensor:
     """Return grey frames ``[N, 1, h, w]``, at most `width` pixels wide, of the same aspect."""
     h, w = frames.shape[2:]
+    if frames.shape[1] == 3:
+        red, green, blue = frames.split(1, dim=1)
+        frames = red * LUMA[0] + green * LUMA[1] + blue * LUMA[2]
     if w > width:
         frames = F.interpolate(frames, (max(1, round(h * width / w)), width), mode="area")
-    if frames.shape[1] == 3:
-        weights = frames.new_tensor(LUMA).view(1, 3, 1, 1)
-        frames = (frames * weights).sum(1, keepdim=True)
     return frames.float()
 
 

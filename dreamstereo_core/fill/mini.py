@@ -116,7 +116,7 @@ def average(
         before_added: what was added to that.
     """
     row, column = frame.wide[0, 0].nonzero(as_tuple=True)  # nothing is added elsewhere
-    flow = resize_flow(optical_flow(frame.video, before.video), frame.video.shape[-2:])
+    flow = resize_flow(optical_flow(frame.video, before.video, width=128), frame.video.shape[-2:])
     flow = flow[0][:, row, column]
     past_added, was_hole, past_video = (
         warp_points(image, flow, row, column)

@@ -89,12 +89,17 @@ def _cell_sums(levels: list[Video], hole: Tensor) -> Tensor:
 
     They are of B bands' strengths and of the weight, of the known pixels and then of the hole's.
     """
-    bands = [sharper - softer for sharper, softer in pairwise(levels)]
-    strengths = torch.cat([band.abs().mean(1, keepdim=True) for band in bands], 1)
-    weighted = [part for w in (1 - hole, hole) for part in (strengths * w, w)]
-    sums = torch.cat(weighted, 1)
-    pad = (0, -sums.shape[-1] % CELL, 0, -sums.shape[-2] % CELL)
-    return F.avg_pool2d(F.pad(sums, pad), CELL)
+    height, width = hole.shape[-2:]
+    bands = len(levels) - 1
+    shape = len(hole), 2 * (bands + 1), height + -height % CELL, width + -width % CELL
+    sums = hole.new_zeros(shape)
+    known, own = sums[..., :height, :width].split(bands + 1, 1)
+    known[:, -1:], own[:, -1:] = 1 - hole, hole
+    for band, (sharper, softer) in enumerate(pairwise(levels)):
+        strength = (sharper - softer).abs_().mean(1)
+        for part in (known, own):
+            torch.mul(strength, part[:, -1], out=part[:, band])
+    return F.avg_pool2d(sums, CELL)
 
 
 def _gains(sums: Tensor) -> Tensor:
