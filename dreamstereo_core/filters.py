@@ -19,15 +19,18 @@ def box_mean(image: Tensor, size: int) -> Tensor:
 
 def _box_rows(image: Tensor, size: int, dim: int) -> Tensor:
     """Average along one dimension by two reads of a running sum, as fast for any size."""
-    length, half = image.shape[dim], size // 2
-    zero = torch.zeros_like(image.narrow(dim, 0, 1))
-    total = torch.cat((zero, image.cumsum(dim)), dim)
+    length = image.shape[dim]
+    half = min(size // 2, length - 1)
+    inner = length - 1 - half  # pixels whose window ends within the row, and as many begin in it
+    total = image.cumsum(dim)
+    result = total.narrow(dim, length - 1, 1).expand_as(total).clone()
+    result.narrow(dim, 0, inner).copy_(total.narrow(dim, half, inner))
+    result.narrow(dim, half + 1, inner).sub_(total.narrow(dim, 0, inner))
     index = torch.arange(length, device=image.device)
-    high, low = (index + half + 1).clamp(max=length), (index - half).clamp(min=0)
+    count = (index + half + 1).clamp(max=length) - (index - half).clamp(min=0)
     shape = [1] * image.ndim
     shape[dim] = length
-    count = (high - low).to(image.dtype).view(shape)
-    return (total.index_select(dim, high) - total.index_select(dim, low)) / count
+    return result.div_(count.to(image.dtype).view(shape))
 
 
 def gaussian(
