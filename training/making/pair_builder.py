@@ -218,7 +218,7 @@ class PairBuilder:
         if (mask > 0).float().mean() < LEAST_HOLES:
             self.report.left_out["without holes"] += 1
             return []
-        frames = torch.stack([(frame * 255).round().to(torch.uint8) for frame in video])
+        frames = torch.stack([(frame * 255).round_().to(torch.uint8) for frame in video])
         fill = first_fill(frames, mask, seen_disparity) if self.options.fill else None
         return [Pair(frames, mask[:, 0] > 0, info, fill)]
 
