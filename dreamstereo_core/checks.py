@@ -56,6 +56,18 @@ def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
         raise ValueError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
 
 
+def read_size(name: str, text: str) -> tuple[int, int]:
+    """Return height and width of "1280x720", which has the width first.
+
+    Raises:
+        ValueError: it is no size.
+    """
+    width, _, height = text.partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise ValueError(f"{name}: expected WxH in pixels, such as 1280x720, got {text!r}")
+    return int(height), int(width)
+
+
 def check_range(name: str, value: float, low: float, high: float) -> None:
     """Require low <= value <= high.
 

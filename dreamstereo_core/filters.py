@@ -13,7 +13,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 
 def box_mean(image: Tensor, size: int) -> Tensor:
-    """Average over a window of size x size pixels; at the border, over the part inside."""
+    """Average over size x size pixels, an odd size; at the border, over the part inside."""
     for dim in (2, 3):
         image = _window_sums(image, size, dim)
     rows, columns = (_inside(n, size, image) for n in image.shape[2:])

@@ -95,9 +95,12 @@ def warp_disparity(
         toward: as for `gapw_warp`.
         stretch_threshold: as for `gapw_warp`.
     """
+    flipped = toward == "left"  # the mirrored problem, of which only these two are flipped back
+    disparity = disparity.flip(-1) if flipped else disparity
     no_colours = disparity.new_empty(len(disparity), 0, *disparity.shape[-2:])
-    result = _warp_toward(no_colours, disparity, toward, stretch_threshold, "linear")
-    return result.disparity, result.occlusion_mask
+    result = _warp_toward(no_colours, disparity, "right", stretch_threshold, "linear")
+    found = result.disparity, result.occlusion_mask
+    return (found[0].flip(-1), found[1].flip(-1)) if flipped else found
 
 
 def _warp_toward(

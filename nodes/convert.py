@@ -169,7 +169,7 @@ class ConvertVideo(io.ComfyNode):
                 inpainter=StoppableInpainter(inpainter),
                 on_progress=progress,
                 plan=plan,
-                work=unfinished_folder(source, estimator.name, inpainter.name, how),
+                work=unfinished_folder(source, estimator.name, inpainter.about, how),
                 **how,
             )
         return io.NodeOutput(InputImpl.VideoFromFile(str(path)), name)

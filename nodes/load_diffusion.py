@@ -10,6 +10,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..dreamstereo_core import DiffusionInpainter, load_inpainter, load_vae
+from ..dreamstereo_core.checks import read_size
 from ..dreamstereo_core.fill import FillOptions
 from ..dreamstereo_core.options import pick_options
 from .managed import ManagedInpainter, comfy_attention, compute_dtype
@@ -75,6 +76,17 @@ class LoadModel(io.ComfyNode):
                     ),
                 ),
                 *diffusion_inputs(),
+                io.String.Input(
+                    "fill_size",
+                    default="",
+                    placeholder="1280x768",
+                    optional=True,
+                    tooltip=(
+                        "Width x height into which frames are scaled while the model fills them, "
+                        "so that it works at the size that it was trained at; the film stays as "
+                        "large as it is. Empty: the film's size."
+                    ),
+                ),
             ],
             outputs=[
                 Inpainter.Output(
@@ -92,6 +104,7 @@ class LoadModel(io.ComfyNode):
         lora: str,
         lora_strength: float,
         context: list | None = None,
+        fill_size: str = "",
         **given: Any,
     ) -> io.NodeOutput:
         """Load into ordinary memory; ComfyUI takes it to its device when it runs."""
@@ -115,6 +128,7 @@ class LoadModel(io.ComfyNode):
             context=None if context is None else first_context(context),
             operations=comfy.ops.manual_cast,
             attention=comfy_attention,
+            fill_size=read_size("fill_size", fill_size.strip()) if fill_size.strip() else None,
         )
         inpainter = cast(DiffusionInpainter, inpainter)  # as is every one that comes from a file
         options = pick_options(FillOptions, given)

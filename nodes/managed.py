@@ -97,6 +97,11 @@ class ManagedInpainter(Inpainter):
             InpainterWeights(inpainter.transformer, inpainter.vae), device, offload_device
         )
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """Return the inpainter's, and its own options."""
+        return {**self.inpainter.about, **vars(self.options)}
+
     def stream(
         self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
     ) -> Iterator[Video]:
@@ -105,6 +110,7 @@ class ManagedInpainter(Inpainter):
         frames = iter(frames)
         for first in frames:
             height, width = first.video.shape[-2:]
+            height, width = self.inpainter.working_size((height, width))
             itemsize = next(self.inpainter.vae.parameters()).element_size()
             memory = VAE_VALUES * (height // 8) * (width // 8) * itemsize
             # Less than 4 GB even of Wan 1.3B.

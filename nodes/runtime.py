@@ -1,7 +1,7 @@
 """What a running node owes its user: a bar, a picture, the time left, and an end when asked for."""
 
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import comfy.model_management
 import comfy.utils
@@ -119,6 +119,11 @@ class StoppableInpainter(Inpainter):
 
     def __init__(self, inpainter: Inpainter, bar: FrameBar | None = None):
         self.inpainter, self.name, self.bar = inpainter, inpainter.name, bar
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Return the inpainter's."""
+        return self.inpainter.about
 
     @property
     def resumable(self) -> bool:

@@ -16,8 +16,15 @@ KEPT = 3
 """Films whose pieces are kept beside the one that is made; older ones are removed."""
 
 
-def unfinished_folder(source: str, depth: str, fill: str, how: dict[str, Any]) -> Path:
-    """Return the folder of a film and its options; the same ones give the same folder."""
+def unfinished_folder(source: str, depth: str, fill: dict[str, Any], how: dict[str, Any]) -> Path:
+    """Return the folder of a film and its options; the same ones give the same folder.
+
+    Args:
+        source: the film.
+        depth: the estimator's name.
+        fill: the inpainter's `about`.
+        how: the options.
+    """
     about = (read_version(), describe_source(source), depth, fill, sorted(how.items()))
     place = Path(folder_paths.get_output_directory()) / FOLDER
     place.mkdir(parents=True, exist_ok=True)

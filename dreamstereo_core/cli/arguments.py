@@ -7,6 +7,7 @@ import argparse
 import torch
 from torch import nn
 
+from ..checks import read_size
 from ..convergence import CONVERGENCES
 from ..depth import DepthEstimator, load_depth
 from ..fill import INPAINTERS, Inpainter, load_inpainter
@@ -103,6 +104,9 @@ def _add_checkpoint(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--fp8", action="store_true", help="keep its 16-bit weights in 8 bits")
     group.add_argument("--memory", type=float, metavar="GIB",
                        help="of the device, which tiles and windows keep to")  # fmt: skip
+    group.add_argument("--fill-size", type=size, metavar="WxH",
+                       help="what frames are scaled to fit into while it fills them, as the size "
+                       "it was trained at (default: the film's)")  # fmt: skip
 
 
 def options_of(kind: type[Options], given: argparse.Namespace) -> Options:
@@ -141,6 +145,7 @@ def load_networks(options: argparse.Namespace) -> tuple[DepthEstimator, Inpainte
         context=options.context,
         operations=FP8 if options.fp8 else nn,
         memory=options.memory,
+        fill_size=options.fill_size,
     )
     return depth, inpainter
 
@@ -187,6 +192,14 @@ def count(text: str) -> int:
     if value < 1:
         raise ValueError(text)
     return value
+
+
+def size(text: str) -> tuple[int, int]:
+    """Read WxH, return height and width; ArgumentTypeError for anything else."""
+    try:
+        return read_size("size", text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def frame_range(text: str) -> tuple[int, int | None]:

@@ -10,9 +10,11 @@ import torch
 from .. import __version__
 from ..depth import describe_models
 from ..fill import INPAINTERS
+from ..fill.holes import size_within
 from ..fill.plan import WINDOWS, Demand, Work, find_fit, ways
 from ..models.config import TRANSFORMERS
 from ..models.vae.config import PRESETS
+from .arguments import size
 from .outcome import DONE, FAILED, WrongUse
 
 DREAMSTEREO = "dreamstereo-1.3b"
@@ -28,38 +30,36 @@ def add_info(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("info", help="versions, devices, models and where they go")
     parser.add_argument(
         "--plan",
-        type=_size,
+        type=size,
         metavar="WxH",
         help="say what a diffusion fill of such frames needs of a GPU's memory",
     )
     parser.add_argument("--memory", type=float, metavar="GIB", help="what --plan is to fit into")
+    parser.add_argument("--fill-size", type=size, metavar="WxH", help="of convert, for --plan")
     parser.set_defaults(run=_run)
-
-
-def _size(text: str) -> tuple[int, int]:
-    """Read WxH; return height and width."""
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
-        raise argparse.ArgumentTypeError(f"expected WxH in pixels, such as 1280x720, got {text!r}")
-    return int(height), int(width)
 
 
 def _run(options: argparse.Namespace) -> int:
     if options.plan is not None:
-        return _print_plans(options.plan, options.memory)
-    if options.memory is not None:
-        raise WrongUse("--memory: expected --plan WxH beside it")
+        return _print_plans(options.plan, options.memory, options.fill_size)
+    for name in ("memory", "fill_size"):
+        if getattr(options, name) is not None:
+            raise WrongUse(f"{name}: expected --plan WxH beside it")
     return _print_all()
 
 
-def _print_plans(size: tuple[int, int], memory: float | None) -> int:
+def _print_plans(
+    film: tuple[int, int], memory: float | None, fill_size: tuple[int, int] | None
+) -> int:
     """Print what each way of filling needs, or the best that fits."""
-    print(f"{size[1]}x{size[0]}, {DREAMSTEREO}, bf16, half of the tokens kept; GiB without the "
+    height, width = size_within(film, fill_size)
+    at = "" if (height, width) == film else f" filled at {width}x{height}"
+    print(f"{film[1]}x{film[0]}{at}, {DREAMSTEREO}, bf16, half of the tokens kept; GiB without the "
           "driver and the depth network\n")  # fmt: skip
     print("autoencoder  window  tile   8-bit  weights  caches  working  in all  main memory")
     fits = True
     for name, vae in PRESETS.items():
-        work = Work(TRANSFORMERS[DREAMSTEREO], vae, size)
+        work = Work(TRANSFORMERS[DREAMSTEREO], vae, (height, width), film=film)
         if memory is None:
             plans = [*ways(work, WINDOWS[:1]), *ways(work, WINDOWS[-1:], [True])]
         else:

@@ -59,6 +59,7 @@ def load_inpainter(
     operations: Any = nn,
     attention: Attention = sdpa,
     memory: float | None = None,
+    fill_size: tuple[int, int] | None = None,
 ) -> Inpainter:
     """Load an inpainter.
 
@@ -78,10 +79,13 @@ def load_inpainter(
         operations: as for `Transformer`; `models.fp8.FP8` keeps 16-bit weights in 8 bits.
         attention: as for `Transformer`.
         memory: GiB of the device that it may take, weights and all; tiles and windows shrink to it.
+        fill_size: height and width into which a transformer's frames are scaled while it fills
+            them, so that it works at the size that it was trained at; None = the film's own.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a file is of another model or damaged, or the model is no inpainting one.
+        ValueError: a file is of another model or damaged, or the model is no inpainting one; or
+            `fill_size` is too small, or given for a fill that has none.
 
     Example:
         >>> import torch
@@ -91,11 +95,17 @@ def load_inpainter(
         >>> inpainter.inpaint(video, hole).shape
         torch.Size([2, 3, 48, 64])
     """
+    path = WEIGHTS / "mini_inpainter.safetensors" if spec == MINI else Path(spec)
+    small = spec in INPAINTERS or mark_of(path) == INPAINTING.mark
+    if small and fill_size is not None:
+        raise ValueError(
+            f"fill_size: expected a diffusion transformer with it, got {spec}, which fills frames "
+            "of any size"
+        )
     if spec == CLASSIC:
         return ClassicInpainter()
     device = choose_device(device)
-    path = WEIGHTS / "mini_inpainter.safetensors" if spec == MINI else Path(spec)
-    if spec == MINI or mark_of(path) == INPAINTING.mark:
+    if small:
         network = load_network(path, INPAINTING, device=device, operations=operations)
         return MiniInpainter(network)
     if not path.exists():
@@ -128,7 +138,13 @@ def load_inpainter(
         )
     limit = None if memory is None else int(memory * 2**30)
     return DiffusionInpainter(
-        transformer, vae, context, device=device, memory=limit, name=path.stem
+        transformer,
+        vae,
+        context,
+        device=device,
+        memory=limit,
+        fill_size=fill_size,
+        name=path.stem,
     )
 
 

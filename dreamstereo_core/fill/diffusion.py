@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
+from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..models.conditioning import Conditioning, missing_group, to_latent_mask
 from ..models.sparse import select_tokens
@@ -16,8 +18,16 @@ from ..models.vae.base import DecoderCache, EncoderCache, VideoVAE
 from ..sampling import cross_fade, denoise, position_noise, prepare_steps, sigmas
 from ..stream import beside
 from ..types import Latent, TokenIndex, Video
-from .holes import GREY, NARROW, HoledFrame, narrow_filled, pad_to_tokens
-from .inpainter import DEFAULTS, FillOptions, Inpainter, MaskedFrame
+from .holes import (
+    GREY,
+    MULTIPLE,
+    NARROW,
+    HoledFrame,
+    narrow_filled,
+    pad_to_tokens,
+    size_within,
+)
+from .inpainter import DEFAULTS, FillOptions, Inpainter, MaskedFrame, digest
 from .plan import TILES, WINDOWS, Work, find_fit, ways
 
 
@@ -52,6 +62,10 @@ class DiffusionInpainter(Inpainter):
     memory: int | None = None
     """Bytes of the device that it may take, weights and all: tiles and windows shrink to it. None
     sets no limit."""
+    fill_size: tuple[int, int] | None = None
+    """Height and width into which frames are scaled while the networks see them, aspect kept, so
+    that a model works at the size that it was trained at; None is the frames' own. Narrow holes,
+    tones and the result are the frames', and its noise is that of frames of the smaller size."""
     name: str = "diffusion"
 
     def __post_init__(self) -> None:
@@ -66,6 +80,32 @@ class DiffusionInpainter(Inpainter):
                 f"overlap: expected 0 to {self.window - 1} latent frames of a window of "
                 f"{self.window}, got {self.overlap}"
             )
+        if self.fill_size is not None and min(self.fill_size) < MULTIPLE:
+            height, width = self.fill_size
+            raise ValueError(
+                f"fill_size: expected at least {MULTIPLE}x{MULTIPLE} pixels, got {width}x{height}"
+            )
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Return its settings that change the picture, and digests of its weights."""
+        names = ("shift", "window", "overlap", "narrow", "temporal_stride", "fill_size", "memory")
+        return {
+            "name": self.name,
+            **{name: getattr(self, name) for name in names},
+            "fp8": self._compressed,
+            "weights": digest(self.transformer.state_dict()),
+            "vae": digest(self.vae.state_dict()),
+            "context": None if self.context is None else digest({"context": self.context}),
+        }
+
+    @property
+    def _compressed(self) -> bool:
+        return any(x.itemsize == 1 for x in self.transformer.parameters())
+
+    def working_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the size (H, W) at which the networks see frames of another one."""
+        return size_within(size, self.fill_size)
 
     def stream(
         self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
@@ -122,11 +162,16 @@ class DiffusionInpainter(Inpainter):
         """
         if self.memory is None:
             return self.window, self.tile
-        compressed = any(x.itemsize == 1 for x in self.transformer.parameters())
         shorter = [n for n in WINDOWS if self.overlap < n < self.window]
-        work = Work(self.transformer.config, self.vae.config, size, self.transformer.dtype)
+        work = Work(
+            self.transformer.config,
+            self.vae.config,
+            self.working_size(size),
+            self.transformer.dtype,
+            film=size,
+        )
         tiles = TILES if self.tile is None else (self.tile,)
-        choices = list(ways(work, [self.window, *shorter], [compressed], tiles))
+        choices = list(ways(work, [self.window, *shorter], [self._compressed], tiles))
         fit = find_fit(work, self.memory, choices)
         if fit is None:
             least = min(choices, key=lambda way: way.peak)
@@ -153,7 +198,7 @@ class _Shot:
         self.latents: list[Latent] = []  # of the masked video, from the window's start on
         self.missing: list[Tensor] = []
         self.carried: list[Latent] = []  # the previous window's result, where it overlaps
-        self.size = (0, 0)  # of the frames, in pixels
+        self.film = self.size = (0, 0)  # of the frames, and as the networks see them, in pixels
         self.pending = 0  # frames that have not come out yet
         self.encoder: EncoderCache | None = None
         self.decoder: DecoderCache | None = None
@@ -164,12 +209,12 @@ class _Shot:
         conditionings = self._prepare()
         group = list(islice(frames, 1))
         height, width = group[0].video.shape[-2:]
-        self.size = height, width
+        self.film, self.size = (height, width), inpainter.working_size((height, width))
         if inpainter.memory is not None:
-            self.window, self.tile = inpainter.fitted(self.size)
+            self.window, self.tile = inpainter.fitted(self.film)
         elif inpainter.tile is None and self.device.type != "cpu":
-            size = pad_to_tokens(group[0].video).shape[-2:]
-            self.tile = inpainter.fit_tile((size[0], size[1]))
+            height, width = (n + -n % MULTIPLE for n in self.size)
+            self.tile = inpainter.fit_tile((height, width))
         while group:
             following = list(islice(frames, 4))
             self._take(group, last=not following)
@@ -189,9 +234,8 @@ class _Shot:
         self.pending += len(group)
         if self.encoder is not None:  # the first latent of a shot has one frame
             group = group + [group[-1]] * (4 - len(group))
-        wide = [frame.wide.to(frame.video) for frame in group]
-        mask = torch.cat([pad_to_tokens(mask) for mask in wide]).to(self.device)
-        video = torch.cat([pad_to_tokens(frame.video) for frame in group]).to(self.device)
+        parts = [frame.resized(self.size, self.device) for frame in group]
+        video, mask = (pad_to_tokens(torch.cat(part)) for part in zip(*parts, strict=True))
         masked = torch.where(mask > 0, GREY, video)
         latent, self.encoder = self.inpainter.vae.encode_chunk(
             masked.transpose(0, 1)[None], self.encoder, last=last, tile=self.tile
@@ -287,4 +331,7 @@ class _Shot:
         )
         frames = video[0].transpose(0, 1)[: self.pending]
         self.pending -= len(frames)
-        yield from frames.split(1)
+        for frame in frames.split(1):
+            if self.size != self.film:
+                frame = F.interpolate(frame, self.film, mode="bicubic", antialias=True)
+            yield frame

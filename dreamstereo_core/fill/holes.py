@@ -39,6 +39,20 @@ class HoledFrame:
     warm_up: bool = False
     """As of `Frame`."""
 
+    def resized(self, size: tuple[int, int], device: torch.device) -> tuple[Video, Tensor]:
+        """Return the video and its wide holes, 0 or 1, at another size (H, W) on a device.
+
+        Whatever touches a hole becomes one, and what is known is the mean of known pixels alone.
+        """
+        video, wide = self.video.to(device), self.wide.to(device, self.video.dtype)
+        if video.shape[-2:] == size:
+            return video, wide
+        known = 1 - wide
+        video, weight = (
+            F.interpolate(x, size, mode="bilinear", antialias=True) for x in (video * known, known)
+        )
+        return video / weight.clamp(min=1e-6), F.adaptive_max_pool2d(wide, size)
+
     def finish(self, decoded: Video) -> Video:
         """Return the result: the network's picture with corrected tones, but for narrow holes."""
         filled = lock_colours(decoded, self.video.to(decoded), self.every.to(decoded))
@@ -82,6 +96,18 @@ def fill_narrow(
     if not torch.equal(every, wide):
         video = torch.where(every > wide, pull_push(video, 1 - every), video)
     return video, wide
+
+
+def size_within(size: tuple[int, int], limit: tuple[int, int] | None) -> tuple[int, int]:
+    """Return the size (H, W) at which frames of another one just fit into `limit`, if any.
+
+    The aspect is kept.
+    """
+    if limit is None:
+        return size
+    scale = min(most / n for most, n in zip(limit, size, strict=True))
+    height, width = (max(1, round(n * scale)) for n in size)
+    return height, width
 
 
 def pad_to_tokens(frame: Tensor) -> Tensor:

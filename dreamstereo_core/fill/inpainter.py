@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..checks import check_choice, check_finite, check_frames
 from ..sampling import SAMPLERS
@@ -57,6 +60,8 @@ class FillOptions:
 
 
 DEFAULTS = FillOptions()
+SAMPLES = 64
+"""Values of a weight that tell it from another one: a LoRA changes all of them."""
 
 
 class Inpainter(ABC):
@@ -67,6 +72,11 @@ class Inpainter(ABC):
     """Whether a shot can be gone on with: from the notes at a frame, after `warm_up` frames."""
     warm_up = 0
     """Frames before that one that must come along."""
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Return what tells its fills from another one's, of JSON's types."""
+        return {"name": self.name}
 
     @abstractmethod
     def stream(
@@ -132,6 +142,11 @@ class MirroredInpainter(Inpainter):
         self.inpainter, self.name = inpainter, inpainter.name
 
     @property
+    def about(self) -> dict[str, Any]:
+        """Return the inpainter's."""
+        return self.inpainter.about
+
+    @property
     def resumable(self) -> bool:
         """Return the inpainter's."""
         return self.inpainter.resumable
@@ -156,3 +171,14 @@ class MirroredInpainter(Inpainter):
         )
         for video in self.inpainter.stream(mirrored, options):
             yield video.flip(-1)
+
+
+def digest(weights: Mapping[str, Tensor]) -> str:
+    """Return what tells weights from other ones: a hash of a few values of each."""
+    found = sha256()
+    for name, weight in weights.items():
+        found.update(f"{name} {weight.dtype} {list(weight.shape)}".encode())
+        values = weight.detach().reshape(-1)
+        few = values[:: max(1, len(values) // SAMPLES)].contiguous().cpu()
+        found.update(few.view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from ..prefetch import in_background
 from ..types import Video
 from .classic import ClassicInpainter
 from .holes import NARROW, HoledFrame, first_filled
-from .inpainter import DEFAULTS, FillOptions, Inpainter, MaskedFrame
+from .inpainter import DEFAULTS, FillOptions, Inpainter, MaskedFrame, digest
 
 AHEAD = 1
 """Frames that get their first fill while one frame is refined."""
@@ -56,6 +57,13 @@ class MiniInpainter(Inpainter):
     narrow: int = NARROW
     """Least width in pixels of a hole that is refined."""
     name: str = "mini"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Return a digest of its weights, and what the first fill says."""
+        weights = digest(self.network.state_dict())
+        return {"name": self.name, "narrow": self.narrow, "weights": weights,
+                "first": self.first_fill.about}  # fmt: skip
 
     @property
     def resumable(self) -> bool:

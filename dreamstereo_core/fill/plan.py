@@ -35,6 +35,10 @@ FRAME_BYTES = 4 * (3 + 1 + 3 + 1 + 1)
 """Of a pixel while its frame waits for its fill: picture, depth, warp, mask and disparity."""
 
 
+FINISH_BYTES = 4 * 20
+"""Of a pixel while a decoded frame is brought to the film's size and its tones are corrected."""
+
+
 @dataclass(frozen=True)
 class Demand:
     """The bytes that one way to fill needs, and which way it is."""
@@ -68,10 +72,12 @@ class Work:
     transformer: TransformerConfig
     vae: VAEConfig
     size: tuple[int, int]
-    """Height and width in pixels."""
+    """Height and width in pixels, as the networks see the frames."""
     dtype: torch.dtype = torch.bfloat16
     share: float = 0.5
     """Kept tokens of a window; 0.35 is the paper's mean, and a window may hold more than that."""
+    film: tuple[int, int] | None = None
+    """Height and width of the film, where it is filled at another size than its own."""
 
     @property
     def latent(self) -> tuple[int, int]:
@@ -115,7 +121,7 @@ def ways(
 def demand(work: Work, window: int, tile: int | None, *, fp8: bool = False) -> Demand:
     """Return what one way to fill needs."""
     autoencoder, weights = _autoencoder(work, tile), _weights(work, fp8)
-    height, width = work.size
+    height, width = work.film or work.size
     return Demand(
         window=window,
         tile=tile,
@@ -124,7 +130,7 @@ def demand(work: Work, window: int, tile: int | None, *, fp8: bool = False) -> D
         caches=autoencoder.caches + _latent_bytes(work, window),
         transformer=_window(work, window) + weights.largest,
         encoder=autoencoder.encoder,
-        decoder=autoencoder.decoder,
+        decoder=max(autoencoder.decoder, height * width * FINISH_BYTES),
         waiting=(GROUP * window + 1) * height * width * FRAME_BYTES,
     )
 

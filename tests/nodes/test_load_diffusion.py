@@ -92,6 +92,27 @@ def test_its_own_options_hold_unless_an_older_graph_has_others(load, clip):
     assert torch.equal(own.inpaint(*clip, seed=3), plain.inpaint(*clip, seed=3))
 
 
+def test_it_fills_at_another_size_than_the_films(load, reference, clip, node_module, monkeypatch):
+    inpainter = load(fill_size="32x32")
+    torch.testing.assert_close(inpainter.inpaint(*clip, num_steps=2), reference(fill_size=(32, 32)))
+    assert torch.equal(load(fill_size=" ").inpaint(*clip), load().inpaint(*clip))
+    asked = []
+    monkeypatch.setattr(node_module("managed"), "bring", lambda *a, **k: asked.append(a[1]))
+    inpainter.inpaint(*clip)
+    load().inpaint(*clip)
+    assert asked[0] < asked[1]
+    with pytest.raises(ValueError, match="fill_size: expected WxH in pixels"):
+        load(fill_size="large")
+
+
+def test_pieces_of_other_settings_are_told_apart(load, node_module):
+    wrapped = node_module("runtime").StoppableInpainter
+    plain = wrapped(load()).about
+    assert plain == load().about
+    for changed in ({"fill_size": "32x32"}, {"seed": 3}, {"lora": "style.safetensors"}):
+        assert wrapped(load(**changed)).about != plain
+
+
 def test_comfyui_loads_and_unloads_it(load, clip):
     management = importlib.import_module("comfy.model_management")
     inpainter = load()

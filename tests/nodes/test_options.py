@@ -33,7 +33,7 @@ PUBLISHED = {
     "DreamStereoLoadInpainter": ("inpainter", ""),
     "DreamStereoLoadModel": (
         "diffusion_model vae lora lora_strength",
-        "context num_steps dilation seed",
+        "context num_steps dilation seed fill_size",
     ),
     "DreamStereoLoadVideo": ("file", ""),
     "DreamStereoPack": ("left right layout swap_eyes", ""),

@@ -14,14 +14,16 @@ def unfinished(node_module, tmp_path, monkeypatch):
     return node_module("unfinished")
 
 
-def folder(unfinished, tmp_path, **how):
-    return unfinished.unfinished_folder(str(tmp_path / "film.mp4"), "mini", "mini", how)
+def folder(unfinished, tmp_path, fill=None, **how):
+    fill = fill or {"name": "mini"}
+    return unfinished.unfinished_folder(str(tmp_path / "film.mp4"), "mini", fill, how)
 
 
 def test_the_same_film_and_options_find_their_folder_again(unfinished, tmp_path):
     first = folder(unfinished, tmp_path, crf=18)
     assert folder(unfinished, tmp_path, crf=18) == first
     assert folder(unfinished, tmp_path, crf=19) != first
+    assert folder(unfinished, tmp_path, {"name": "mini", "narrow": 5}, crf=18) != first
     os.utime(tmp_path / "film.mp4", (1, 1))
     assert folder(unfinished, tmp_path, crf=18) != first
     assert first.parent == tmp_path / "output" / "dreamstereo_unfinished"

@@ -32,6 +32,7 @@ from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae.checkpoint import VAE, build_vae
 from dreamstereo_core.video_io import VideoWriter
 from evaluation import comparison, fills, report
+from evaluation.arguments import parse_options
 from evaluation.clips import Selection, project_back, read_stereo_pair, real_videos, stereo_clip
 from evaluation.perceptual import Perceptual
 from evaluation.reconstruct import reconstruct, reconstruction_scores
@@ -308,12 +309,28 @@ def clip_with_narrow_holes():
     return video * (1 - mask), mask, torch.zeros_like(mask)
 
 
+@torch.inference_mode()
+def test_sampler_and_size_reach_a_checkpoint(checkpoint):
+    options = [*map(str, checkpoint), "--num-steps", "3"]
+    options += ["--sampler", "renoise", "--fill-size", "80x48"]
+    fill = comparison.load_fills(parse_options(options))["tiny"]
+    video, mask, disparity = clip_with_narrow_holes()
+    made, _ = fill.filled(video, mask, disparity)
+    plain = replace(fill.inpainter, fill_size=None)
+    scaled = replace(plain, fill_size=(48, 80))
+    for inpainter, sampler in ((plain, "renoise"), (scaled, "euler"), (scaled, "renoise")):
+        other = inpainter.inpaint(video, mask, num_steps=3, sampler=sampler)
+        assert torch.equal(made, other) == (inpainter is scaled and sampler == "renoise")
+
+
+@pytest.mark.parametrize("fill_size", [None, (40, 60)])
 @pytest.mark.parametrize("plain", [False, True])
 @pytest.mark.parametrize("dilation", [1, 3, "dense"])
-def test_the_tokens_kept_are_those_that_the_transformer_gets(dilation, plain):
+def test_the_tokens_kept_are_those_that_the_transformer_gets(dilation, plain, fill_size):
     torch.manual_seed(0)
     transformer = Transformer(TINY)
-    inpainter = DiffusionInpainter(transformer.eval(), build_vae(SMALL_VAE).eval())
+    vae = build_vae(SMALL_VAE).eval()
+    inpainter = DiffusionInpainter(transformer.eval(), vae, fill_size=fill_size)
     fill = fills.ModelFill(inpainter, dilation=dilation, plain=plain)
     got = []
     forward = transformer.forward
@@ -326,8 +343,9 @@ def test_the_tokens_kept_are_those_that_the_transformer_gets(dilation, plain):
         if plain:
             got.clear()
             fill.filled(video, mask, disparity)
-    assert fill.tokens_kept(mask) == pytest.approx(got[0] / (3 * 4 * 6))
-    if dilation == 1 and not plain:
+    all_tokens = 3 * 4 * 6 if fill_size is None else 3 * 3 * 4
+    assert fill.tokens_kept(mask) == pytest.approx(got[0] / all_tokens)
+    if dilation == 1 and not plain and fill_size is None:
         assert got[0] == 3  # one token in each latent frame from the first wide hole on
 
 

@@ -49,7 +49,7 @@ def test_the_command_alone_ends_in_one_list_within_seconds(tmp_path):
         "base models/diffusion_models/wan2.1_t2v_1.3B_fp16.safetensors: 2.8 GB, https://huggingface",
         "vae models/vae/wan_2.1_vae.safetensors: 0.25 GB, https://huggingface.co/Comfy-Org",
         "pairs pairs/720x1280: python training/build_pairs.py YOUR_VIDEOS --out pairs/720x1280 "
-        "--size 720x1280 --frames 81",
+        "--size 720wx1280h --frames 81",
         "disk at runs/lora_stage1: 3.5 GB",
         "h of one A100",
     ):

@@ -41,7 +41,9 @@ def run(*words):
 def test_it_runs_from_end_to_end(name, tmp_path, capsys):
     assert run(name, "--smoke", "--out", tmp_path) == 0
     text = (tmp_path / f"{name}.md").read_text()
-    assert text in capsys.readouterr().out and "smoke size" in text
+    out = capsys.readouterr().out
+    assert text in out and "smoke size" in text
+    assert max(map(len, out.splitlines())) < 400  # no name is a dump of what it names
     figures = json.loads((tmp_path / f"{name}.json").read_text())["figures"]
     table = TABLES[name]
     rows = next(iter(figures.values()), {})

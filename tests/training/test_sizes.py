@@ -4,7 +4,7 @@ from argparse import ArgumentTypeError
 
 import pytest
 
-from data.sizes import read_size
+from data.sizes import read_size, write_size
 
 
 def test_sizes_are_read_width_first():
@@ -12,6 +12,8 @@ def test_sizes_are_read_width_first():
     assert read_size("768x768", least=32) == (768, 768)
     assert read_size("720wx1280h") == (720, 1280)
     assert read_size("1280wx720h") == (1280, 720)
+    for size in ((1280, 720), (768, 768), (720, 1280)):
+        assert read_size(write_size(*size)) == size
 
 
 @pytest.mark.parametrize(

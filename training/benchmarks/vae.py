@@ -31,7 +31,8 @@ def vae_report(
     for name in names:
         torch.manual_seed(0)
         vae = build_vae(name).to(device, dtype).eval().requires_grad_(False)
-        records.append({"vae": name} | _measure(vae, (height, width), tiles, device, repeats))
+        label = name if isinstance(name, str) else f"VAE {len(records) + 1}"
+        records.append({"vae": label} | _measure(vae, (height, width), tiles, device, repeats))
     rows = [
         (record["vae"], case, f"{values['ms_per_frame']:.1f}", values["peak_mib"])
         for record in records

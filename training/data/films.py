@@ -16,13 +16,13 @@ from torch import Tensor
 from data.files import DataError
 
 OPTIONS = {"crf": "12", "preset": "veryfast", "threads": "1"}
-"""Some 46 dB on film; one thread makes the same bytes on every machine."""
+"""Some 46 dB on film; one thread makes the same bytes each time."""
 
 
 def encode_film(frames: Tensor) -> np.ndarray:
     """Encode `[T, 3, H, W]` uint8 with colour at full resolution, `[bytes]` uint8."""
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format="matroska") as container:
+    with av.open(buffer, "w", format="matroska", options={"fflags": "+bitexact"}) as container:
         stream = container.add_stream("libx264", Fraction(24), options=OPTIONS)
         stream.height, stream.width = frames.shape[-2:]
         stream.pix_fmt = "yuv444p"

@@ -33,3 +33,8 @@ def read_size(text: str, least: int = 1) -> tuple[int, int]:
             f"picture {width}wx{height}h"
         )
     return width, height
+
+
+def write_size(width: int, height: int) -> str:
+    """Return a size as `read_size` reads it."""
+    return f"{width}x{height}" if height <= width else f"{width}wx{height}h"

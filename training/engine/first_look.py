@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from data.sizes import write_size
 from engine.extras import PACKAGES, is_missing
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -87,7 +88,7 @@ def missing_files(values: dict[str, Any]) -> Iterator[str]:
     for data in _sections(values):
         folder = Path(str(data.get("pairs", "pairs")))
         if not any(folder.glob("pairs-*.safetensors")):
-            size = f"{data.get('width', 192)}x{data.get('height', 192)}"
+            size = write_size(int(data.get("width", 192)), int(data.get("height", 192)))
             yield (
                 f"pairs {folder}: python training/build_pairs.py YOUR_VIDEOS --out {folder} "
                 f"--size {size} --frames {data.get('frames', 17)}"

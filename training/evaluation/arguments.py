@@ -9,7 +9,9 @@ from pathlib import Path
 
 from data.sizes import read_size
 from dreamstereo_core.fill import INPAINTERS
+from dreamstereo_core.fill.holes import MULTIPLE
 from dreamstereo_core.models.lora import parse_lora
+from dreamstereo_core.sampling import SAMPLERS
 from evaluation.comparison import ALONE
 from evaluation.fills import DENSE
 from evaluation.stereo_videos import LAYOUTS
@@ -35,6 +37,10 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--lora", type=parse_lora, action="append", default=[], metavar="FILE[:STRENGTH]")
     add("--context", type=Path, help="safetensors file with a text embedding")
     add("--num-steps", type=int, default=1, help="denoising steps")
+    add("--sampler", choices=SAMPLERS, default=SAMPLERS[0],
+        help="renoise: for checkpoints distilled to few steps")  # fmt: skip
+    add("--fill-size", type=partial(read_size, least=MULTIPLE), metavar="WxH",
+        help="what frames are scaled to fit into while checkpoints fill them")  # fmt: skip
     add("--dilation", type=dilation, nargs="+", default=[5], help='odd numbers, or "dense"')
     add("--paper", action="store_true", help="the paper's plain protocol, with the time it takes: "
         "no narrow fill, tone lock or feather; 81 frames or an error")  # fmt: skip

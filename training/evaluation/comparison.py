@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain
 
 import torch
 from torch import Tensor
 
-from dreamstereo_core import ClassicInpainter, Inpainter, blend, load_depth
+from dreamstereo_core import ClassicInpainter, DiffusionInpainter, Inpainter, blend, load_depth
 from dreamstereo_core.blend import DEFAULT_FEATHER
 from dreamstereo_core.fill import load_inpainter
 from evaluation.baselines import navier_stokes, nearest_background, telea
@@ -110,7 +111,12 @@ def load_fills(options: Namespace) -> dict[str, AnyFill]:
             if len(options.dilation) > 1:
                 row += f", {DENSE}" if dilation == DENSE else f", dilation {dilation}"
             fills[row] = ModelFill(
-                inpainter, options.num_steps, dilation, options.seed, options.paper
+                inpainter,
+                options.num_steps,
+                dilation,
+                options.seed,
+                options.paper,
+                sampler=options.sampler,
             )
     return fills | BASELINES
 
@@ -119,7 +125,11 @@ def open_fill(spec: str, options: Namespace) -> Inpainter:
     """Load one of the fills asked for, as `load_fills`."""
     if spec == ALONE:
         return ClassicInpainter(reach=())
-    return load_inpainter(spec, options.vae, loras=options.lora, context=options.context)
+    inpainter = load_inpainter(spec, options.vae, loras=options.lora, context=options.context)
+    if isinstance(inpainter, DiffusionInpainter) and options.fill_size is not None:
+        width, height = options.fill_size
+        return replace(inpainter, fill_size=(height, width))
+    return inpainter
 
 
 def sparse_and_dense(options: Namespace, rows: Mapping[str, object]) -> list[tuple[str, str]]:

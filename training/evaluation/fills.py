@@ -39,6 +39,7 @@ class ModelFill:
     seed: int = 0
     plain: bool = False
     """The paper's protocol: narrow holes are no exception, and no tones are corrected."""
+    sampler: str = FillOptions.sampler
     tiles: dict[tuple[int, int], int] = field(default_factory=dict, compare=False, repr=False)
     """The autoencoder's tiles that fit a GPU, by the frames' (H, W); the first call finds them."""
 
@@ -75,7 +76,7 @@ class ModelFill:
             return made, made
         # Where no latent is touched, a large kernel would only cost time.
         dilation = 1 if self.dilation == DENSE else int(self.dilation)
-        options = FillOptions(self.num_steps, dilation, self.seed)
+        options = FillOptions(self.num_steps, dilation, self.seed, self.sampler)
         inpainter, hole = self._tiled(self.inpainter, video), (mask > 0).float()
         pictures = list(inpainter.stream_decoded(_frames(video, hole), options))
         raw = torch.cat(pictures).to(video)
@@ -93,7 +94,8 @@ class ModelFill:
         device = inpainter.device or next(inpainter.transformer.parameters()).device
         if device.type == "cpu" or inpainter.tile is not None:
             return inpainter
-        height, width = (n + -n % MULTIPLE for n in video.shape[-2:])
+        size = inpainter.working_size((video.shape[-2], video.shape[-1]))
+        height, width = (n + -n % MULTIPLE for n in size)
         if (height, width) not in self.tiles:
             self.tiles[height, width] = inpainter.fit_tile((height, width)) or WHOLE
         return replace(inpainter, tile=self.tiles[height, width])
@@ -105,6 +107,9 @@ class ModelFill:
             return float(touched_tokens(wide, kernel(self.dilation, mask)).float().mean())
         diffusion = self.inpainter if isinstance(self.inpainter, DiffusionInpainter) else None
         wide = wide_parts(mask, diffusion.narrow if diffusion else 1)
+        if diffusion and diffusion.fill_size:
+            size = diffusion.working_size((wide.shape[-2], wide.shape[-1]))
+            wide = F.adaptive_max_pool2d(wide, size)
         holes = wide.flatten(1).amax(1).nonzero()
         if not len(holes):
             return 0.0

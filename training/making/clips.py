@@ -157,7 +157,9 @@ class Place:
     def cut_depth(self, depth: Tensor) -> Tensor:
         """Return the part of `[T, 1, h, w]` of any size, with no more pixels than it has there."""
         if depth.shape[-2] >= self.scaled[0] and depth.shape[-1] >= self.scaled[1]:
-            return self._crop(F.interpolate(depth, self.scaled, mode="area"))
+            if depth.shape[-2:] != self.scaled:
+                depth = F.interpolate(depth, self.scaled, mode="area")
+            return self._crop(depth)
         size = [
             max(1, round(wanted * have / whole))
             for wanted, have, whole in zip(

@@ -193,10 +193,9 @@ class PairBuilder:
         info: dict[str, Any],
     ) -> list[Pair]:
         max_disparity = uniform(generator, *self.options.max_disparity)
-        disparity = inverse_depth_to_disparity(
-            inverse_depth,
-            max_disparity=max_disparity,
-            convergence=uniform(generator, *CONVERGENCE),
+        how = {"max_disparity": max_disparity, "convergence": uniform(generator, *CONVERGENCE)}
+        disparity = torch.cat(
+            [inverse_depth_to_disparity(d, **how) for d in inverse_depth.split(1)]
         )
         info = {**info, "max_disparity": max_disparity}
         return self._finish(video, disparity, info, generator)
@@ -219,7 +218,7 @@ class PairBuilder:
         if (mask > 0).float().mean() < LEAST_HOLES:
             self.report.left_out["without holes"] += 1
             return []
-        frames = (video * 255).round().to(torch.uint8)
+        frames = torch.stack([(frame * 255).round_().to(torch.uint8) for frame in video])
         fill = first_fill(frames, mask, seen_disparity) if self.options.fill else None
         return [Pair(frames, mask[:, 0] > 0, info, fill)]
 

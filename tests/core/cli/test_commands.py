@@ -98,7 +98,7 @@ def test_info_names_versions_and_models(run):
         assert word in out
 
 
-def test_memory_and_8_bits_reach_the_inpainter(run, image, monkeypatch):
+def test_memory_8_bits_and_size_reach_the_inpainter(run, image, monkeypatch):
     asked = []
 
     def remember(*given, **keywords):
@@ -106,9 +106,10 @@ def test_memory_and_8_bits_reach_the_inpainter(run, image, monkeypatch):
         raise VideoError("enough")
 
     monkeypatch.setattr(cli_arguments, "load_inpainter", remember)
-    run("convert", image, "--depth", "cues", "--memory", "7.5", "--fp8")
+    run("convert", image, "--depth", "cues", "--memory", "7.5", "--fp8", "--fill-size", "1280x768")
     run("convert", image, "--depth", "cues")
     assert [keywords["memory"] for keywords in asked] == [7.5, None]
+    assert [keywords["fill_size"] for keywords in asked] == [(768, 1280), None]
     assert [keywords["operations"] for keywords in asked] == [FP8, torch.nn]
 
 
@@ -126,6 +127,22 @@ def test_a_plan_says_what_fits(run, monkeypatch):
     assert (code, out.splitlines()[3].split()[:4]) == (0, ["small", "21", "whole", "no"])
     code, out, _ = run("info", "--plan", "128x64", "--memory", "0.001")
     assert code == 1 and "nothing fits into 0.001" in out
+    code, out, _ = run("info", "--plan", "1280x640", "--fill-size", "128x128")
+    assert (code, out.split(",")[0]) == (0, "1280x640 filled at 128x64")
+    plan = out.splitlines()[3].split()
+    assert float(plan[-2]) < 0.2 < 2 < float(plan[-1])  # in main memory the frames are whole
+
+
+@pytest.mark.parametrize("size", ["1280", "axb", "0x9", "1280x768x2"])
+def test_a_size_that_is_none(run, size):
+    code, _, err = run("info", "--plan", size)
+    assert code == 2 and f"expected WxH in pixels, such as 1280x720, got {size!r}" in err
+
+
+def test_a_fill_of_any_size_takes_no_size(run, image):
+    code, _, err = run("convert", image, "--depth", "cues", "--fill-size", "64x32")
+    assert code == 1 and len(err.splitlines()) == 1
+    assert "fill_size: expected a diffusion transformer with it, got mini" in err
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from dreamstereo_core import DiffusionInpainter
+from dreamstereo_core import (
+    ConvertOptions,
+    DiffusionInpainter,
+    MaskedFrame,
+    StereoPipeline,
+    load_depth,
+)
 from dreamstereo_core.fill.colour import lock_colours
 from dreamstereo_core.models.conditioning import missing_channels, to_latent_mask
 from dreamstereo_core.models.sparse import select_tokens
@@ -265,6 +271,57 @@ def test_too_little_memory_says_what_window_fits():
         inpainter.inpaint(*clip(49))
 
 
+def largest(mask, size):
+    """The largest value of the pixels that each cell of a coarser or finer grid touches."""
+    rows, columns = (
+        [slice(i * n // count, -(-(i + 1) * n // count)) for i in range(count)]
+        for n, count in zip(mask.shape[-2:], size, strict=True)
+    )
+    parts = [torch.stack([mask[..., r, c].amax((-2, -1)) for c in columns], -1) for r in rows]
+    return torch.stack(parts, -2)
+
+
+@pytest.mark.parametrize("film", [(128, 192), (90, 150), (48, 60)])
+def test_a_fill_at_another_size_is_that_of_the_scaled_film(film):
+    inpainter = make(fill_size=(64, 96))
+    video, mask = clip(9, *film)
+    size, known = inpainter.working_size(film), 1 - mask
+    assert size == {(128, 192): (64, 96), (90, 150): (58, 96), (48, 60): (64, 80)}[film]
+
+    def scaled(x, size, mode):
+        return nn.functional.interpolate(x, size, mode=mode, antialias=True)
+
+    small = scaled(video * known, size, "bilinear") / scaled(known, size, "bilinear").clamp(1e-6)
+    frames = zip(small.split(1), largest(mask, size).split(1), strict=True)
+    plain = make(narrow=1).stream_decoded([MaskedFrame(*frame) for frame in frames])
+    expected = lock_colours(scaled(torch.cat(list(plain)), film, "bicubic"), video, mask)
+    assert torch.allclose(inpainter.inpaint(video, mask), expected, atol=1e-5)
+    fills = [inpainter.inpaint(torch.where(mask > 0, x, video), mask) for x in (0.0, 1.0)]
+    assert torch.equal(*fills)  # what the holes contain is ignored
+
+
+@pytest.mark.parametrize("fill_size", [(64, 96), (64, 200), (100, 96)])
+def test_a_fill_at_the_films_own_size_is_the_same_to_the_bit(fill_size):
+    video, mask = clip(6)
+    fills = [make(fill_size=size).inpaint(video, mask) for size in (None, fill_size)]
+    assert torch.equal(*fills)
+
+
+def test_another_fill_size_changes_holes_alone():
+    torch.manual_seed(0)
+    frames = list(torch.rand(3, 3, 12, 16).repeat_interleave(8, 2).repeat_interleave(8, 3))
+    whole, scaled = (
+        next(StereoPipeline(load_depth("cues"), make(fill_size=size), options).convert(frames))
+        for options in [ConvertOptions(max_disparity=12, bars=False)]
+        for size in (None, (48, 64))
+    )
+    assert torch.equal(whole.occlusion_mask, scaled.occlusion_mask)
+    assert torch.equal(whole.left, scaled.left)
+    same = (whole.right == scaled.right).all(1, keepdim=True)
+    assert same[whole.occlusion_mask == 0].all()
+    assert not same.all()
+
+
 def test_a_context_of_zeros_stands_in_where_the_model_has_none():
     torch.manual_seed(0)
     model = Transformer(replace(TINY, learned_context=False)).eval()
@@ -283,6 +340,8 @@ def test_bad_arguments_are_named():
         DiffusionInpainter(base, build_vae(SMALL_VAE))
     with pytest.raises(ValueError, match="overlap: expected 0 to 2 latent frames"):
         make(window=3, overlap=3)
+    with pytest.raises(ValueError, match="fill_size: expected at least 16x16 pixels, got 96x8"):
+        make(fill_size=(8, 96))
     video, mask = clip(5)
     for options, message in (
         ({"num_steps": 0}, "num_steps: expected at least 1"),

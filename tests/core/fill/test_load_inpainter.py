@@ -1,5 +1,6 @@
 """`load_inpainter` from files, as a user has them."""
 
+import json
 from dataclasses import replace
 
 import cv2
@@ -46,6 +47,22 @@ def clip():
 
 def load(models, **options):
     return load_inpainter(models / "diffusion_models" / "tiny.safetensors", **options)
+
+
+def test_only_a_transformer_takes_a_fill_size(models):
+    assert load(models, fill_size=(32, 64)).working_size((64, 96)) == (32, 48)
+    for fill in ("mini", "classic"):
+        with pytest.raises(ValueError, match=f"fill_size: expected a diffusion .*, got {fill}"):
+            load_inpainter(fill, fill_size=(32, 64))
+
+
+def test_what_a_fill_is_about_tells_its_files_apart(models):
+    first, same = load(models).about, load(models).about
+    assert json.loads(json.dumps(first)) == same
+    other = load(models, context=models / "context.safetensors").about
+    assert {key for key in first if first[key] != other[key]} == {"context"}
+    mini, classic = (load_inpainter(fill).about for fill in ("mini", "classic"))
+    assert mini["first"] == classic == {"name": "classic"}
 
 
 def test_a_checkpoint_fills_and_finds_its_autoencoder(models):

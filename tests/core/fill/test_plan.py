@@ -28,13 +28,13 @@ def inpainter(transformer, vae):
     return DiffusionInpainter(Transformer(transformer).eval().requires_grad_(False), vae, overlap=2)
 
 
-def taken(model, frames, limit=None):
+def taken(model, frames, limit=None, film=SIZE):
     """Fill frames that are full of holes; return the bytes at the worst moment."""
-    video, mask = clip(frames, *SIZE)
+    video, mask = clip(frames, *film)
     mask[..., 16:112] = 1
     parts = [MaskedFrame(v[None], m[None]) for v, m in zip(video, mask, strict=True)]
     with MemoryCount(limit) as count:
-        for _ in model.stream_decoded(parts):
+        for _ in model.stream(parts):
             pass
     return count.peak
 
@@ -49,6 +49,17 @@ def test_the_plan_of_an_autoencoder_is_what_a_fill_takes(window, tile):
     plan = demand(Work(TINY, WIDE_VAE, SIZE, torch.float32, share=1.0), window, tile)
     real = taken(replace(inpainter(TINY, WIDE_VAE), window=window, tile=tile), 17)
     assert 0.85 * real < own(plan) < 1.2 * real
+
+
+def test_the_plan_of_a_large_film_that_is_filled_small_is_what_that_takes():
+    film, size = (768, 1024), (48, 64)
+    plan = demand(Work(TINY, SMALL_VAE, size, torch.float32, share=1.0, film=film), 3, None)
+    model = replace(inpainter(TINY, SMALL_VAE), window=3, fill_size=size)
+    real = taken(model, 13, film=film)
+    assert plan.decoder > plan.encoder
+    assert 0.85 * real < own(plan) < 1.2 * real
+    at_its_size = demand(Work(TINY, SMALL_VAE, film, torch.float32, share=1.0), 3, None)
+    assert at_its_size.waiting == plan.waiting
 
 
 @pytest.mark.parametrize("window", [4, 9])
