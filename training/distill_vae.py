@@ -176,9 +176,13 @@ def tell_apart(module: nn.Module, batch: Batch) -> Losses:
 def preview(
     teacher: VideoVAE, student: VideoVAE, dataset: PairDataset, count: int = 4
 ) -> tuple[Tensor, dict[str, float]]:
-    """Show truth, teacher, student and both crossings; return the student's PSNR and theirs."""
+    """Show truth, teacher, student and both crossings; return the PSNR of each.
+
+    `student_as_teacher` is how near the student's pictures are to the teacher's.
+    """
     rows = []
-    sums = {"teacher": 0.0, "student": 0.0, "student_to_teacher": 0.0, "teacher_to_student": 0.0}
+    sums = dict.fromkeys(("teacher", "student", "student_to_teacher", "teacher_to_student"), 0.0)
+    as_teacher = 0.0
     count = min(count, len(dataset.entries))
     for index in range(count):
         video = dataset[index]["video"][None].to(student.device)
@@ -193,9 +197,10 @@ def preview(
         truth = as_frames(video)
         for name, frames in zip(sums, map(as_frames, decoded), strict=True):
             sums[name] += psnr(frames, truth) / count
+        as_teacher += psnr(as_frames(decoded[1]), as_frames(decoded[0])) / count
         middle = len(truth) // 2
         rows.append([truth[middle], *(as_frames(x)[middle] for x in decoded)])
-    return contact_sheet(rows, 192), sums
+    return contact_sheet(rows, 192), {**sums, "student_as_teacher": as_teacher}
 
 
 if __name__ == "__main__":

@@ -44,14 +44,12 @@ class LatentDataset(Dataset):
     Args:
         folder: with the latents.
         count: how many samples there are.
-        seed: of their order.
-        drawn: the clips, where their holes are drawn: anew in each sample.
+        clips: what was encoded. Where its holes are drawn, they are drawn anew in each sample.
     """
 
-    def __init__(
-        self, folder: Path, count: int, *, seed: int = 0, drawn: PairDataset | None = None
-    ):
-        self.folder, self.count, self.seed, self.drawn = folder, count, seed, drawn
+    def __init__(self, folder: Path, count: int, clips: PairDataset):
+        self.folder, self.count, self.clips = folder, count, clips
+        self.drawn = clips.settings.masks != "pairs"
 
     def __len__(self) -> int:
         return 2**40
@@ -61,14 +59,21 @@ class LatentDataset(Dataset):
 
         Where holes are drawn: `latent`, and `video` and `mask` as `PairDataset`.
         """
-        number = shuffled(index, self.count, self.seed, "latents' order")
+        number = self._number(index)
         path = _path(self.folder, number // PER_FILE)
-        names = PARTS if self.drawn is None else PARTS[:1]
+        names = PARTS[:1] if self.drawn else PARTS
         tensors = read_tensors(path, [f"{number % PER_FILE}.{name}" for name in names])
         parts = {name: part.float() for name, part in zip(names, tensors, strict=True)}
-        if self.drawn is not None:
-            parts |= self.drawn.sample(number, holes=index)
+        if self.drawn:
+            parts |= self.clips.sample(number, holes=index)
         return {**parts, "index": torch.tensor(index)}
+
+    def source(self, index: int) -> str:
+        """Return what sample `index` was made of."""
+        return self.clips.source(self._number(index))
+
+    def _number(self, index: int) -> int:
+        return shuffled(index, self.count, self.clips.seed, "latents' order")
 
 
 def cache_latents(
@@ -97,8 +102,7 @@ def cache_latents(
     identity = {**vars(dataset.settings), "vae": vae_digest, "seed": dataset.seed}
     identity.pop("workers")
     text = json.dumps(identity, sort_keys=True)
-    drawn = dataset if dataset.settings.masks != "pairs" else None
-    names = PARTS if drawn is None else PARTS[:1]
+    names = PARTS if dataset.settings.masks == "pairs" else PARTS[:1]
     files = range(-(-count // PER_FILE))
     mine = [f for f in files if f % accelerator.num_processes == accelerator.process_index]
     for number in tqdm(mine, desc="latents", disable=None):
@@ -117,7 +121,7 @@ def cache_latents(
                 tensors[f"{i}.{name}"] = batch[name][0].to("cpu", dtype).contiguous()
         write_safetensors(path, tensors, {"identity": text})
     accelerator.wait_for_everyone()
-    return LatentDataset(folder, count, seed=dataset.seed, drawn=drawn)
+    return LatentDataset(folder, count, dataset)
 
 
 def _path(folder: Path, number: int) -> Path:
