@@ -1,9 +1,12 @@
 """Trainings so small that a CPU ends them in minutes, to see that a recipe does what it says.
 
-    python training/ablate.py vae --videos media/train/videos/clips
+    python training/ablate.py vae
+    python training/ablate.py captions
+    python training/ablate.py unpaired
 
-Each makes its own tiny starting weights and clips, runs the recipes as their commands run, and
-writes NAME.md into the output folder. The figures are of these tiny networks alone.
+Tiny starting weights and clips (coloured squares on soft textures) are made first, the recipes run
+as their commands run, and NAME.md is written into the output folder, which the three share. The
+figures are of these tiny networks alone.
 """
 
 from __future__ import annotations
@@ -18,9 +21,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.files import DataError
-from paper.tiny_runs import distill_tiny_vae
+from paper.tiny_squares import compare_captions, compare_unpaired, distill_vae
 
-ABLATIONS = {"vae": distill_tiny_vae}
+ABLATIONS = {
+    "vae": distill_vae,
+    "captions": compare_captions,
+    "unpaired": compare_unpaired,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,14 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", choices=ABLATIONS)
-    parser.add_argument("--videos", type=Path, default=Path("docs"), help="folder of films")
-    parser.add_argument("--steps", type=int, default=1200, help="of each training")
+    parser.add_argument("--steps", type=int, default=400,
+                        help="of the autoencoders; the others' are in proportion")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("runs/ablate"))
     options = parser.parse_args(arguments)
-    folder = options.out / options.name
-    folder.mkdir(parents=True, exist_ok=True)
+    options.out.mkdir(parents=True, exist_ok=True)
     try:
-        text = ABLATIONS[options.name](options.videos, folder, options.steps)
+        text = ABLATIONS[options.name](options.out, options.steps)
     except (DataError, OSError) as error:
         print(f"ablate: {error}", file=sys.stderr)
         return 1

@@ -25,12 +25,15 @@ PARTS = ("latent", "masked_latent", "missing")
 
 
 @torch.no_grad()
-def encode_batch(vae: VideoVAE, batch: dict[str, Tensor]) -> None:
-    """Add those of `latent`, `masked_latent` and `missing` that a batch lacks, from its pixels."""
+def encode_batch(vae: VideoVAE, batch: dict[str, Tensor], *, truth: bool = True) -> None:
+    """Add those of `latent`, `masked_latent` and `missing` that a batch lacks, from its pixels.
+
+    Without `truth` there is no `latent`: what lies in the holes is not looked at.
+    """
     if "masked_latent" in batch:
         return
     video, mask = batch["video"], batch["mask"]
-    if "latent" in batch:
+    if "latent" in batch or not truth:
         batch["masked_latent"] = vae.encode(masked(video, mask))
     else:
         both = vae.encode(torch.cat([masked(video, mask), video]))

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 
 from data.files import DataError
+from dreamstereo_core.models.config import LATENT_CHANNELS
 from dreamstereo_core.models.files.load import save_network
 from dreamstereo_core.models.vae.checkpoint import VAE, build_vae
 from dreamstereo_core.models.vae.config import WanVAEConfig
+from dreamstereo_core.models.vae.wan import WanVAE
 
 TRAINING = Path(__file__).parents[1]
 STANDARD = {"mean": (0.0,) * 16, "std": (1.0,) * 16, "latent_space": "tiny"}
@@ -48,15 +50,19 @@ def run_command(script: str, *words: object) -> None:
         raise DataError(f"{script}: failed; its own words stand above")
 
 
-def run_recipe(script: str, out: Path, settings: Mapping[str, Any]) -> Path:
-    """Run a recipe with its own file of settings, changed; return what it exports.
+def run_recipe(
+    script: str, out: Path, settings: Mapping[str, Any], config: str | None = None
+) -> Path:
+    """Run a recipe with a file of `configs/`, changed; return its `model.safetensors`.
+
+    The file is the one of the script's name unless `config` names another.
 
     Raises:
         DataError: it fails.
     """
     changes = [f"--set={key}={value}" for key, value in settings.items()]
-    config = TRAINING / "configs" / Path(script).with_suffix(".yaml").name
-    run_command(script, config, "--out", out, *changes)
+    file = TRAINING / "configs" / (config or f"{Path(script).stem}.yaml")
+    run_command(script, file, "--out", out, *changes)
     return out / "model.safetensors"
 
 
@@ -72,49 +78,47 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in lines) + "\n"
 
 
-def distill_tiny_vae(videos: Path, out: Path, steps: int) -> str:
-    """Train a tiny teacher, distil a student from it, and return the student's curve.
-
-    The teacher learns by the same recipe without what ties it to another one. Both start at random.
-
-    Args:
-        videos: folder of films; one clip of each, eight films held out.
-        out: folder for pairs, weights and runs; what is there is not made again.
-        steps: of each of the two.
+def train_teacher(pairs: Path, out: Path, steps: int) -> Path:
+    """Train the teacher by the recipe, without what ties it to another; return its file.
 
     Raises:
-        DataError: there are too few films, or a recipe fails.
+        DataError: the recipe fails.
     """
-    pairs = out / "pairs"
-    if not any(pairs.glob("pairs-*.safetensors")):
-        words = ("--size", "192x112", "--frames", FRAMES, "--clips", 1)
-        run_command("build_pairs.py", videos, "--out", pairs, *words,
-                    "--depth", "cues", "--warp", "random")  # fmt: skip
-    files = {}
-    for number, (name, config) in enumerate((("teacher", TEACHER), ("student", STUDENT))):
-        torch.manual_seed(number)
-        files[name] = out / f"{name}.safetensors"
-        save_network(build_vae(config), files[name], VAE)
-    common = {
+    out.mkdir(parents=True, exist_ok=True)
+    settings = {
+        **vae_settings(pairs, steps),
+        "student": random_vae(TEACHER, out / "start.safetensors", 0),
+        "teacher": random_vae(STUDENT, out / "unused.safetensors", 1),
+        "adversarial": 0,
+        "latent": 0,
+        "match": 0,
+        "kl": 1e-4,
+    }
+    return run_recipe("distill_vae.py", out, settings)
+
+
+def random_vae(config: WanVAEConfig, path: Path, seed: int) -> Path:
+    """Write an autoencoder with random weights, sure of its latents; return the file.
+
+    With a variance of 1 from the start there is more noise than latent, and hundreds of steps pass.
+    """
+    torch.manual_seed(seed)
+    vae = build_vae(config)
+    assert isinstance(vae, WanVAE) and vae.conv1.bias is not None
+    with torch.no_grad():
+        vae.conv1.bias[LATENT_CHANNELS:] = -6.0
+    save_network(vae, path, VAE)
+    return path
+
+
+def vae_settings(pairs: Path, steps: int) -> dict[str, Any]:
+    """Return what both autoencoders' trainings have."""
+    return {
         **SETTINGS,
         "data.pairs": pairs,
         "run.steps": steps,
-        "run.batch": 4,
-        "run.lr": 2e-3,
+        "run.batch": 2,
+        "run.lr": 3e-3,
         "run.sample_every": min(100, steps),
         "perceptual": 0,
     }
-    alone = {"teacher": files["student"], "student": files["teacher"], "adversarial": 0,
-             "latent": 0, "match": 0, "kl": 1e-4}  # fmt: skip
-    teacher = run_recipe("distill_vae.py", out / "run_teacher", {**common, **alone})
-    tied = {
-        "teacher": teacher,
-        "student": files["student"],
-        "width": 8,
-        "adversarial_start": 3 * steps // 4,
-    }
-    run_recipe("distill_vae.py", out / "run_student", {**common, **tied})
-    rows = read_rows(out / "run_student" / "held_out.csv")
-    columns = ("step", "student", "student_as_teacher", "student_to_teacher", "teacher_to_student",
-               "teacher")  # fmt: skip
-    return markdown(columns, [[f"{row[c]:.4g}" for c in columns] for row in rows])
