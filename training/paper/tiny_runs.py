@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from data.files import DataError
 from dreamstereo_core.models.config import LATENT_CHANNELS
@@ -100,12 +101,18 @@ def train_teacher(pairs: Path, out: Path, steps: int) -> Path:
 def random_vae(config: WanVAEConfig, path: Path, seed: int) -> Path:
     """Write an autoencoder with random weights, sure of its latents; return the file.
 
-    With a variance of 1 from the start there is more noise than latent, and hundreds of steps pass.
+    torch's own weights shrink a signal at each layer: after so many, little but the biases comes
+    through, and hundreds of steps pass before that is mended. So it is with a variance of 1.
     """
     torch.manual_seed(seed)
     vae = build_vae(config)
     assert isinstance(vae, WanVAE) and vae.conv1.bias is not None
+    for module in vae.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d) and module.weight.any():
+            nn.init.kaiming_normal_(module.weight)
+            nn.init.zeros_(module.bias)  # pyright: ignore[reportArgumentType]
     with torch.no_grad():
+        vae.conv1.weight[LATENT_CHANNELS:] *= 0.01
         vae.conv1.bias[LATENT_CHANNELS:] = -6.0
     save_network(vae, path, VAE)
     return path
