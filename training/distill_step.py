@@ -5,6 +5,10 @@ accelerate launch training/distill_step.py training/configs/distill_step.yaml --
 One step from noise gives the conditional mean, which is soft. A few hundred steps at t = 1 on crops
 around holes, with the error of the latents and, of the decoded pixels, L1, perceptual and
 adversarial losses, make it choose. `model.safetensors` is a transformer's file.
+
+`teacher` and `known` need no true picture: what lies in holes is held to the distribution of the
+model that the run starts from, in many steps, and the rest to what is known of the clip. With
+the other weights at 0 they are all that is learned from (configs/distill_step_unpaired.yaml).
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import engine.extras  # noqa: F401  # first: it says what is not installed
 
 # isort: split
 
+import copy
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +39,7 @@ from engine.recipe import main_of, start
 from evaluation.perceptual import Perceptual, perceptual_or_none
 from objectives.codec import as_frames, decode_normalised
 from objectives.discriminator import PatchDiscriminator3D, adversarial_loss, discriminator_loss
+from objectives.distribution import critic_loss, known_error, matching_loss
 from objectives.flow import FlowModel, give_start, noise_of, preview
 from objectives.losses import hole_weight, mean_error, weighted_mse, weighted_sum
 
@@ -62,6 +68,14 @@ class DistillStepSettings:
     """Step from which the transformer plays against the discriminator."""
     known_weight: float = 0.05
     """Of latents and pixels outside of holes: a seam would show where they are wrong."""
+    teacher: float = 0.0
+    """Of the distribution matching against the model that the run starts from."""
+    teacher_shift: float = 5.0
+    """Of the times at which the two are compared, towards noise."""
+    critic_lr: float = 1.0
+    """Of the critic, which follows what the transformer makes, as a part of `run.lr`."""
+    known: float = 0.0
+    """Of latents without a hole against those of the masked clip: the data term."""
     continued: float = 0.0
     """As for the flow."""
     width: int = 64
@@ -69,9 +83,14 @@ class DistillStepSettings:
     checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("x0", "pixels", "perceptual", "adversarial"):
+        for name in ("x0", "pixels", "perceptual", "adversarial", "teacher", "known"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+
+    @property
+    def decodes(self) -> bool:
+        """Whether anything is asked of the pixels."""
+        return bool(self.pixels or self.perceptual or self.adversarial)
 
 
 def train(settings: DistillStepSettings, folder: Path) -> Path:
@@ -82,6 +101,12 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
     """
     run = start(settings, folder)
     transformer = build_transformer(settings)
+    teacher = critic = None
+    if settings.teacher:
+        teacher = FlowModel(copy.deepcopy(transformer).requires_grad_(False)).to(run.device)
+        critic = FlowModel(
+            copy.deepcopy(transformer).requires_grad_(True).train(), None, settings.checkpointing
+        )
     model = FlowModel(transformer.requires_grad_(True).train(), None, settings.checkpointing)
     vae = load_vae(settings.vae, device=run.device, dtype=torch.float32)
     check_space(settings.transformer, transformer, vae)
@@ -90,11 +115,18 @@ def train(settings: DistillStepSettings, folder: Path) -> Path:
     dataset = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
 
-    loss = SharpeningLoss(settings, vae, discriminator, perceptual)
+    loss = SharpeningLoss(settings, vae, discriminator, perceptual, teacher, critic)
     players = [Player("transformer", model, loss, adamw(model, settings.run))]
     if settings.adversarial:
         optimizer = adamw(discriminator, settings.run)
         players.append(Player("discriminator", discriminator, tell_apart, optimizer, ema=False))
+    if critic is not None:
+
+        def follow(module: nn.Module, batch: Batch) -> Losses:
+            return critic_loss(module, batch, settings.teacher_shift)
+
+        optimizer = adamw(critic, settings.run)
+        players.append(Player("critic", critic, follow, optimizer, settings.critic_lr, ema=False))
     return run.fit(
         players,
         dataset,
@@ -128,15 +160,30 @@ class SharpeningLoss:
     vae: VideoVAE
     discriminator: PatchDiscriminator3D
     perceptual: Perceptual | None
+    teacher: FlowModel | None = None
+    critic: FlowModel | None = None
 
     def __call__(self, module: nn.Module, batch: Batch) -> Losses:
         """Return the losses; leave what the discriminator tells apart in the batch."""
         settings, losses = self.settings, {}
-        encode_batch(self.vae, batch)
+        encode_batch(self.vae, batch, truth=bool(settings.x0 or settings.continued))
         predicted = one_step(module, batch, settings)
         if settings.x0:
             weight = hole_weight(batch["missing"], settings.known_weight)
             losses["x0"] = weighted_mse(predicted, batch["latent"], weight)
+        if settings.decodes:
+            losses |= self._of_pixels(predicted, batch)
+        if settings.known:
+            losses["known"] = known_error(predicted, batch)
+        if self.teacher is not None and self.critic is not None:
+            batch["predicted"] = predicted.detach()
+            losses["teacher"] = matching_loss(
+                self.teacher, self.critic, batch, predicted, settings.teacher_shift
+            )
+        return weighted_sum(losses, vars(settings))
+
+    def _of_pixels(self, predicted: Tensor, batch: Batch) -> Losses:
+        settings, losses = self.settings, {}
         video, mask = batch["video"], batch["mask"]
         again = settings.checkpointing
         decoded = decode_normalised(self.vae, predicted, checkpointing=again).float()
@@ -156,7 +203,7 @@ class SharpeningLoss:
             losses["adversarial"] = (
                 adversarial_loss(self.discriminator, given) if playing else given.new_zeros(())
             )
-        return weighted_sum(losses, vars(settings))
+        return losses
 
 
 def one_step(module: nn.Module, batch: Batch, settings: DistillStepSettings) -> Tensor:

@@ -57,7 +57,7 @@ class DistillVAESettings:
     """Step from which the student plays against the discriminator."""
     kl: float = 1e-6
     latent: float = 1.0
-    """Of each way of the latent constraint."""
+    """Of each way of the latent constraint; 0, with `match` 0 too = an autoencoder of its own."""
     match: float = 0.1
     """Of the L1 between the two encoders' latents: it speeds the constraint up."""
     width: int = 64
@@ -77,16 +77,18 @@ class Student(nn.Module):
         super().__init__()
         self.vae, self.checkpointing = vae, checkpointing
 
-    def forward(self, video: Tensor, teacher_raw: Tensor) -> tuple[Tensor, ...]:
-        """Return both reconstructions, the latents drawn, their mean and log variance."""
+    def forward(self, video: Tensor, teacher_raw: Tensor | None) -> tuple[Tensor, ...]:
+        """Return the latents drawn, their mean and log variance, and the one or two decodings."""
         again = self.checkpointing
         mean, log_variance = encode_moments(self.vae, video, checkpointing=again)
         if log_variance is None:
             log_variance = torch.full_like(mean, -6.0)
         raw = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
         own = decode_raw(self.vae, raw, checkpointing=again)
+        if teacher_raw is None:
+            return raw, mean, log_variance, own
         of_teacher = decode_raw(self.vae, teacher_raw, checkpointing=again)
-        return own, of_teacher, raw, mean, log_variance
+        return raw, mean, log_variance, own, of_teacher
 
 
 def train(settings: DistillVAESettings, folder: Path) -> Path:
@@ -142,18 +144,19 @@ class DistillationLoss:
     def __call__(self, module: nn.Module, batch: Batch) -> Losses:
         """Return the losses; leave what the discriminator tells apart in the batch."""
         settings, video = self.settings, batch["video"]
-        with torch.no_grad():
-            teacher_raw, _ = encode_moments(self.teacher, video)
-        own, of_teacher, raw, mean, log_variance = (x.float() for x in module(video, teacher_raw))
-        through_teacher = decode_raw(self.teacher, raw, checkpointing=settings.checkpointing)
+        teacher_raw = None
+        if settings.latent or settings.match:
+            with torch.no_grad():
+                teacher_raw, _ = encode_moments(self.teacher, video)
+        raw, mean, log_variance, own, *crossed = (x.float() for x in module(video, teacher_raw))
         batch["fake"] = own.detach()
-        losses = {
-            "l1": (own - video).abs().mean(),
-            "teacher_decodes": (through_teacher - video).abs().mean(),
-            "student_decodes": (of_teacher - video).abs().mean(),
-            "match": (mean - teacher_raw).abs().mean(),
-            "kl": kl(mean, log_variance),
-        }
+        losses = {"l1": (own - video).abs().mean()}
+        if teacher_raw is not None:
+            through_teacher = decode_raw(self.teacher, raw, checkpointing=settings.checkpointing)
+            losses["teacher_decodes"] = (through_teacher - video).abs().mean()
+            losses["student_decodes"] = (crossed[0] - video).abs().mean()
+            losses["match"] = (mean - teacher_raw).abs().mean()
+        losses["kl"] = kl(mean, log_variance)
         ways = dict.fromkeys(("teacher_decodes", "student_decodes"), settings.latent)
         weights: dict[str, Any] = {**vars(settings), "l1": 1.0, **ways}
         if self.perceptual is not None:
@@ -176,9 +179,13 @@ def tell_apart(module: nn.Module, batch: Batch) -> Losses:
 def preview(
     teacher: VideoVAE, student: VideoVAE, dataset: PairDataset, count: int = 4
 ) -> tuple[Tensor, dict[str, float]]:
-    """Show truth, teacher, student and both crossings; return the student's PSNR and theirs."""
+    """Show truth, teacher, student and both crossings; return the PSNR of each.
+
+    `student_as_teacher` is how near the student's pictures are to the teacher's.
+    """
     rows = []
-    sums = {"teacher": 0.0, "student": 0.0, "student_to_teacher": 0.0, "teacher_to_student": 0.0}
+    sums = dict.fromkeys(("teacher", "student", "student_to_teacher", "teacher_to_student"), 0.0)
+    as_teacher = 0.0
     count = min(count, len(dataset.entries))
     for index in range(count):
         video = dataset[index]["video"][None].to(student.device)
@@ -193,9 +200,10 @@ def preview(
         truth = as_frames(video)
         for name, frames in zip(sums, map(as_frames, decoded), strict=True):
             sums[name] += psnr(frames, truth) / count
+        as_teacher += psnr(as_frames(decoded[1]), as_frames(decoded[0])) / count
         middle = len(truth) // 2
         rows.append([truth[middle], *(as_frames(x)[middle] for x in decoded)])
-    return contact_sheet(rows, 192), sums
+    return contact_sheet(rows, 192), {**sums, "student_as_teacher": as_teacher}
 
 
 if __name__ == "__main__":

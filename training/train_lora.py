@@ -35,7 +35,9 @@ from peft import LoraConfig, inject_adapter_in_model
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from data.latents import cache_latents, encode_batch
+from data.captions import CaptionedClips, Captions
+from data.files import DataError
+from data.latents import LatentDataset, cache_latents, encode_batch
 from data.pair_dataset import DataSettings, PairDataset
 from data.random_streams import random_stream
 from dreamstereo_core.fill import check_space, load_context
@@ -66,6 +68,11 @@ class LoraSettings:
     alpha: int = 64
     context: str | None = None
     """File with the text encoder's `context`; None = a learned one where the base is T2V."""
+    captions: str | None = None
+    """File of `encode_prompt.py --table`: a clip that has a caption there gets it in place of the
+    context, the others do not; None = one context for all, as in the paper."""
+    uncaptioned: float = 0.1
+    """Share of samples that get the context all the same, so that the LoRA needs no caption."""
     start: str | None = None
     """Checkpoint (step-*.pt) of stage 1."""
     base_precision: str = "bfloat16"
@@ -84,6 +91,8 @@ class LoraSettings:
             )
         if self.rank < 1:
             raise ValueError(f"rank: expected at least 1, got {self.rank}")
+        if not 0 <= self.uncaptioned <= 1:
+            raise ValueError(f"uncaptioned: expected 0 to 1, got {self.uncaptioned}")
 
 
 @dataclass(frozen=True)
@@ -162,7 +171,8 @@ def train(settings: TrainLoraSettings, folder: Path) -> Path:
         go_on_from(Path(own.start), model)
     vae = load_vae(own.vae, device=run.device)
     check_space(own.base, model.transformer, vae)
-    dataset = build_dataset(settings, vae, run)
+    captions = None if own.captions is None else read_captions(own.captions, model)
+    dataset = build_dataset(settings, vae, run, captions)
     held_out = PairDataset(replace(settings.data[0], masks="pairs"), seed=run.seed, held_out=True)
 
     def loss(module: nn.Module, batch: Batch) -> Losses:
@@ -190,12 +200,35 @@ def go_on_from(path: Path, model: FlowModel) -> None:
     model.load_state_dict(weights, strict=False)
 
 
-def build_dataset(settings: TrainLoraSettings, vae: VideoVAE, run: Run) -> Buckets:
-    """Return the clips of all sections, or their latents where a folder for these is given."""
+def read_captions(file: str, model: FlowModel) -> Captions:
+    """Return the captions of a file.
+
+    Raises:
+        DataError: they are not of the width that the model's text encoder has.
+    """
+    captions, config = Captions(file), model.transformer.config
+    wanted = (config.text_len, config.text_dim)
+    if captions.width != config.text_dim or captions.length > config.text_len:
+        raise DataError(
+            f"captions: expected at most {wanted[0]} tokens of width {wanted[1]}, got "
+            f"{captions.length} of {captions.width}"
+        )
+    return captions
+
+
+def build_dataset(
+    settings: TrainLoraSettings, vae: VideoVAE, run: Run, captions: Captions | None = None
+) -> Buckets:
+    """Return the clips of all sections, or their latents where a folder for these is given.
+
+    Raises:
+        DataError: there are captions, and none of them is of a clip.
+    """
     own = settings.lora
     datasets: list[Dataset] = []
     for number, data in enumerate(settings.data):
-        dataset: Dataset = PairDataset(data, seed=run.seed)
+        dataset: PairDataset | LatentDataset | CaptionedClips = PairDataset(data, seed=run.seed)
+        sources = {Path(entry.info["source"]).name for entry in dataset.entries}
         if own.cache:
             dataset = cache_latents(
                 dataset,
@@ -205,6 +238,13 @@ def build_dataset(settings: TrainLoraSettings, vae: VideoVAE, run: Run) -> Bucke
                 vae_digest=file_digest(own.vae),
                 accelerator=run.accelerator,
             )
+        if captions is not None:
+            if not sources & captions.names:
+                raise DataError(
+                    f"captions: expected file names of the clips, as {min(sources)!r}, got "
+                    f"{min(captions.names)!r}"
+                )
+            dataset = CaptionedClips(dataset, captions, dropped=own.uncaptioned, seed=run.seed)
         datasets.append(dataset)
     # A step's clips have one size, whatever the number of processes.
     group = settings.run.global_batch or settings.run.batch * run.accelerator.num_processes

@@ -25,12 +25,15 @@ PARTS = ("latent", "masked_latent", "missing")
 
 
 @torch.no_grad()
-def encode_batch(vae: VideoVAE, batch: dict[str, Tensor]) -> None:
-    """Add those of `latent`, `masked_latent` and `missing` that a batch lacks, from its pixels."""
+def encode_batch(vae: VideoVAE, batch: dict[str, Tensor], *, truth: bool = True) -> None:
+    """Add those of `latent`, `masked_latent` and `missing` that a batch lacks, from its pixels.
+
+    Without `truth` there is no `latent`: what lies in the holes is not looked at.
+    """
     if "masked_latent" in batch:
         return
     video, mask = batch["video"], batch["mask"]
-    if "latent" in batch:
+    if "latent" in batch or not truth:
         batch["masked_latent"] = vae.encode(masked(video, mask))
     else:
         both = vae.encode(torch.cat([masked(video, mask), video]))
@@ -44,14 +47,12 @@ class LatentDataset(Dataset):
     Args:
         folder: with the latents.
         count: how many samples there are.
-        seed: of their order.
-        drawn: the clips, where their holes are drawn: anew in each sample.
+        clips: what was encoded. Where its holes are drawn, they are drawn anew in each sample.
     """
 
-    def __init__(
-        self, folder: Path, count: int, *, seed: int = 0, drawn: PairDataset | None = None
-    ):
-        self.folder, self.count, self.seed, self.drawn = folder, count, seed, drawn
+    def __init__(self, folder: Path, count: int, clips: PairDataset):
+        self.folder, self.count, self.clips = folder, count, clips
+        self.drawn = clips.settings.masks != "pairs"
 
     def __len__(self) -> int:
         return 2**40
@@ -61,14 +62,21 @@ class LatentDataset(Dataset):
 
         Where holes are drawn: `latent`, and `video` and `mask` as `PairDataset`.
         """
-        number = shuffled(index, self.count, self.seed, "latents' order")
+        number = self._number(index)
         path = _path(self.folder, number // PER_FILE)
-        names = PARTS if self.drawn is None else PARTS[:1]
+        names = PARTS[:1] if self.drawn else PARTS
         tensors = read_tensors(path, [f"{number % PER_FILE}.{name}" for name in names])
         parts = {name: part.float() for name, part in zip(names, tensors, strict=True)}
-        if self.drawn is not None:
-            parts |= self.drawn.sample(number, holes=index)
+        if self.drawn:
+            parts |= self.clips.sample(number, holes=index)
         return {**parts, "index": torch.tensor(index)}
+
+    def source(self, index: int) -> str:
+        """Return what sample `index` was made of."""
+        return self.clips.source(self._number(index))
+
+    def _number(self, index: int) -> int:
+        return shuffled(index, self.count, self.clips.seed, "latents' order")
 
 
 def cache_latents(
@@ -97,8 +105,7 @@ def cache_latents(
     identity = {**vars(dataset.settings), "vae": vae_digest, "seed": dataset.seed}
     identity.pop("workers")
     text = json.dumps(identity, sort_keys=True)
-    drawn = dataset if dataset.settings.masks != "pairs" else None
-    names = PARTS if drawn is None else PARTS[:1]
+    names = PARTS if dataset.settings.masks == "pairs" else PARTS[:1]
     files = range(-(-count // PER_FILE))
     mine = [f for f in files if f % accelerator.num_processes == accelerator.process_index]
     for number in tqdm(mine, desc="latents", disable=None):
@@ -117,7 +124,7 @@ def cache_latents(
                 tensors[f"{i}.{name}"] = batch[name][0].to("cpu", dtype).contiguous()
         write_safetensors(path, tensors, {"identity": text})
     accelerator.wait_for_everyone()
-    return LatentDataset(folder, count, seed=dataset.seed, drawn=drawn)
+    return LatentDataset(folder, count, dataset)
 
 
 def _path(folder: Path, number: int) -> Path:

@@ -139,6 +139,10 @@ class PairDataset(Dataset):
             sample = {name: part.flip(-1) for name, part in sample.items()}
         return sample
 
+    def source(self, index: int) -> str:
+        """Return what sample `index` was made of."""
+        return self._entry(index).info["source"]
+
     def _entry(self, index: int) -> PairEntry:
         """Go through all clips in a new order each time around."""
         return self.entries[shuffled(index, len(self.entries), self.seed, "order")]

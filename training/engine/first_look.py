@@ -81,7 +81,7 @@ def missing_packages() -> Iterator[str]:
 def missing_files(values: dict[str, Any]) -> Iterator[str]:
     """Yield a line for each file or folder that a config names and that is not there."""
     own = _section(values, "lora")
-    for key in ("base", "vae", "context", "start"):
+    for key in ("base", "vae", "context", "captions", "start"):
         name = own.get(key)
         if isinstance(name, str) and ("/" in name or "\\" in name) and not Path(name).exists():
             yield f"{key} {name}: {_origin(key, Path(name))}"
@@ -207,6 +207,8 @@ def _origin(key: str, path: Path) -> str:
         "base": f"Wan 2.1 T2V 1.3B, {ADDRESSES['wan2.1_t2v_1.3B_fp16.safetensors']}",
         "vae": f"Wan 2.1's autoencoder, {ADDRESSES['wan_2.1_vae.safetensors']}",
         "context": "python training/encode_prompt.py PROMPT --encoder google/umt5-xxl --output it",
+        "captions": "python training/encode_prompt.py --table TSV --encoder google/umt5-xxl "
+        "--output it",
         "start": "the last checkpoint of stage 1, python training/train_lora.py",
     }[key]
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from data.latents import encode_batch
@@ -78,12 +79,31 @@ class FlowModel(nn.Module):
         masked_latent: Tensor,
         timestep: Tensor,
         tokens: Tensor | None = None,
+        captions: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """Predict the velocity `[B, 16, T', H', W']`."""
+        """Predict the velocity `[B, 16, T', H', W']`.
+
+        `captions` are `[B, L, text_dim]`, and `[B]` bool: a clip without one gets the one context.
+        """
         context: Any = self.given_context
+        if captions is not None:
+            own = self.transformer.context if context is None else context
+            context = _in_place_of(own, *captions)
         conditioning = self.transformer.prepare(timestep, context)
         x = inpainting_input(noisy, missing, masked_latent)
         return self.transformer(x, conditioning, tokens)
+
+
+def _in_place_of(context: Any, captions: Tensor, captioned: Tensor) -> Tensor:
+    """Return `[B, L, text_dim]`: a clip's caption if it has one, else `context` `[1, L, dim]`."""
+    length = max(context.shape[1], captions.shape[1])
+    context, captions = (F.pad(x, (0, 0, 0, length - x.shape[1])) for x in (context, captions))
+    return torch.where(captioned.view(-1, 1, 1), captions.to(context), context)
+
+
+def captions_of(batch: dict[str, Any]) -> tuple[Tensor, Tensor] | None:
+    """Return what `FlowModel` wants as captions; None = the batch has none."""
+    return (batch["caption"], batch["captioned"]) if "caption" in batch else None
 
 
 def _recomputed(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -124,7 +144,7 @@ def flow_loss(
     if tokens is not None and tokens.shape[1] == 0:
         tokens = None  # no hole at all: learn from the whole
         weight = torch.ones_like(weight)
-    predicted = model(noisy, missing, masked_latent, timestep, tokens)
+    predicted = model(noisy, missing, masked_latent, timestep, tokens, captions_of(batch))
     if settings.objective == "x0":  # z_t - t v is the latent: its error is t times the velocity's
         t = timestep.view(-1, 1, 1, 1, 1)
         predicted, velocity = t * predicted, t * velocity
