@@ -158,6 +158,7 @@ def convert_file(
         check_report(targets[0], overwrite)
     common["burned"] = load_subtitles(common["subtitles"], source, info, decode)
     film = Film(source, targets, info, depth, **common, frames=frames, on_progress=on_progress)
+    film = film.with_encoder()
     every = None if piece is None else round(piece * info.frame_rate)
     if plan is not None or workers > 1 or cluster is not None:
         pool = LocalPool(workers) if cluster is None else RayPool(cluster)

@@ -34,7 +34,9 @@ from .video_io import (
     VideoWriter,
     read_frames,
 )
-from .video_io.encode_options import settled
+from .video_io.containers import FORMATS
+from .video_io.encode_options import NVENC, SOFTWARE, settled
+from .video_io.encoder import picture_format
 from .video_io.info import as_data
 
 PREVIEW_WIDTH = 512
@@ -155,6 +157,24 @@ class Film:
             views[view] = path, partial(VideoWriter, width=width, height=height, layout=view,
                                         encode=encode, **common)  # fmt: skip
         return views
+
+    def with_encoder(self) -> Film:
+        """Return the film with its encoder chosen: one for all its pieces and whoever renders them.
+
+        Raises:
+            VideoError: NVENC was asked for, and does not work.
+        """
+        if self.encode.encoder == SOFTWARE:
+            return self
+        found = set()
+        for view, path in zip(views_of(self.encode.layout), self.targets, strict=True):
+            if path.suffix.lower() in FORMATS:
+                size = shown_size(self.info.width, self.info.height, view, self.vr)
+                encode = settled(self.encode, self.info, path, size)
+                info = self.info if view not in DATA else as_data(self.info)
+                found.add(picture_format(info, size, encode, view, path).encode.encoder)
+        encoder = NVENC if found == {NVENC} else SOFTWARE
+        return replace(self, encode=replace(self.encode, encoder=encoder))
 
     def progress(self, before: int, count: int, began: float, picture: Tensor) -> Progress:
         """Return how far it is: `before` frames by another run, `count` by this one."""

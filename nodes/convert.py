@@ -21,6 +21,7 @@ from .options import (
     chroma_input,
     comfort_inputs,
     convert_options,
+    encoder_input,
     encoding_inputs,
     eye_input,
     feather_input,
@@ -112,6 +113,7 @@ class ConvertVideo(io.ComfyNode):
                     subtitles_input(),
                     field_of_view_input(),
                     *part_inputs(),
+                    encoder_input(),
                 ),
             ],
             outputs=[

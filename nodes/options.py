@@ -22,7 +22,7 @@ from ..dreamstereo_core.video_io.decode_options import (
     SOURCE_EYES,
     SOURCE_LAYOUTS,
 )
-from ..dreamstereo_core.video_io.encode_options import AUTO, CHROMA, CODECS
+from ..dreamstereo_core.video_io.encode_options import AUTO, CHROMA, CODECS, ENCODERS
 
 MANUAL = "manual"
 EYE_TOOLTIP = (
@@ -264,6 +264,20 @@ def chroma_input() -> io.Input:
         default=EncodeOptions.chroma,
         optional=True,
         tooltip="444 keeps the colour of each pixel, for screen recordings; few devices play it.",
+    )
+
+
+def encoder_input() -> io.Input:
+    """Return the input for what encodes the video."""
+    return io.Combo.Input(
+        "encoder",
+        options=list(ENCODERS),
+        default=EncodeOptions.encoder,
+        optional=True,
+        tooltip=(
+            "software: x264, x265, SVT-AV1. nvenc: NVIDIA's encoder in the card, several times "
+            "faster, and larger at the same quality. auto: nvenc where it works."
+        ),
     )
 
 

@@ -5,6 +5,9 @@ accelerate launch training/distill_vae.py training/configs/distill_vae.yaml --ou
 After "CV-VAE" (2024): reconstruction, perceptual, adversarial and KL losses, and the latent
 constraint both ways: the frozen teacher's decoder reconstructs from the student's latents, and the
 student's decoder from the teacher's. `model.safetensors` is what `load_vae` reads.
+
+With `--set conditioned=true`, or the student "sighted", the decoder sees the known pixels beside
+the latents: `--set student=sighted --set data.focus=0.9 --set known=0.1`.
 """
 
 from __future__ import annotations
@@ -23,8 +26,9 @@ from torch import Tensor, nn
 
 from data.pair_dataset import DataSettings, PairDataset
 from dreamstereo_core.models.files.load import save_network
-from dreamstereo_core.models.vae.base import VideoVAE
+from dreamstereo_core.models.vae.base import VideoVAE, see
 from dreamstereo_core.models.vae.checkpoint import VAE, build_vae, load_vae
+from dreamstereo_core.models.vae.config import WanVAEConfig
 from engine.loop import Batch, Losses, Player, RunSettings, adamw
 from engine.pictures import contact_sheet
 from engine.recipe import main_of, start
@@ -37,7 +41,7 @@ from objectives.discriminator import (
     adversarial_loss,
     discriminator_loss,
 )
-from objectives.losses import kl, weighted_sum
+from objectives.losses import kl, mean_error, weighted_sum
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,10 @@ class DistillVAESettings:
     """A file or a name."""
     student: str = "distilled"
     """A preset's name, or a file to go on from."""
+    conditioned: bool = False
+    """Let the student's decoder see the known pixels and the mask, as the preset "sighted" does."""
+    known: float = 1.0
+    """Weight of the known pixels in the student's L1; that of the holes is 1."""
     perceptual: float = 0.5
     adversarial: float = 0.5
     """Its pull at the last layer, as a part of the L1's."""
@@ -65,7 +73,7 @@ class DistillVAESettings:
     checkpointing: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("perceptual", "adversarial", "kl", "latent", "match"):
+        for name in ("perceptual", "adversarial", "kl", "latent", "match", "known"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
 
@@ -77,17 +85,19 @@ class Student(nn.Module):
         super().__init__()
         self.vae, self.checkpointing = vae, checkpointing
 
-    def forward(self, video: Tensor, teacher_raw: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(
+        self, video: Tensor, teacher_raw: Tensor | None, picture: Tensor | None
+    ) -> tuple[Tensor, ...]:
         """Return the latents drawn, their mean and log variance, and the one or two decodings."""
         again = self.checkpointing
         mean, log_variance = encode_moments(self.vae, video, checkpointing=again)
         if log_variance is None:
             log_variance = torch.full_like(mean, -6.0)
         raw = mean + (0.5 * log_variance).exp() * torch.randn_like(mean)
-        own = decode_raw(self.vae, raw, checkpointing=again)
+        own = decode_raw(self.vae, raw, picture, checkpointing=again)
         if teacher_raw is None:
             return raw, mean, log_variance, own
-        of_teacher = decode_raw(self.vae, teacher_raw, checkpointing=again)
+        of_teacher = decode_raw(self.vae, teacher_raw, picture, checkpointing=again)
         return raw, mean, log_variance, own, of_teacher
 
 
@@ -99,7 +109,7 @@ def train(settings: DistillVAESettings, folder: Path) -> Path:
     """
     run = start(settings, folder)
     teacher = load_vae(settings.teacher, device=run.device, dtype=torch.float32)
-    vae = build_student(settings.student, teacher)
+    vae = build_student(settings.student, teacher, conditioned=settings.conditioned)
     student = Student(vae.float().requires_grad_(True).train(), settings.checkpointing)
     last = [m.weight for m in vae.modules() if isinstance(m, nn.Conv2d | nn.Conv3d)][-1]
     discriminator = PatchDiscriminator3D(settings.width)
@@ -107,7 +117,7 @@ def train(settings: DistillVAESettings, folder: Path) -> Path:
     dataset = PairDataset(settings.data, seed=run.seed)
     held_out = PairDataset(settings.data, seed=run.seed, held_out=True)
 
-    loss = DistillationLoss(settings, teacher, last, discriminator, perceptual)
+    loss = DistillationLoss(settings, teacher, last, discriminator, perceptual, vae.conditioned)
     players = [Player("student", student, loss, adamw(student, settings.run))]
     if settings.adversarial:
         optimizer = adamw(discriminator, settings.run)
@@ -120,10 +130,23 @@ def train(settings: DistillVAESettings, folder: Path) -> Path:
     )
 
 
-def build_student(student: str, teacher: VideoVAE) -> VideoVAE:
-    """Return the autoencoder to train: a preset's, or a file's; latents are the teacher's."""
+def build_student(student: str, teacher: VideoVAE, *, conditioned: bool = False) -> VideoVAE:
+    """Return the autoencoder to train: a preset's, or a file's; latents are the teacher's.
+
+    With `conditioned` its decoder sees the picture; of one that saw none, at first as if it did
+    not.
+
+    Raises:
+        ValueError: it has no such decoder.
+    """
     from_file = Path(student).is_file()
     vae = load_vae(student, device="cpu") if from_file else build_vae(student)
+    if conditioned and not vae.conditioned:
+        if not isinstance(vae.config, WanVAEConfig):
+            raise ValueError(f"conditioned: expected a student of Wan's kind, got {student}")
+        seeing = build_vae(replace(vae.config, conditioned=True))
+        seeing.load_state_dict(vae.state_dict(), strict=False)  # all but its new layers
+        vae = seeing
     # The same latents are normalised in the same way.
     names = ("mean", "std", "latent_space")
     vae.config = replace(vae.config, **{name: getattr(teacher.config, name) for name in names})
@@ -140,6 +163,8 @@ class DistillationLoss:
     """Weight of the student's last layer, at which the adversary's pull is measured."""
     discriminator: PatchDiscriminator3D
     perceptual: Perceptual | None
+    conditioned: bool
+    """Whether the student's decoder sees the picture."""
 
     def __call__(self, module: nn.Module, batch: Batch) -> Losses:
         """Return the losses; leave what the discriminator tells apart in the batch."""
@@ -148,13 +173,16 @@ class DistillationLoss:
         if settings.latent or settings.match:
             with torch.no_grad():
                 teacher_raw, _ = encode_moments(self.teacher, video)
-        raw, mean, log_variance, own, *crossed = (x.float() for x in module(video, teacher_raw))
+        weight = batch["mask"].clamp(min=settings.known)
+        picture = see(video, batch["mask"]) if self.conditioned else None
+        outputs = module(video, teacher_raw, picture)
+        raw, mean, log_variance, own, *crossed = (x.float() for x in outputs)
         batch["fake"] = own.detach()
-        losses = {"l1": (own - video).abs().mean()}
+        losses = {"l1": mean_error(own, video, weight).mean()}
         if teacher_raw is not None:
             through_teacher = decode_raw(self.teacher, raw, checkpointing=settings.checkpointing)
             losses["teacher_decodes"] = (through_teacher - video).abs().mean()
-            losses["student_decodes"] = (crossed[0] - video).abs().mean()
+            losses["student_decodes"] = mean_error(crossed[0], video, weight).mean()
             losses["match"] = (mean - teacher_raw).abs().mean()
         losses["kl"] = kl(mean, log_variance)
         ways = dict.fromkeys(("teacher_decodes", "student_decodes"), settings.latent)
@@ -188,14 +216,16 @@ def preview(
     as_teacher = 0.0
     count = min(count, len(dataset.entries))
     for index in range(count):
-        video = dataset[index]["video"][None].to(student.device)
+        sample = dataset[index]
+        video = sample["video"][None].to(student.device)
+        seen = see(video, sample["mask"][None].to(video)) if student.conditioned else None
         raw = {"teacher": encode_moments(teacher, video)[0]}
         raw["student"] = encode_moments(student, video)[0]
         decoded = [
             decode_raw(teacher, raw["teacher"]),
-            decode_raw(student, raw["student"]),
+            decode_raw(student, raw["student"], seen),
             decode_raw(teacher, raw["student"]),
-            decode_raw(student, raw["teacher"]),
+            decode_raw(student, raw["teacher"], seen),
         ]
         truth = as_frames(video)
         for name, frames in zip(sums, map(as_frames, decoded), strict=True):

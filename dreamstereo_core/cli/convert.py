@@ -19,7 +19,7 @@ from ..plan import read_plan
 from ..subtitles.settings import SUBTITLES, SubtitleOptions
 from ..targets import conversion_targets, makes_folder
 from ..video_io import DecodeOptions, EncodeOptions, probe, separate_pictures
-from ..video_io.encode_options import AUTO, CHROMA, CODECS
+from ..video_io.encode_options import AUTO, CHROMA, CODECS, ENCODERS
 from ..video_io.photo_layouts import PHOTO_LAYOUTS
 from ..video_io.target import check_targets
 from .arguments import (
@@ -78,6 +78,9 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--codec", choices=(AUTO, *sorted(CODECS)),
                         help="video codec; auto: h264 for 8 bits and up to 4096 pixels, else "
                         "hevc")  # fmt: skip
+    parser.add_argument("--encoder", choices=ENCODERS,
+                        help="what encodes: software (x264, x265, SVT-AV1), nvenc (NVIDIA's, in "
+                        "the card), auto: nvenc where it works")  # fmt: skip
     parser.add_argument("--chroma", choices=CHROMA,
                         help="444: a colour for each pixel, for screen recordings")  # fmt: skip
     parser.add_argument("--crf", type=int, help="quality, lower is better (default: the codec's)")

@@ -125,6 +125,13 @@ def rgb_to_frame(
     return frame
 
 
+def repacked(frame: VideoFrame, pixels: str) -> VideoFrame:
+    """Return a frame with the same samples in another format of pixels."""
+    result = frame.reformat(format=pixels)
+    result.colorspace, result.color_range = frame.colorspace, frame.color_range
+    return result
+
+
 def pixel_format(bits: int, whole_chroma: bool) -> str:
     """Return FFmpeg's name for planar YUV of 8 or 10 bits, 4:2:0 or 4:4:4."""
     return f"yuv{444 if whole_chroma else 420}p{'' if bits == 8 else '10le'}"

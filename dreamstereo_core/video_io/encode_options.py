@@ -32,6 +32,8 @@ DEPTH_CRF = 10
 """Of the layout "depth"."""
 AUTO = "auto"
 CHROMA = ("420", "444")
+SOFTWARE, NVENC = "software", "nvenc"
+ENCODERS = (SOFTWARE, AUTO, NVENC)
 _H264_SIDE = 4096
 """Pixels. Decoders in devices support no H.264 that is wider or higher, nor one of 10 bits."""
 
@@ -43,10 +45,13 @@ class EncodeOptions:
     codec: str = AUTO
     """"auto" is h264 where devices play it (8 bits, up to 4096 pixels), else hevc. In WebM, which
     holds neither, it is av1."""
+    encoder: str = SOFTWARE
+    """"software" (x264, x265, SVT-AV1), "nvenc" (NVIDIA's, in the card: several times faster, and
+    larger at the same quality), or "auto": nvenc where it works."""
     crf: int | None = None
     """Quality; lower is better and larger."""
     preset: str | None = None
-    """The encoder's name for a compromise of speed and size."""
+    """The encoder's name for a compromise of speed and size; nvenc's are p1 to p7."""
     bit_depth: int | None = None
     """8 or 10."""
     chroma: str = "420"
@@ -72,6 +77,7 @@ class EncodeOptions:
             ValueError: one of them is wrong; the message names it.
         """
         check_choice("codec", self.codec, (AUTO, *CODECS))
+        check_choice("encoder", self.encoder, ENCODERS)
         check_choice("audio", self.audio, ("copy", "copy_or_aac"))
         check_choice("chroma", self.chroma, CHROMA)
         check_choice("layout", self.layout, (*FILE_LAYOUTS, *PHOTO_LAYOUTS))
@@ -89,7 +95,8 @@ class EncodeOptions:
             raise ValueError(f"bit_depth: expected 8, 10 or None, got {self.bit_depth}")
 
     def _check_layers(self) -> None:
-        wanted = {"codec": (AUTO, "hevc"), "chroma": ("420",), "bit_depth": (None, 8)}
+        wanted = {"codec": (AUTO, "hevc"), "chroma": ("420",), "bit_depth": (None, 8),
+                  "encoder": (AUTO, SOFTWARE)}  # fmt: skip
         for name, values in wanted.items():
             if (value := getattr(self, name)) not in values:
                 raise ValueError(f"{name}: expected {values[-1]} with {MV_HEVC}, got {value}")

@@ -14,9 +14,11 @@ from av.video.codeccontext import VideoCodecContext
 from ..packing import MV_HEVC, PAIRED
 from .color import FULL, LIMITED, pixel_format, resolve_matrix
 from .containers import FORMATS
-from .encode_options import CODECS, EncodeOptions, resolve_codec
+from .encode_options import CODECS, NVENC, EncodeOptions, resolve_codec
+from .frame_packing import FRAME_PACKING, frame_packing_unit
 from .hdr import encoder_options
 from .info import VideoInfo
+from .nvenc import chosen_encoder, nvenc_format, nvenc_name, nvenc_options
 
 _log = logging.getLogger(__name__)
 
@@ -31,16 +33,6 @@ to; its own numbers (20, 4, 1, 3) make that 2.7 GiB at 7680x2160, these 1.4 GiB.
 _NARROW = 64
 """Pixels of width up to which x265 goes without its tree of blocks: there (34 to 48 pixels, x265
 4.2) the tree writes beyond its own memory, and the process dies."""
-_FRAME_PACKING = {  # layout -> H.264's frame_packing_arrangement_type (D.3.26)
-    "column_interleaved": 1,
-    "row_interleaved": 2,
-    "full_sbs": 3,
-    "half_sbs": 3,
-    "vr180": 3,
-    "full_tb": 4,
-    "half_tb": 4,
-    "frame_sequential": 5,
-}
 _IN_STEP = ("scenecut=0", "open-gop=0", "b-adapt=0", "info=0", "aud=0", "hrd=0")
 """What makes the encoders of both eyes choose the same kinds of pictures."""
 _KEY_SECONDS = 2
@@ -54,7 +46,7 @@ class PictureFormat:
     """The source, for its colours, rate and brightness."""
     size: tuple[int, int]
     encode: EncodeOptions
-    """With a codec that is settled."""
+    """With a codec and an encoder that are settled."""
     layout: str | None
     bits: int
     rate: Fraction
@@ -81,10 +73,31 @@ class PictureFormat:
         """Width of a pixel for a height of 1; a dome's picture has square ones."""
         return Fraction(1) if self.layout == "vr180" else self.info.pixel_aspect
 
+    @property
+    def encoder(self) -> str:
+        """FFmpeg's name of the encoder."""
+        codec = self.encode.codec
+        return nvenc_name(codec) if self.encode.encoder == NVENC else CODECS[codec].encoder
+
+    @property
+    def coded_format(self) -> str:
+        """FFmpeg's name of the pixels that the encoder takes."""
+        if self.encode.encoder == NVENC:
+            return nvenc_format(self.bits, self.whole_chroma)
+        return pixel_format(self.bits, self.whole_chroma)
+
+    @property
+    def unit(self) -> bytes:
+        """What key frames begin with, since the encoder does not write it."""
+        packed = self.encode.codec == "h264" and self.layout in FRAME_PACKING
+        if self.encode.encoder != NVENC or not packed or self.layout == "frame_sequential":
+            return b""
+        return frame_packing_unit(FRAME_PACKING[self.layout or ""])
+
     def configure(self, context: VideoCodecContext) -> None:
         """Tell an encoder all of it."""
         context.width, context.height = (n + n % 2 for n in self.size)
-        context.pix_fmt = pixel_format(self.bits, self.whole_chroma)
+        context.pix_fmt = self.coded_format
         context.sample_aspect_ratio = self.pixel_aspect
         context.color_primaries = self.info.color.primaries
         context.color_trc = self.info.color.transfer
@@ -94,13 +107,16 @@ class PictureFormat:
 
     def _options(self) -> dict[str, str]:
         encode, codec = self.encode, CODECS[self.encode.codec]
+        crf = codec.crf if encode.crf is None else encode.crf
+        if encode.encoder == NVENC:
+            return nvenc_options(encode.codec, crf, encode.preset)
         options = {
-            "crf": str(codec.crf if encode.crf is None else encode.crf),
+            "crf": str(crf),
             "preset": encode.preset or codec.preset,
         }
         parameters = encoder_options(self.info.hdr, encode.codec)
-        if encode.codec == "h264" and self.layout in _FRAME_PACKING:
-            parameters.append(f"frame-packing={_FRAME_PACKING[self.layout]}")
+        if encode.codec == "h264" and self.layout in FRAME_PACKING:
+            parameters.append(f"frame-packing={FRAME_PACKING[self.layout]}")
         if encode.codec == "hevc":
             parameters.append("log-level=error")
             if self.size[0] <= _NARROW:
@@ -142,7 +158,8 @@ def picture_format(
             *(target, *size),
         )
     rate = info.frame_rate * (2 if layout == "frame_sequential" else 1)
-    return PictureFormat(info, size, encode, layout, bits, rate, _fine(info.time_base, rate))
+    pictures = PictureFormat(info, size, encode, layout, bits, rate, _fine(info.time_base, rate))
+    return replace(pictures, encode=replace(encode, encoder=chosen_encoder(pictures, target)))
 
 
 def _fine(time_base: Fraction, rate: Fraction) -> Fraction:

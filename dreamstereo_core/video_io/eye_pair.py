@@ -9,6 +9,7 @@ from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
 
 from .encoder import PictureFormat
+from .frame_packing import repacketed
 from .multiview import Layers, join_pictures, make_layers
 from .source import VideoError
 
@@ -53,9 +54,5 @@ class EyePair:
                 data = join_pictures(bytes(left), bytes(other), key=left.is_keyframe)
             except ValueError as error:
                 raise VideoError(f"mv_hevc: {error}") from error
-            packet = Packet(data)
-            packet.pts, packet.dts, packet.duration = left.pts, left.dts, left.duration
-            packet.time_base, packet.is_keyframe = left.time_base, left.is_keyframe
-            packet.stream = left.stream
-            joined.append(packet)
+            joined.append(repacketed(data, left))
         return joined

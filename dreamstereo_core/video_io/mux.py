@@ -19,11 +19,12 @@ from torch import Tensor
 
 from ..packing import MV_HEVC, PAIRED
 from .box_tree import Box
-from .color import rgb_to_frame
+from .color import repacked, rgb_to_frame
 from .containers import FORMATS
-from .encode_options import CODECS, EncodeOptions
+from .encode_options import EncodeOptions
 from .encoder import picture_format
 from .eye_pair import EyePair
+from .frame_packing import begun_by
 from .info import VideoInfo
 from .layered_boxes import layers_of, tag_layers
 from .mark import TRACK
@@ -73,7 +74,6 @@ class VideoSink:
         self._left_out = encode.left_out
         self._encode_audio = encode.audio == "copy_or_aac"
         self._pictures = picture_format(info, size, encode, layout, target)
-        self._codec = CODECS[self._pictures.encode.codec]
         self._time_base = self._pictures.time_base
         self._half_frame = 1 / (2 * info.frame_rate)
         self._tracks: SourceTracks | None = None
@@ -186,7 +186,8 @@ class VideoSink:
 
     def _colors(self, pixels: Tensor) -> VideoFrame:
         how = self._pictures
-        return rgb_to_frame(pixels, how.matrix, how.full, how.bits, how.whole_chroma)
+        frame = rgb_to_frame(pixels, how.matrix, how.full, how.bits, how.whole_chroma)
+        return frame if frame.format.name == how.coded_format else repacked(frame, how.coded_format)
 
     def _begin(self, time: Fraction) -> Fraction:
         """Return the time of the first picture; this is it if there was none."""
@@ -249,14 +250,14 @@ class VideoSink:
     def _add_stream(self) -> VideoStream:
         encode = self._pictures.encode
         try:
-            Codec(self._codec.encoder, "w")
+            Codec(self._pictures.encoder, "w")
         except UnknownCodecError as error:
             raise VideoError(
-                f"{self._target}: this build of PyAV has no {self._codec.encoder} encoder"
+                f"{self._target}: this build of PyAV has no {self._pictures.encoder} encoder"
             ) from error
         try:
             added = self._output.add_stream(
-                self._codec.encoder, rate=self._pictures.rate, time_base=self._time_base
+                self._pictures.encoder, rate=self._pictures.rate, time_base=self._time_base
             )
         except ValueError as error:
             raise VideoError(
@@ -273,8 +274,9 @@ class VideoSink:
             context.open()
         except FFmpegError as error:
             raise VideoError(
-                f"{self._target}: {self._codec.encoder} refuses {context.width}x{context.height} "
-                f"{context.pix_fmt} with {context.options} ({reason(error)})"
+                f"{self._target}: {self._pictures.encoder} refuses "
+                f"{context.width}x{context.height} {context.pix_fmt} with {context.options} "
+                f"({reason(error)})"
             ) from error
         if self._layout == MV_HEVC:
             self._pair = EyePair(context, self._pictures)
@@ -283,6 +285,8 @@ class VideoSink:
     def _encode(self, frame: VideoFrame | None) -> list[Packet]:
         """Encode a frame, or flush if it is None; return the packets that are ready."""
         packets = self._stream.encode(frame)
+        if self._pictures.unit:
+            packets = [begun_by(self._pictures.unit, packet) for packet in packets]
         for packet in packets:
             # In films of one or two pictures x265 gives random decoding times.
             if packet.pts is None or packet.dts is None:

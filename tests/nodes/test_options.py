@@ -15,7 +15,7 @@ PUBLISHED = {
         "video layout max_disparity convergence_mode convergence eye depth fill feather codec crf",
         "depth_model inpainter max_front max_behind floating_window num_steps dilation seed shots "
         "bars chroma deinterlace background source_eye source_layout subtitles field_of_view "
-        "start_frame frame_count",
+        "start_frame frame_count encoder",
     ),
     "DreamStereoDisparity": (
         "inverse_depth max_disparity convergence_mode convergence foreground_dilation",

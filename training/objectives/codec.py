@@ -27,9 +27,15 @@ def encode_moments(
     return vae.latent_from_network(x), None
 
 
-def decode_raw(vae: VideoVAE, raw: Tensor, *, checkpointing: bool = False) -> Tensor:
-    """Return the video `[B, 3, 4 T' - 3, H, W]` of raw latents, beyond [0, 1] where it is so."""
-    x = _run(vae.decoder_steps(), vae.latent_to_network(raw), checkpointing)
+def decode_raw(
+    vae: VideoVAE, raw: Tensor, picture: Tensor | None = None, *, checkpointing: bool = False
+) -> Tensor:
+    """Return the video `[B, 3, 4 T' - 3, H, W]` of raw latents, beyond [0, 1] where it is so.
+
+    `picture` is of `see`, for a decoder that sees it.
+    """
+    steps = vae.decoder_steps(vae.beside(raw, picture))
+    x = _run(steps, vae.latent_to_network(raw), checkpointing)
     video = vae.from_network(x)
     return video[:, :, video.shape[2] - (GROUP * (raw.shape[2] - 1) + 1) :]
 
@@ -57,7 +63,7 @@ def as_frames(video: Tensor) -> Tensor:
 def _run(steps: Sequence[Step], x: Tensor, checkpointing: bool) -> Tensor:
     for step in steps:
         if checkpointing and torch.is_grad_enabled():
-            x = checkpoint(step.run, x, None, use_reentrant=False)[0]  # pyright: ignore
+            x = checkpoint(step, x, None, use_reentrant=False)[0]  # pyright: ignore
         else:
-            x, _ = step.run(x, None)
+            x, _ = step(x, None)
     return x

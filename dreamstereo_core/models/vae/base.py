@@ -27,6 +27,22 @@ from .tiles import (
 )
 
 STRIDE, GROUP = STRIDES  # px of a latent; frames of one, but for the first
+PICTURE = 4
+"""Channels of what a decoder sees of the picture."""
+
+
+def see(video: Tensor, occlusion_mask: Tensor) -> Tensor:
+    """Return what a decoder sees of known pixels: RGB in [-1, 1], 0 in holes, and where they are.
+
+    Args:
+        video: ``[B, 3, T, H, W]`` in [0, 1].
+        occlusion_mask: ``[B, 1, T, H, W]``, > 0 where a pixel is missing.
+
+    Returns:
+        ``[B, 4, T, H, W]``.
+    """
+    known = (occlusion_mask <= 0).to(video)
+    return torch.cat(((video * 2 - 1) * known, known), 1)
 
 
 @dataclass(frozen=True)
@@ -64,8 +80,11 @@ class VideoVAE(nn.Module):
         """Return the encoder's layers."""
 
     @abstractmethod
-    def decoder_steps(self) -> list[Step]:
-        """Return the decoder's layers; the last one gives pixels in [0, 1]."""
+    def decoder_steps(self, picture: Tensor | None = None) -> list[Step]:
+        """Return the decoder's layers; the last one gives pixels in [0, 1].
+
+        A decoder that sees the picture takes it as ``[B, 4, 4 T', 8 h, 8 w]``, see `see`.
+        """
 
     @abstractmethod
     def to_network(self, video: Tensor) -> Tensor:
@@ -175,6 +194,7 @@ class VideoVAE(nn.Module):
         frames: int | None = None,
         size: tuple[int, int] | None = None,
         tile: int | None = None,
+        picture: Tensor | None = None,
     ) -> Tensor:
         """Return the video ``[B, 3, T, H, W]`` in [0, 1] of normalised latents.
 
@@ -183,16 +203,24 @@ class VideoVAE(nn.Module):
             frames: keep this many; the default keeps 4 T' - 3.
             size: (H, W) to keep; the default keeps (8 h, 8 w).
             tile: work on tiles of this many pixels, to need less memory. The result is the same.
+            picture: ``[B, 4, 4 T' - 3, 8 h, 8 w]`` of `see`, for a decoder that is `conditioned`;
+                None: nothing is known.
 
         Raises:
             ValueError: an argument has another shape, or the latents are not finite.
         """
         _check_latent(latent, len(self.config.mean))
         video, cache = [], None
-        for chunk in latent.split(1, 2):
-            x, cache = self.decode_chunk(chunk, cache, size=size, tile=tile)
+        for i, chunk in enumerate(latent.split(1, 2)):
+            seen = None if picture is None else picture[:, :, max(0, 4 * i - 3) : 4 * i + 1]
+            x, cache = self.decode_chunk(chunk, cache, size=size, tile=tile, picture=seen)
             video.append(x)
         return torch.cat(video, 2)[:, :, :frames]
+
+    @property
+    def conditioned(self) -> bool:
+        """Whether the decoder sees the picture, too."""
+        return getattr(self.config, "conditioned", False)
 
     @property
     def device(self) -> torch.device:
@@ -206,6 +234,7 @@ class VideoVAE(nn.Module):
         *,
         size: tuple[int, int] | None = None,
         tile: int | None = None,
+        picture: Tensor | None = None,
     ) -> tuple[Tensor, DecoderCache]:
         """Decode the next latents of a video; the frames do not depend on how it is cut.
 
@@ -214,6 +243,7 @@ class VideoVAE(nn.Module):
             cache: what the chunk before returned; None at the start.
             size: as in `decode`.
             tile: as in `decode`.
+            picture: as in `decode`, of these latents' frames.
 
         Returns:
             ``[B, 3, T, H, W]`` in [0, 1]; the first latent of a video gives one frame.
@@ -228,14 +258,12 @@ class VideoVAE(nn.Module):
                 f"the chunk before, got {list(shape)}"
             )
         memory = None if cache is None else cache.memory
-        mean, std = self._statistics(latent)
-        x = (latent.to(self.device, torch.float32) * std + mean).to(next(self.parameters()).dtype)
-        x, steps = self.latent_to_network(x), self.decoder_steps()
+        x, steps = self.decoder_input(latent), self.decoder_steps(self.beside(latent, picture))
         if not regions:
             x, memory = run_steps(steps, x, memory)
         else:
             # The small picture at once, as attention needs it all; from where it grows, by tiles.
-            border = _first_growing(steps)
+            border = first_growing(steps)
             whole, tiled = memory or (None, None)
             x, whole = run_steps(steps[:border], x, whole)
             x, tiled = run_regions(steps[border:], x, tiled, regions)
@@ -246,6 +274,34 @@ class VideoVAE(nn.Module):
         video = video[:, :, trimmed:, :height, :width].float().clamp(0, 1)
         return video, DecoderCache(shape, regions, memory)
 
+    def decoder_input(self, latent: Tensor) -> Tensor:
+        """Bring normalised latents ``[B, 16, T', h, w]`` to what the decoder's layers take."""
+        mean, std = self._statistics(latent)
+        raw = latent.to(self.device, torch.float32) * std + mean
+        return self.latent_to_network(raw.to(next(self.parameters()).dtype))
+
+    def beside(self, latent: Tensor, picture: Tensor | None) -> Tensor | None:
+        """Return what the decoder sees beside latents, ``[B, 4, 4 T', 8 h, 8 w]``; None: nothing.
+
+        Raises:
+            ValueError: the picture has another shape, or the decoder sees none.
+        """
+        batch, _, count, height, width = latent.shape
+        if not self.conditioned:
+            if picture is not None:
+                raise ValueError("picture: expected None, since this decoder sees none")
+            return None
+        parameter = next(self.parameters())
+        shape = (batch, PICTURE, GROUP * count, height * STRIDE, width * STRIDE)
+        if picture is None:
+            return torch.zeros(shape, device=parameter.device, dtype=parameter.dtype)
+        missing = shape[2] - picture.shape[2]  # a video's first latent has one frame
+        first = picture[:, :, :1].expand(-1, -1, max(0, missing), -1, -1)
+        picture = torch.cat((first, picture), 2).to(parameter)
+        if missing not in (0, GROUP - 1) or picture.shape != shape:
+            raise ValueError(f"picture: expected shape {list(shape)}, got {list(picture.shape)}")
+        return picture
+
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         mean, std = (
             torch.tensor(values, device=self.device).view(1, -1, 1, 1, 1)
@@ -254,7 +310,8 @@ class VideoVAE(nn.Module):
         return mean, std
 
 
-def _first_growing(steps: Sequence[Step]) -> int:
+def first_growing(steps: Sequence[Step]) -> int:
+    """Return the number of the first layer that makes the picture larger."""
     return next(i for i, step in enumerate(steps) if step.up > 1)
 
 

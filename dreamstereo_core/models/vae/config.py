@@ -36,6 +36,8 @@ class WanVAEConfig:
     decoder_blocks: tuple[int, ...] = (3, 3, 3, 3)
     flat: bool = False
     """The second convolution of each residual block is 2-D."""
+    conditioned: bool = False
+    """The decoder also sees the known pixels and the mask, at each size it grows to."""
     mean: tuple[float, ...] = WAN_MEAN
     std: tuple[float, ...] = WAN_STD
     latent_space: str = WAN_SPACE
@@ -111,11 +113,20 @@ DISTILLED = WanVAEConfig(
 )
 """76.3 M parameters, 5.2 times fewer operations than `WAN`: narrow and shallow where pixels are
 many, wide where they are few."""
+SIGHTED = WanVAEConfig(
+    widths=(32, 64, 128, 256),
+    encoder_blocks=(2, 2, 1, 2),
+    decoder_blocks=(1, 1, 1, 2),
+    flat=True,
+    conditioned=True,
+)
+"""A tiny decoder that sees the picture: near known pixels it need not draw from the latents what is
+there to be seen."""
 TAEW = TinyVAEConfig()
 """madebyollin's taew2_1: its latents are normalised already."""
 LIGHTTAE = TinyVAEConfig(mean=WAN_MEAN, std=WAN_STD)
 """lightx2v's lighttaew2_1: taew2_1's layout on Wan's raw latents."""
-PRESETS: Mapping[str, VAEConfig] = {"wan": WAN, "distilled": DISTILLED}
+PRESETS: Mapping[str, VAEConfig] = {"wan": WAN, "distilled": DISTILLED, "sighted": SIGHTED}
 
 _KINDS: Mapping[str, type[VAEConfig]] = {"wan": WanVAEConfig, "tiny": TinyVAEConfig}
 

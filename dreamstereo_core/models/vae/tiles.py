@@ -8,39 +8,16 @@ need no blending.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 Memory = Any
 """What a step keeps from one chunk of frames to the next: nested tuples of tensors, or None."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One layer: ``run(x, memory) -> (y, memory)``, with height and width as the last two axes."""
-
-    run: Callable[[Tensor, Memory], tuple[Tensor, Memory]]
-    radius: int = 0
-    """How far an output pixel sees, in pixels of the finer of input and output."""
-    up: int = 1
-    down: int = 1
-    dense: bool = False
-    """Whether every output pixel depends on the whole picture, as in attention."""
-
-    def source(self, start: int, stop: int) -> tuple[int, int]:
-        """Return the span of the input, unclipped, that the output span [start, stop) needs."""
-        if self.down > 1:
-            # A crop must start at a multiple of the stride.
-            margin = -(-self.radius // self.down) * self.down
-            return start * self.down - margin, stop * self.down + self.radius
-        return (start - self.radius) // self.up, -((-stop - self.radius) // self.up)
-
-    def size(self, n: int) -> int:
-        """Return the place in the output of the input's pixel n (or of its end n)."""
-        return n * self.up // self.down
 
 
 class Region(NamedTuple):
@@ -56,11 +33,51 @@ class Region(NamedTuple):
         return x[..., self.top - top : self.bottom - top, self.left - left : self.right - left]
 
 
+@dataclass(frozen=True)
+class Step:
+    """One layer: ``run(x, memory) -> (y, memory)``, with height and width as the last two axes."""
+
+    run: Callable[..., tuple[Tensor, Memory]]
+    """With a `beside`, that is the third argument."""
+    radius: int = 0
+    """How far an output pixel sees, in pixels of the finer of input and output."""
+    up: int = 1
+    down: int = 1
+    dense: bool = False
+    """Whether every output pixel depends on the whole picture, as in attention."""
+    past: int = 0
+    """How many frames before its own a frame of the output depends on, in frames of the input."""
+    grow: int = 1
+    """How many frames one frame becomes."""
+    beside: Tensor | None = None
+    """A second input, of the first one's height and width, cropped as that is."""
+
+    def __call__(
+        self, x: Tensor, memory: Memory, region: Region | None = None
+    ) -> tuple[Tensor, Memory]:
+        """Run the layer; `region` is where `x` lies in the whole picture."""
+        if self.beside is None:
+            return self.run(x, memory)
+        return self.run(x, memory, self.beside if region is None else region.crop(self.beside))
+
+    def source(self, start: int, stop: int) -> tuple[int, int]:
+        """Return the span of the input, unclipped, that the output span [start, stop) needs."""
+        if self.down > 1:
+            # A crop must start at a multiple of the stride.
+            margin = -(-self.radius // self.down) * self.down
+            return start * self.down - margin, stop * self.down + self.radius
+        return (start - self.radius) // self.up, -((-stop - self.radius) // self.up)
+
+    def size(self, n: int) -> int:
+        """Return the place in the output of the input's pixel n (or of its end n)."""
+        return n * self.up // self.down
+
+
 def run_steps(steps: Sequence[Step], x: Tensor, memory: Memory) -> tuple[Tensor, Memory]:
     """Run the steps on the whole picture."""
     after = []
     for step, past in zip(steps, memory or (None,) * len(steps), strict=True):
-        x, past = step.run(x, past)
+        x, past = step(x, past)
         after.append(past)
     return x, tuple(after)
 
@@ -84,7 +101,7 @@ def run_region(
     after = []
     x = crops[0].crop(x)
     for i, (step, past) in enumerate(zip(steps, memory or (None,) * len(steps), strict=True)):
-        x, past = step.run(x, past)
+        x, past = step(x, past, crops[i])
         x = crops[i + 1].crop(x, step.size(crops[i].top), step.size(crops[i].left))
         after.append(past)
     return x, tuple(after)
@@ -109,6 +126,15 @@ def run_regions(
     if canvas is None:
         raise ValueError("regions: expected at least one, got none")
     return canvas, tuple(after)
+
+
+def lookback(steps: Sequence[Step]) -> int:
+    """Return how many frames before its own an output depends on, in frames of the first input."""
+    total, rate = Fraction(0), 1
+    for step in steps:
+        total += Fraction(step.past, rate)
+        rate *= step.grow
+    return math.ceil(total)
 
 
 def grid(height: int, width: int, tile: int) -> tuple[Region, ...]:

@@ -117,8 +117,8 @@ class TinyVAE(VideoVAE):
         """Return the encoder's layers."""
         return [_step(layer) for layer in self.encoder]
 
-    def decoder_steps(self) -> list[Step]:
-        """Return the decoder's layers."""
+    def decoder_steps(self, picture: Tensor | None = None) -> list[Step]:
+        """Return the decoder's layers, which see no picture."""
         return [_step(layer) for layer in self.decoder]
 
     def to_network(self, video: Tensor) -> Tensor:

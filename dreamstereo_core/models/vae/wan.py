@@ -7,13 +7,14 @@ first frame makes a latent by itself, and then every four frames make one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import VideoVAE, channels_innermost
+from .base import PICTURE, STRIDE, VideoVAE, channels_innermost
 from .config import WAN, WanVAEConfig
 from .tiles import Memory, Step
 
@@ -84,7 +85,8 @@ class ResidualBlock(nn.Module):
 
     def step(self) -> Step:
         """Return the block as a step of two 3x3 convolutions."""
-        return Step(self, radius=2)
+        timed = sum(conv.weight.ndim == 5 for conv in (self.residual[2], self.residual[6]))
+        return Step(self, radius=2, past=2 * timed)
 
 
 class AttentionBlock(nn.Module):
@@ -169,16 +171,48 @@ class Upsample(nn.Module):
 
     def step(self) -> Step:
         """Return the layer as a step of stride 1/2."""
-        return Step(self, radius=1, up=2)
+        if self.time_conv is None:
+            return Step(self, radius=1, up=2)
+        return Step(self, radius=1, up=2, past=2, grow=2)
+
+
+class Glance(nn.Module):
+    """Add to features what is known of the picture at their size; at first, nothing."""
+
+    def __init__(self, width: int, frames: int, ops: Any) -> None:
+        super().__init__()
+        hidden = max(1, width // 2)
+        self.conv = nn.Sequential(
+            ops.Conv2d(width + frames * PICTURE, hidden, 3, padding=1),
+            nn.SiLU(inplace=True),
+            ops.Conv2d(hidden, width, 3, padding=1),
+        )
+        self.frames = frames
+        nn.init.zeros_(self.conv[2].weight)
+        nn.init.zeros_(self.conv[2].bias)
+
+    def forward(self, x: Tensor, past: Memory, picture: Tensor) -> tuple[Tensor, Memory]:
+        """Look at the picture of the same frames; there is nothing to remember."""
+        picture = picture[:, :, -x.shape[2] :]  # the first latent has fewer frames
+        return x + per_frame(self.conv, torch.cat((x, picture.to(x)), 1)), past
+
+    def step(self, picture: Tensor) -> Step:
+        """Return the layer as a step of two 3x3 convolutions, beside the frames `[B, 4, T, H, W]`.
+
+        Pictures are made smaller by means, and frames share a feature's time as channels.
+        """
+        frames = picture.unflatten(2, (-1, self.frames)).transpose(2, 3).flatten(1, 2)
+        return Step(self, radius=2, beside=frames)
 
 
 def _conv_step(conv: Any) -> Step:
-    return Step(lambda x, past: causal(conv, x, past), radius=conv.weight.shape[-1] // 2)
+    radius, past = conv.weight.shape[-1] // 2, conv.weight.shape[2] - 1
+    return Step(lambda x, past: causal(conv, x, past), radius=radius, past=past)
 
 
 def _head_step(head: nn.Sequential) -> Step:
     norm, act, conv = head
-    return Step(lambda x, past: causal(conv, act(norm(x)), past), radius=1)
+    return Step(lambda x, past: causal(conv, act(norm(x)), past), radius=1, past=2)
 
 
 def _middle(width: int, flat: bool, ops: Any) -> nn.Sequential:
@@ -227,6 +261,7 @@ class Decoder(nn.Module):
         self.conv1 = ops.Conv3d(len(config.mean), width, 3, padding=(0, 1, 1))
         self.middle = _middle(width, config.flat, ops)
         layers: list[nn.Module] = []
+        glances: list[nn.Module] = []
         scales = zip(config.widths[::-1], config.decoder_blocks[::-1], strict=True)
         for i, (out, blocks) in enumerate(scales):
             for _ in range(blocks):
@@ -235,13 +270,23 @@ class Decoder(nn.Module):
             if i < len(_TIMED):
                 layers.append(Upsample(width, _TIMED[::-1][i], ops))
                 width //= 2
+                if config.conditioned:
+                    glances.append(Glance(width, (2, 1, 1)[i], ops))
         self.upsamples = nn.Sequential(*layers)
         self.head = _head(width, 3, ops)
+        self.glances = nn.ModuleList(glances)
 
-    def steps(self) -> list[Step]:
-        """Return the layers in order."""
-        blocks: list[Any] = [*self.middle, *self.upsamples]
-        return [_conv_step(self.conv1), *(b.step() for b in blocks), _head_step(self.head)]
+    def steps(self, picture: Tensor | None = None) -> list[Step]:
+        """Return the layers in order; with `glances`, `picture` is what they look at."""
+        steps = [_conv_step(self.conv1), *(layer.step() for layer in self.middle)]
+        glances: Iterator[Any] = iter(() if picture is None else self.glances)
+        size = STRIDE
+        for layer in self.upsamples:
+            steps.append(layer.step())
+            if steps[-1].up > 1 and picture is not None:
+                size //= steps[-1].up
+                steps.append(next(glances).step(F.avg_pool3d(picture, (1, size, size))))
+        return [*steps, _head_step(self.head)]
 
 
 class WanVAE(VideoVAE):
@@ -262,10 +307,10 @@ class WanVAE(VideoVAE):
         """Return the encoder's layers."""
         return [*self.encoder.steps(), _conv_step(self.conv1)]
 
-    def decoder_steps(self) -> list[Step]:
+    def decoder_steps(self, picture: Tensor | None = None) -> list[Step]:
         """Return the decoder's layers."""
         to_unit = Step(lambda x, past: (x * 0.5 + 0.5, past))  # [-1, 1] to [0, 1]
-        return [_conv_step(self.conv2), *self.decoder.steps(), to_unit]
+        return [_conv_step(self.conv2), *self.decoder.steps(picture), to_unit]
 
     def to_network(self, video: Tensor) -> Tensor:
         """Map [0, 1] to [-1, 1] and lay the channels out innermost."""

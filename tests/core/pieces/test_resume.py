@@ -273,3 +273,31 @@ def test_work_that_a_kill_left_beside_its_finished_film_goes(film, tmp_path, old
     with pytest.raises(VideoError, match="exists already"):
         convert(film, target)
     assert work(target).exists() == older  # an older film waits to be replaced
+
+
+def test_pieces_of_one_film_have_one_encoder(film, tmp_path, monkeypatch, caplog):
+    """With "auto" it is chosen once; a run on a machine without the card does not go on."""
+    tried = []
+
+    def trial(pictures):
+        tried.append(pictures.encode.codec)
+        return None if len(tried) == 1 else "no card"
+
+    monkeypatch.setattr("dreamstereo_core.video_io.nvenc._trial", trial)
+    for module in ("nvenc", "encoder"):  # x264 stands for the card's encoder
+        place = f"dreamstereo_core.video_io.{module}"
+        monkeypatch.setattr(f"{place}.nvenc_name", lambda codec: "libx264")
+        monkeypatch.setattr(f"{place}.nvenc_options", lambda *_: {"preset": "ultrafast"})
+    target, auto = tmp_path / "a.mp4", EncodeOptions(encoder="auto")
+    with pytest.raises(VideoError, match=r"nvenc cannot be used here \(no card\)"):
+        convert(film, target, encode=auto)  # the pieces are nvenc's: the second trial fails
+    assert tried == ["h264", "h264"]
+    monkeypatch.setattr("dreamstereo_core.video_io.nvenc._trial", lambda pictures: None)
+    with pytest.raises(Ended):
+        convert(film, target, encode=auto, end_at=12)
+    monkeypatch.setattr("dreamstereo_core.video_io.nvenc._trial", lambda pictures: "no card")
+    with pytest.raises(VideoError, match="encode"):
+        convert(film, target, encode=auto)
+    assert "encoded by software (no card)" in caplog.text
+    convert(film, target, encode=auto, restart=True)
+    assert len(frames_of(target)[1]) == FRAMES
