@@ -61,8 +61,8 @@ def film_views(frames: Sequence[np.ndarray]) -> Iterator[tuple[np.ndarray, Seen]
         if motion < _STILL:
             continue
         k = int(np.clip(_MOTION / motion, 1, _FARTHEST))
-        half = max(1, k // 2)
-        places = dict.fromkeys(index + step for step in (-k, k, -half, half, 2 * k))
+        steps = (k, max(1, k // 2), max(1, k // 4))
+        places = dict.fromkeys(index + sign * step for step in steps for sign in (-1, 1))
         others = [frames[place] for place in places if 0 <= place < len(frames)]
         seen = seen_by_parallax(frames[index], others[:4], least=2)
         if seen is not None:
@@ -161,7 +161,7 @@ def _two_views(flow: np.ndarray, sure: np.ndarray, focal: float) -> Seen | None:
         return None
     low, high = np.quantile(inverse[sure], (0.1, 0.9))
     spread = high - low
-    sure &= (_NOISE < _SURE * spread * reach) & (inverse > _BEHIND * spread)
+    sure &= (_SURE * spread * reach > _NOISE) & (inverse > _BEHIND * spread)
     parallax = float(np.median(reach[sure]) * spread * 640 / max(h, w)) if sure.any() else 0.0
     if parallax < LEAST_PARALLAX:
         return None

@@ -20,7 +20,6 @@ from engine.settings import load_settings
 from making.media import TABLE, Media
 from making.teacher_network import STRIDE, resized
 
-
 LEAST_KNOWN = 0.5
 """Of a view's known part, in a crop of it."""
 
@@ -45,7 +44,7 @@ class CropSettings:
     film_share: float = 0.35
     """Of films among the taught crops."""
     seen: tuple[str, ...] = ()
-    """Folders of pictures whose depth is known in parts, by parallax: `weak_views.py --parallax`."""
+    """Folders of `weak_views.py --parallax`: pictures whose depth is known in parts."""
     seen_views: int = 0
     """Of these, in a batch."""
     rendered: int = 2
