@@ -35,8 +35,8 @@ class Camera:
 def draw():
     """Returns what draws cards on a floor before a wall, and their inverse depth, by rays."""
     noise = np.random.default_rng(0).integers(0, 256, (1200, 1200, 3), dtype=np.uint8)
-    texture = cv2.GaussianBlur(noise, (0, 0), 1.5)
-    texture = cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)
+    texture = cv2.GaussianBlur(noise.astype(np.float32), (0, 0), 1.5)
+    texture = (128 + 5 * (texture - 128)).clip(0, 255).astype(np.uint8)
 
     def drawn(camera):
         x, y = np.meshgrid(np.arange(WIDTH) - (WIDTH - 1) / 2, (HEIGHT - 1) / 2 - np.arange(HEIGHT))

@@ -117,24 +117,29 @@ def _sure_enough(seen: Seen) -> Seen | None:
 
 def _relative_motion(a: np.ndarray, b: np.ndarray) -> float:
     """Return how far things move against most of the picture, in pixels."""
-    small = [cv2.cvtColor(cv2.resize(x, (160, 90)), cv2.COLOR_RGB2GRAY) for x in (a, b)]
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    flow = dis.calc(small[0], small[1], None) * (WIDTH / 160)
+    first, second = (cv2.cvtColor(cv2.resize(x, (160, 90)), cv2.COLOR_RGB2GRAY) for x in (a, b))
+    flow = _dis(first, second, cv2.DISOPTICAL_FLOW_PRESET_FAST) * (WIDTH / 160)
     return float(np.quantile(np.linalg.norm(flow - np.median(flow, (0, 1)), axis=-1), 0.9))
 
 
 def _flow(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the flow `[h, w, 2]` from a to b, and where the way back leads home."""
-    grey = [cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (a, b)]
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    forward, backward = dis.calc(grey[0], grey[1], None), dis.calc(grey[1], grey[0], None)
-    h, w = grey[0].shape
+    first, second = (cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (a, b))
+    forward, backward = _dis(first, second), _dis(second, first)
+    h, w = first.shape
     x, y = np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32))
     x, y = x + forward[..., 0], y + forward[..., 1]
     back = cv2.remap(backward, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     inside = (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
     sure = inside & (np.linalg.norm(forward + back, axis=-1) < _ROUND_TRIP)
     return forward[::_STEP, ::_STEP], sure[::_STEP, ::_STEP]
+
+
+def _dis(
+    a: np.ndarray, b: np.ndarray, preset: int = cv2.DISOPTICAL_FLOW_PRESET_MEDIUM
+) -> np.ndarray:
+    dis = cv2.DISOpticalFlow.create(preset)
+    return dis.calc(a, b, None)  # pyright: ignore[reportCallIssue, reportArgumentType]
 
 
 def _two_views(flow: np.ndarray, sure: np.ndarray, focal: float) -> Seen | None:

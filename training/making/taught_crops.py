@@ -137,10 +137,10 @@ def _view(
     entries: list[DepthEntry], size: tuple[int, int], rng: np.random.Generator
 ) -> tuple[np.ndarray, Tensor]:
     view = entries[rng.integers(len(entries))].read()
-    known = 0.0
-    while known < LEAST_KNOWN * np.isfinite(view.inverse_depth).mean():
+    least = LEAST_KNOWN * np.isfinite(view.inverse_depth).mean()
+    picture, inverse = random_crop(view, 0.6, rng)
+    while np.isfinite(inverse).mean() < least:
         picture, inverse = random_crop(view, 0.6, rng)
-        known = np.isfinite(inverse).mean()
     picture = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
     inverse = cv2.resize(inverse, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
     return picture, torch.from_numpy(inverse)[None]
