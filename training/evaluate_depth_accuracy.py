@@ -182,7 +182,7 @@ def evaluate(
 def examples(
     scenes: Iterator[TrueScene], photos: Sequence[Path], estimators: dict[str, Predict]
 ) -> list[list[Tensor]]:
-    """Return rows of pictures `[3, h, w]`: a photograph, each estimator's depth, the true one.
+    """Return rows of pictures, 4:3: a photograph, each estimator's depth, the true one or white.
 
     Raises:
         VideoError: a photograph cannot be read.
@@ -195,8 +195,16 @@ def examples(
         size = picture.shape[-2:]
         raw = (estimator(picture) for estimator in estimators.values())
         depths = [show_depth(F.interpolate(x, size, mode="bilinear")[0]) for x in raw]
-        rows.append([picture[0], *depths, truth])
+        rows.append([_middle(x) for x in (picture[0], *depths, truth)])
     return rows
+
+
+def _middle(picture: Tensor) -> Tensor:
+    """Cut `[3, h, w]` down to 4:3."""
+    h, w = picture.shape[-2:]
+    height, width = min(h, w * 3 // 4), min(w, h * 4 // 3)
+    y, x = (h - height) // 2, (w - width) // 2
+    return picture[:, y : y + height, x : x + width]
 
 
 def means(table: dict[tuple[str, str], list[DepthScores]]) -> Iterator[tuple[str, list[float]]]:
