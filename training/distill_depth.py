@@ -100,7 +100,7 @@ def distill_loss(module: nn.Module, batch: Batch, settings: DistillSettings) -> 
     if taught.any():
         step = depth.shape[-1] // (pictures.shape[-1] // 2)  # a network with a fine layer doubles
         coarse = depth[taught][..., ::step, ::step]
-        wanted = F.interpolate(target[taught], coarse.shape[-2:], mode="bilinear")
+        wanted = F.interpolate(target[taught], coarse.shape[-2:], mode="bilinear")  # NaN spreads
         losses = taught_losses(coarse, wanted, settings, torch.Generator().manual_seed(0))
         losses["loss"] = losses["loss"] * taught.float().mean()
     if (~taught).any():
@@ -114,12 +114,12 @@ def distill_loss(module: nn.Module, batch: Batch, settings: DistillSettings) -> 
 def taught_losses(
     depth: Tensor, target: Tensor, settings: DistillSettings, generator: torch.Generator
 ) -> Losses:
-    """Compare `[B, 1, h, w]` with a teacher's answers, of any scale and shift."""
-    valid = torch.ones_like(target, dtype=torch.bool)
-    a, b = normalised(depth, valid), normalised(target, valid)
+    """Compare `[B, 1, h, w]` with a teacher's answers, of any scale and shift, NaN = unknown."""
+    valid = target.isfinite()
+    a, b = normalised(depth, valid), normalised(target.nan_to_num(0.0), valid)
     i, j = torch.randint(a[0].numel(), (2, RANKED), generator=generator).to(a.device)
-    first, second = a.flatten(1), b.flatten(1)
-    wanted = second[:, i] - second[:, j]
+    first, second, known = a.flatten(1), b.flatten(1), valid.flatten(1)
+    wanted = (second[:, i] - second[:, j]) * (known[:, i] & known[:, j])
     order = F.softplus(-4 * (first[:, i] - first[:, j]) * wanted.sign()) / 4
     ends = torch.quantile(depth.flatten(1), depth.new_tensor((0.02, 0.98)), dim=1)
     losses = {

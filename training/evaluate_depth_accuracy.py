@@ -3,6 +3,8 @@
     python training/evaluate_depth_accuracy.py --stereo media/eval/motorcycle media/eval/aloe
         --matched media/eval/oak-d media/eval/middlebury --scenes depth_held_out
         --depth mini cues gradient --half choose
+    python training/evaluate_depth_accuracy.py --matched media/eval/oak-d --photos a.jpg b.jpg
+        --depth before.safetensors mini --picture examples.jpg
 
 A pair's disparity is its inverse depth but for scale and shift, which are fitted in every picture.
 "gradient" is a plain vertical ramp, near at the bottom; "taught:FILE" is what `weak_views.py` makes
@@ -10,6 +12,9 @@ of a published network; every other name is `load_depth`'s.
 
 Every other picture of a kind, in the order of their names, is for choosing between networks; the
 rest is looked at once, when the choice is made.
+
+With `--picture` the photographs themselves are shown, not measured: each with what every estimator
+says, and with its truth where that is known.
 """
 
 from __future__ import annotations
@@ -32,9 +37,10 @@ from torch.nn import functional as F
 
 from data.depth_shards import list_views
 from data.files import DataError
-from dreamstereo_core import VideoError, load_depth
+from dreamstereo_core import VideoError, load_depth, read_frames
 from dreamstereo_core.depth import DepthError, DepthEstimator
 from dreamstereo_core.depth.mini import load_mini_depth
+from engine.pictures import contact_sheet, show_depth, two_columns, write_png
 from evaluation.clips import read_stereo_pair
 from evaluation.depth_scores import DepthScores, depth_scores
 from evaluation.stereo_matching import REACH, matched_pairs
@@ -44,6 +50,8 @@ Predict = Callable[[Tensor], Tensor]
 GRADIENT = "gradient"
 TAUGHT = "taught:"
 HALVES = ("choose", "final")
+EXAMPLE_HEIGHT = 120
+"""Pixels of a photograph in `--picture`."""
 SHIFTS = {"motorcycle": 31.086, "aloe": None, "middlebury": None}
 """Pixels between the principal points, to be added to a disparity (scikit-image's docstring of
 `stereo_motorcycle`); None = not known."""
@@ -171,6 +179,34 @@ def evaluate(
     return table
 
 
+def examples(
+    scenes: Iterator[TrueScene], photos: Sequence[Path], estimators: dict[str, Predict]
+) -> list[list[Tensor]]:
+    """Return rows of pictures, 4:3: a photograph, each estimator's depth, the true one or white.
+
+    Raises:
+        VideoError: a photograph cannot be read.
+    """
+    shown = [(scene.picture, show_depth(scene.inverse_depth[0])) for scene in scenes]
+    frames = (next(read_frames(path)).pixels for path in photos)
+    shown += [(frame[None], torch.ones_like(frame)) for frame in frames]
+    rows = []
+    for picture, truth in shown:
+        size = picture.shape[-2:]
+        raw = (estimator(picture) for estimator in estimators.values())
+        depths = [show_depth(F.interpolate(x, size, mode="bilinear")[0]) for x in raw]
+        rows.append([_middle(x) for x in (picture[0], *depths, truth)])
+    return rows
+
+
+def _middle(picture: Tensor) -> Tensor:
+    """Cut `[3, h, w]` down to 4:3."""
+    h, w = picture.shape[-2:]
+    height, width = min(h, w * 3 // 4), min(w, h * 4 // 3)
+    y, x = (h - height) // 2, (w - width) // 2
+    return picture[:, y : y + height, x : x + width]
+
+
 def means(table: dict[tuple[str, str], list[DepthScores]]) -> Iterator[tuple[str, list[float]]]:
     """Yield the rows: each kind and estimator, then the mean of the photographs' pictures."""
     real: dict[str, list[DepthScores]] = {}
@@ -199,6 +235,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             reach=options.reach,
         )
         scenes = half_of(scenes, options.half)
+        if options.picture is not None:
+            rows = two_columns(examples(scenes, options.photos, estimators))
+            write_png(options.picture, contact_sheet(rows, EXAMPLE_HEIGHT))
+            return 0
         table = evaluate(scenes, estimators)
     except (VideoError, DataError, DepthError, ValueError, OSError) as error:
         print(f"evaluate_depth_accuracy: {' '.join(str(error).split())}", file=sys.stderr)
@@ -227,6 +267,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--scenes", type=Path, help="folder of rendered scenes")
     add("--most", type=int, default=150, help="of the rendered scenes")
     add("--half", choices=HALVES, help="of the pictures (default: all)")
+    add("--picture", type=Path, metavar="FILE", help="show the photographs in this file instead")
+    add("--photos", type=Path, nargs="+", default=[], help="for it: photographs without truth")
     add("--depth", nargs="+", default=["mini", "cues", GRADIENT], help="estimators")
     return parser
 

@@ -2,6 +2,7 @@
 
     python training/weak_views.py OUT --photos FOLDER --videos FOLDER_OR_FILE... [--weight 0.25]
         [--teacher runs/mini_depth/model.safetensors | tcmonodepth_small.pt.tar]
+    python training/weak_views.py OUT --parallax FILM_OR_FOLDER... [--teacher FILE]
 
 The weight-free estimator knows little (lower is nearer, figures stand out, what moves is near), but
 on real photographs and films, which rendered scenes are not. A network that has learnt from both
@@ -11,6 +12,10 @@ count less than true ones.
 
 A published network's file (`making/teacher_network.py`) teaches together with the embedded network.
 Its edges are soft by several pixels, so such views are marked soft: only their large forms count.
+
+With `--parallax` the teacher is the camera's own motion (`making/parallax.py`): films, and folders
+of photographs of one still scene each. Parts of such views are unknown. With `--teacher`, those
+whose order it contradicts are left out: things that move with the camera look far.
 """
 
 from __future__ import annotations
@@ -39,8 +44,10 @@ from dreamstereo_core import VideoError, read_frames
 from dreamstereo_core.depth import DepthError, EmbeddedDepth
 from dreamstereo_core.depth.mini import MiniDepth, is_mini_depth, load_mini_depth
 from engine.settings import load_settings
-from making.clips import find_sources
+from evaluation.depth_scores import LEAST_PAIR_STEP, RANGE, ordinal_accuracy
+from making.clips import PHOTOS, find_sources
 from making.media import TABLE, Media
+from making.parallax import WIDTH, Seen, film_views, photo_views
 from making.teacher_network import load_teacher, resized, taught_by_published
 
 SIZE = (224, 384)
@@ -53,6 +60,10 @@ CUES = 0.25
 """Share of the weight-free estimator beside it."""
 RUN = 4
 """Frames of a film seen together: motion is one of the teacher's cues."""
+BLOCK = 240
+"""Frames of a film among which its camera's motion is looked for."""
+LEAST_ORDER = 0.7
+"""Of point pairs in a view by parallax, in the order that the teacher gives them."""
 
 
 def photo_clips(folders: Sequence[Path], crops: int, rng: np.random.Generator) -> Iterator[Tensor]:
@@ -110,6 +121,55 @@ def taught_by(network: MiniDepth, clip: Tensor) -> Tensor:
     return torch.lerp(torch.stack(answers).mean(0), ranged(cues_of(clip)), CUES)
 
 
+def parallax_views(sources: Sequence[Path]) -> Iterator[tuple[np.ndarray, Seen]]:
+    """Yield pictures of films, and of folders of photographs, whose depth the motion shows.
+
+    Raises:
+        VideoError: a film cannot be read.
+    """
+    for source in sources:
+        if source.is_dir():
+            paths = sorted(path for path in source.iterdir() if path.suffix.lower() in PHOTOS)
+            photos = (cv2.imread(str(path)) for path in paths)
+            yield from photo_views([_long(x[..., ::-1]) for x in photos if x is not None])
+            continue
+        frames = read_frames(source)
+        while block := [_long(_bytes(frame.pixels)) for frame in islice(frames, BLOCK)]:
+            yield from film_views(block)
+
+
+def _bytes(picture: Tensor) -> np.ndarray:
+    return (picture * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+
+
+def _long(picture: np.ndarray, side: int = WIDTH) -> np.ndarray:
+    """Return `[h, w, 3]` with this longer side."""
+    scale = side / max(picture.shape[:2])
+    size = [max(1, round(x * scale)) for x in picture.shape[1::-1]]
+    return cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_AREA)
+
+
+def parallax_view(picture: np.ndarray, seen: Seen, weight: float) -> DepthView:
+    """Return them at the views' width."""
+    small = _long(picture, SIZE[1])
+    size = small.shape[1::-1]
+    inverse = seen.inverse_depth.astype(np.float32)
+    inverse = cv2.resize(inverse, size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return DepthView(small, inverse - np.nanmin(inverse), weight, soft=True)
+
+
+def contradicts(teacher: Callable[[Tensor], Tensor], view: DepthView) -> bool:
+    """Return whether the teacher orders too many points of a view the other way round."""
+    clip = torch.from_numpy(view.picture).permute(2, 0, 1)[None].float() / 255
+    answer = F.interpolate(teacher(resized(clip, LARGE)), view.inverse_depth.shape, mode="bilinear")
+    truth = torch.from_numpy(view.inverse_depth)
+    known = truth.isfinite()
+    low, high = torch.quantile(truth[known], torch.tensor(RANGE)).tolist()
+    least = LEAST_PAIR_STEP * (high - low)
+    order = ordinal_accuracy(answer[0, 0][known], truth[known], least, pairs=20000, seed=0)
+    return order < LEAST_ORDER
+
+
 def ranged(raw: Tensor) -> Tensor:
     """Return it at the views' size with its 2nd and 98th percentile at 0 and 1."""
     raw = F.interpolate(raw, SIZE, mode="bilinear")
@@ -140,6 +200,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         writer = DepthWriter(options.out, "weak")
         if writer.shards:
             raise DataError(f"{options.out}: expected a folder without weak views")
+        for picture, seen in tqdm(parallax_views(options.parallax)):
+            view = parallax_view(picture, seen, options.weight)
+            if options.teacher is None or not contradicts(teacher, view):
+                writer.add(view)
         sources = find_sources(options.videos, []) if options.videos else []
         photos = photo_clips(options.photos, options.crops, rng)
         for clips in (photos, film_clips(sources, options.runs, rng)):
@@ -164,6 +228,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--crops", type=int, default=3, help="of each photograph")
     add("--videos", type=Path, nargs="+", default=[], help="films or folders of them")
     add("--runs", type=int, default=6, help="short runs of each film")
+    add("--parallax", type=Path, nargs="+", default=[],
+        help="films, and folders of photographs of one still scene")  # fmt: skip
     add("--teacher", type=Path, help="a depth network's file; without it the weight-free estimator")
     add("--weight", type=float, default=0.25, help="of a sample, beside 1 for a true one")
     add("--seed", type=int, default=0)

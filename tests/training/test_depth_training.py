@@ -20,7 +20,15 @@ from dreamstereo_core.models.depth.mini import MINI_DEPTH, MiniDepthConfig, Mini
 from dreamstereo_core.models.files.load import save_network
 from embed_weights import embed
 from engine.loop import RunSettings
-from evaluate_depth_accuracy import TrueScene, evaluate, half_of, held_out_scenes, main
+from engine.pictures import UNKNOWN, show_depth
+from evaluate_depth_accuracy import (
+    EXAMPLE_HEIGHT,
+    TrueScene,
+    evaluate,
+    half_of,
+    held_out_scenes,
+    main,
+)
 from evaluation.depth_edges import edge_scores
 from evaluation.depth_scores import depth_scores, fit_scale_shift, ordinal_accuracy
 from making.taught_crops import CropSettings, TaughtCrops
@@ -385,6 +393,35 @@ class TestEvaluation:
         numbers = [[int(s.inverse_depth[0, 0, 0, 0]) for s in half] for half in halves]
         assert numbers == [[0, 2, 3, 5], [1, 4, 6], list(range(7))]
 
+    def test_examples_show_the_truth_last(self, views, tmp_path, capsys):
+        photo, out = tmp_path / "photo.png", tmp_path / "out.png"
+        cv2.imwrite(str(photo), np.full((60, 80, 3), 200, np.uint8))
+        command = [
+            "--scenes",
+            str(views),
+            "--most",
+            "1",
+            "--photos",
+            str(photo),
+            "--depth",
+            "gradient",
+        ]
+        assert main([*command, "--picture", str(out)]) == 0
+        assert capsys.readouterr().out == ""
+        shown = cv2.imread(str(out))
+        assert shown is not None and shown.shape[0] == EXAMPLE_HEIGHT
+        # The second row stands beside the first: photograph, gradient, and white for no truth.
+        ramp = shown[:, -EXAMPLE_HEIGHT * 2, 0].astype(int)
+        assert ramp[0] < 20 and ramp[-1] > 230 and (np.diff(ramp) >= -2).all()
+        assert shown[:, -10:].min() == 255
+
+    def test_unknown_depth_has_a_colour_of_its_own(self):
+        inverse = torch.linspace(0, 1, 50).view(1, 5, 10).clone()
+        inverse[0, 0, 0] = torch.nan
+        shown = show_depth(inverse)
+        assert shown.shape == (3, 5, 10) and shown[:, 0, 0].tolist() == pytest.approx(UNKNOWN)
+        assert shown[:, 4, 9].tolist() == [1, 1, 1] and shown[:, 0, 1].tolist() == [0, 0, 0]
+
     def test_a_missing_folder_is_one_line(self, tmp_path, capsys):
         assert main(["--stereo", str(tmp_path / "none"), "--depth", "gradient"]) == 1
         assert capsys.readouterr().err.count("\n") == 1
@@ -463,6 +500,30 @@ class TestDistillation:
         assert losses["shape"] < 1e-5 and losses["slopes"] < 1e-5
         other = taught_losses(-target, target, settings, torch.Generator().manual_seed(0))
         assert other["rank"] > 3 * losses["rank"] and other["shape"] > 0.5
+
+    def test_views_by_parallax_are_the_third_kind(self, files, views):
+        teacher = load_teacher(files / "teacher.pt.tar")
+        settings = self.crops(files, views, seen=(str(views),), seen_views=1)
+        crops = TaughtCrops(settings, teacher, batch=4)
+        batch = [crops[index] for index in range(4)]
+        assert [bool(sample["taught"]) for sample in batch] == [True, True, False, False]
+        assert batch[1]["inverse_depth"].shape[-2:] == batch[1]["picture"].shape[-2:]
+        with pytest.raises(ValueError, match="seen: expected folders"):
+            self.crops(files, views, seen_views=1)
+
+    def test_what_the_teacher_does_not_know_costs_nothing(self, files, views):
+        settings = DistillSettings(self.crops(files, views), RunSettings(), "t", "s")
+        generator = torch.Generator().manual_seed(0)
+        target = torch.rand(2, 1, 12, 16, generator=generator)
+        depth, unknown = target.clone(), target.clone()
+        depth[..., :5] = torch.rand(2, 1, 12, 5, generator=generator)
+        unknown[..., :5] = torch.nan
+        depth.requires_grad_()
+        losses = taught_losses(depth, unknown, settings, torch.Generator().manual_seed(0))
+        assert losses["shape"] < 1e-5 and losses["slopes"] < 1e-5
+        (losses["shape"] + losses["slopes"] + losses["rank"]).backward()
+        assert depth.grad is not None and depth.grad.isfinite().all()
+        assert depth.grad[..., :5].abs().max() == 0 < depth.grad[..., 5:].abs().max()
 
     def test_a_short_run_gives_a_depth_network(self, files, views, tmp_path):
         run = RunSettings(steps=2, batch=3, ema=0.5, sample_every=2, checkpoint_every=2)

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+UNKNOWN = (0.15, 0.25, 0.45)
+"""The colour of depth that is not known."""
+
 
 def write_png(path: Path, picture: Tensor) -> None:
-    """Write `[3, H, W]` in [0, 1]."""
+    """Write `[3, H, W]` in [0, 1], in the format of the name's suffix."""
     image = (picture.detach().float().cpu().permute(1, 2, 0).clamp(0, 1) * 255).round().byte()
     cv2.imwrite(str(path), cv2.cvtColor(image.numpy(), cv2.COLOR_RGB2BGR))
 
@@ -20,6 +23,16 @@ def paint_mask(video: Tensor, mask: Tensor) -> Tensor:
     """Show holes `[T, 1, H, W]` of `[T, 3, H, W]` in magenta."""
     colour = video.new_tensor((1.0, 0.0, 0.8)).view(1, 3, 1, 1)
     return torch.where(mask > 0, 0.35 * video + 0.65 * colour, video)
+
+
+def show_depth(inverse_depth: Tensor) -> Tensor:
+    """Return `[3, h, w]` of `[1, h, w]`: near is white, far black, NaN (unknown) blue."""
+    known = inverse_depth.isfinite()
+    values = inverse_depth[known]
+    ends = torch.tensor((0.02, 0.98))
+    low, high = torch.quantile(values[:: len(values) // 2**20 + 1], ends).tolist()
+    shown = ((inverse_depth - low) / max(high - low, 1e-6)).clamp(0, 1)
+    return torch.where(known, shown, torch.tensor(UNKNOWN).view(3, 1, 1))
 
 
 def contact_sheet(rows: list[list[Tensor]], height: int = 160) -> Tensor:

@@ -1,4 +1,4 @@
-"""Crops of photographs and films with a published network's answer, and rendered views."""
+"""Crops of pictures with a published network's answer, views seen by parallax, rendered views."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from data.depth_dataset import change, random_crop
-from data.depth_shards import list_views
+from data.depth_shards import DepthEntry, list_views
 from data.files import DataError
 from data.random_streams import stream_seed
 from engine.settings import load_settings
 from making.media import TABLE, Media
 from making.teacher_network import STRIDE, resized
+
+LEAST_KNOWN = 0.5
+"""Of a view's known part, in a crop of it."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class CropSettings:
     """Shorter sides at which the teacher looks at a crop, one of them each time."""
     film_share: float = 0.35
     """Of films among the taught crops."""
+    seen: tuple[str, ...] = ()
+    """Folders of `weak_views.py --parallax`: pictures whose depth is known in parts."""
+    seen_views: int = 0
+    """Of these, in a batch."""
     rendered: int = 2
     """Of a batch."""
     least_crop: float = 0.5
@@ -47,6 +54,8 @@ class CropSettings:
     workers: int = 0
 
     def __post_init__(self) -> None:
+        if self.seen_views and not self.seen:
+            raise ValueError("seen: expected folders for the batch's seen_views, got none")
         for height, width in self.sizes:
             if height % 32 or width % 32 or min(height, width) < 32:
                 raise ValueError(f"sizes: expected multiples of 32, got {height} x {width}")
@@ -55,7 +64,8 @@ class CropSettings:
 class TaughtCrops(Dataset):
     """Endless samples: `picture` [3, H, W], `inverse_depth` [1, H, W], `taught`, `weight`.
 
-    All samples of a batch have one size, and its last ones are rendered views. What is drawn
+    All samples of a batch have one size: crops with the teacher's answer, then (taught, too) views
+    seen by parallax, NaN where that is not sure, then rendered views. What is drawn
     depends on the seed and the sample's number alone.
 
     Raises:
@@ -75,6 +85,7 @@ class TaughtCrops(Dataset):
         if not self.photos:
             raise DataError(f"photos: expected JPEGs in {', '.join(settings.photos)}, got none")
         self.films = [entry for folder in settings.films for entry in list_views(folder)]
+        self.seen = [entry for folder in settings.seen for entry in list_views(folder)]
         self.views = [entry for folder in settings.views for entry in list_views(folder)]
 
     def __len__(self) -> int:
@@ -87,7 +98,10 @@ class TaughtCrops(Dataset):
         size = self.settings.sizes[sizes.integers(len(self.settings.sizes))]
         rng = np.random.default_rng(stream_seed(self.seed, "crop", index))
         taught = place < self.batch - self.settings.rendered
-        picture, inverse = self._taught(size, rng) if taught else self._rendered(size, rng)
+        if place < self.batch - self.settings.rendered - self.settings.seen_views:
+            picture, inverse = self._taught(size, rng)
+        else:
+            picture, inverse = _view(self.seen if taught else self.views, size, rng)
         return {
             "picture": torch.from_numpy(change(picture, rng)).permute(2, 0, 1).float().div(255),
             "inverse_depth": inverse,
@@ -108,14 +122,6 @@ class TaughtCrops(Dataset):
         small = cv2.resize(part, size[::-1], interpolation=cv2.INTER_AREA)
         return small, answer[0].clone()
 
-    def _rendered(
-        self, size: tuple[int, int], rng: np.random.Generator
-    ) -> tuple[np.ndarray, Tensor]:
-        picture, inverse = random_crop(self.views[rng.integers(len(self.views))].read(), 0.6, rng)
-        picture = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
-        inverse = cv2.resize(inverse, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
-        return picture, torch.from_numpy(inverse)[None]
-
     def _picture(self, rng: np.random.Generator) -> np.ndarray:
         if self.films and rng.random() < self.settings.film_share:
             return self.films[rng.integers(len(self.films))].read().picture
@@ -125,6 +131,19 @@ class TaughtCrops(Dataset):
         if image is None:
             raise DataError(f"{path}: cannot be read")
         return np.ascontiguousarray(image[..., ::-1])
+
+
+def _view(
+    entries: list[DepthEntry], size: tuple[int, int], rng: np.random.Generator
+) -> tuple[np.ndarray, Tensor]:
+    view = entries[rng.integers(len(entries))].read()
+    least = LEAST_KNOWN * np.isfinite(view.inverse_depth).mean()
+    picture, inverse = random_crop(view, 0.6, rng)
+    while np.isfinite(inverse).mean() < least:
+        picture, inverse = random_crop(view, 0.6, rng)
+    picture = cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
+    inverse = cv2.resize(inverse, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+    return picture, torch.from_numpy(inverse)[None]
 
 
 def cut(

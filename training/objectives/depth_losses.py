@@ -25,12 +25,16 @@ def normalised(inverse_depth: Tensor, valid: Tensor) -> Tensor:
     largest twentieth counts no more than what is next: the trimmed error does not see outliers, and
     a network that may draw a few at the border makes the rest as flat as it likes by them.
     """
-    values = inverse_depth.flatten(1).masked_fill(~valid.flatten(1), torch.nan)
-    centred = values - values.nanmedian(dim=1, keepdim=True).values
+    values, known = inverse_depth.flatten(1), valid.flatten(1)
+    middle = values.masked_fill(~known, torch.nan).nanmedian(dim=1, keepdim=True).values
+    # No NaN beyond the statistics: its gradient would be NaN even where it counts for nothing.
+    centred = torch.where(known, values - middle.nan_to_num(0.0), 0.0)
     distance = centred.abs()
-    most = torch.nanquantile(distance.detach(), 0.95, dim=1, keepdim=True)
-    spread = distance.minimum(most).nanmean(dim=1, keepdim=True).clamp(min=LEAST_SPREAD)
-    return (centred / spread).nan_to_num(0.0).view_as(inverse_depth)
+    seen = distance.detach().masked_fill(~known, torch.nan)
+    most = torch.nanquantile(seen, 0.95, dim=1, keepdim=True).nan_to_num(0.0)
+    count = known.sum(1, keepdim=True).clamp(min=1)
+    spread = (distance.minimum(most).sum(1, keepdim=True) / count).clamp(min=LEAST_SPREAD)
+    return (centred / spread).view_as(inverse_depth)
 
 
 def trimmed_error(

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from data.depth_dataset import DepthDataset
 from dreamstereo_core.models.depth.mini import MiniDepthNetwork
-from engine.pictures import contact_sheet, two_columns
+from engine.pictures import contact_sheet, show_depth, two_columns
 from engine.run_settings import RunSettings
 from evaluation.depth_scores import depth_scores
 
@@ -76,16 +76,10 @@ def preview(
         size = truth.shape[-2:]
         estimate = F.interpolate(estimate[None], size, mode="bilinear")[0]
         scores.append(depth_scores(estimate, truth))
-        rows.append([sample["picture"], _grey(truth), _grey(estimate)])
+        rows.append([sample["picture"], show_depth(truth), show_depth(estimate)])
     set_training(network, frozen, norms=norms)
     means = {
         name: sum(getattr(score, name) for score in scores) / len(scores)
         for name in ("abs_rel", "delta", "ordinal", "disparity")
     }
     return contact_sheet(two_columns(two_columns(rows[:16])), 112), means
-
-
-def _grey(inverse_depth: Tensor) -> Tensor:
-    values = inverse_depth.nan_to_num(0.0)
-    low, high = torch.quantile(values.flatten(), torch.tensor((0.02, 0.98))).tolist()
-    return ((values - low) / max(high - low, 1e-6)).clamp(0, 1).expand(3, -1, -1)
