@@ -36,7 +36,8 @@ background's own."""
 ROW_SHARE = 0.3
 """Share in the fill of the known pixel at the background's end of the hole's row."""
 SHEET_SHARE = 0.5
-"""Share in the fill of the warp's stretched sheet, where the hole holds it."""
+"""Share in the fill of the warp's stretched sheet at the background's end of a row, where the hole
+holds it. It rises to 1 at the other end, where the sheet leads over to the foreground."""
 INSET = 4
 """Distance in pixels from a hole at which its two ends are compared, since the border itself may be
 a mixture of both."""
@@ -59,6 +60,9 @@ class Background:
     """`[1, 1, H, W]` disparity below which a pixel is background, in and around holes."""
     row_end: Tensor
     """`[N]` x of the known pixel at the background's end of each hole pixel's row, or -1."""
+    place: Tensor
+    """`[N]` place of each hole pixel in its row, from 0 = the background's end to 1 = the other; 0
+    where there is no other."""
 
 
 def find_background(video: Tensor, mask: Tensor, disparity: Tensor | None) -> Background:
@@ -85,8 +89,10 @@ def find_background(video: Tensor, mask: Tensor, disparity: Tensor | None) -> Ba
         at_right = disparity[0, 0, row, right.clamp(max=width - 1)]
     take_left = has_left & ((at_left < at_right) | ~has_right)
     row_end = torch.where(take_left, left, torch.where(has_right, right, -1))  # [N]
+    place = (column - row_end).abs() / (right - left).to(video)  # [N]
+    place = place * (has_left & has_right)
     if disparity is None:
-        return Background(1 - mask, torch.full_like(mask, math.inf), row_end)
+        return Background(1 - mask, torch.full_like(mask, math.inf), row_end, place)
     at_left, at_right = (
         torch.where(has_left, at_left, at_right),
         torch.where(has_right, at_right, at_left),
@@ -101,7 +107,8 @@ def find_background(video: Tensor, mask: Tensor, disparity: Tensor | None) -> Ba
     threshold, alike = _spread(in_holes, mask).split(1, dim=1)  # [1, 1, H, W] each
     alike = ((alike - 0.3) * 1.5).clamp(0, 1)  # neighbouring rows must agree
     weight = torch.sigmoid((threshold - disparity) * 4)  # [1, 1, H, W]
-    return Background(torch.maximum(weight, alike) * (1 - mask), threshold, row_end)
+    weight = torch.maximum(weight, alike) * (1 - mask)
+    return Background(weight, threshold, row_end, place)
 
 
 def spatial_fill(video: Tensor, mask: Tensor, background: Background, stretched: bool) -> Tensor:
@@ -117,7 +124,8 @@ def spatial_fill(video: Tensor, mask: Tensor, background: Background, stretched:
     filled = _march(video, hole, weight[0, 0] > 0.3, mean, _coherence(video, weight))
     row, column = hole.nonzero(as_tuple=True)  # [N] each
     if stretched:
-        third, share = video[0][:, row, column], SHEET_SHARE  # [3, N]
+        third = video[0][:, row, column]  # [3, N]
+        share = SHEET_SHARE + (1 - SHEET_SHARE) * background.place  # [N]
     else:
         third = video[0][:, row, background.row_end.clamp(min=0)]  # [3, N]
         share = ROW_SHARE * (background.row_end >= 0)  # [N]

@@ -68,6 +68,22 @@ def test_the_background_is_extended_never_the_foreground():
     assert torch.allclose(filled[hole], background.expand_as(filled)[hole], atol=2e-3)
 
 
+def test_the_sheet_leads_over_to_the_foreground():
+    """Its share grows along a row from a half to all; at the frame's side there is no other end."""
+    video = torch.full((1, 3, 40, 60), 0.2)
+    mask, disparity = torch.zeros(1, 1, 40, 60), torch.zeros(1, 1, 40, 60)
+    mask[..., 10:30, 20:29] = 1
+    mask[..., 10:30, 52:] = 1
+    disparity[..., :20] = 9  # the foreground is on the left
+    sheet = torch.where(mask > 0, 1.0, video)
+    background = find_background(sheet, mask, disparity)
+    filled = spatial_fill(sheet, mask, background, stretched=True)
+    share = (filled[0, 0, 20] - 0.2) / 0.8
+    assert torch.allclose(share[20:29], 0.5 + 0.5 * torch.arange(9, 0, -1) / 10, atol=1e-4)
+    assert torch.allclose(share[52:], torch.tensor(0.5), atol=1e-4)
+    assert torch.equal(filled[mask.expand_as(filled) == 0], video[mask.expand_as(video) == 0])
+
+
 def test_background_that_other_frames_reveal_is_the_truth_itself():
     warp, background = moving_square(frames=9, step=8)
     filled = ClassicInpainter().inpaint(masked(warp), warp.occlusion_mask, disparity=warp.disparity)
