@@ -15,10 +15,10 @@ _AREA = 0.005
 def is_colored(picture: Tensor) -> bool:
     """Tell whether RGB ``[3, H, W]`` in [0, 1] has colours; red alone counts as grey."""
     step = max(1, min(picture.shape[1:]) // 256)
-    small = picture[:, ::step, ::step]
+    red, green, blue = small = picture[:, ::step, ::step].contiguous()
     if small[1:].amax() - small[1:].amin() < _SATURATION / 2 and small[1:].amax() < _SATURATION:
         return False
-    saturation = small.amax(0) - small.amin(0)
+    saturation = red.maximum(green).maximum(blue) - red.minimum(green).minimum(blue)
     return bool((saturation > _SATURATION).float().mean() > _AREA)
 
 

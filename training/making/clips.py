@@ -91,21 +91,24 @@ def read_windows(
     for i in range(1, number):  # none overlaps the one before
         starts[i] = max(starts[i], starts[i - 1] + options.frames)
     zoom, x, y = uniform(generator, 1.0, 1.4), *torch.rand(2, generator=generator).tolist()
-    window: list[Tensor] = []
+    window, length = torch.empty(0), 0
     place = None
     first, stop = starts[0], starts[-1] + options.frames
     for index, frame in enumerate(read_frames(path, first, stop), first):
         if index >= starts[0]:
             size = options.height, options.width
             place = place or Place.of(frame.pixels, *size, zoom, x, y)
-            window.append(place.cut(frame.pixels))
-        if place and len(window) == options.frames:
-            yield starts.pop(0), torch.stack(window), place
-            window = []
+            if not length:  # one piece of memory, which is a gigabyte for a long clip
+                window = torch.empty(options.frames, 3, *size)
+            window[length] = place.cut(frame.pixels)
+            length += 1
+        if place and length == options.frames:
+            yield starts.pop(0), window, place
+            length = 0
             if not starts:
                 return
-    if place and window:
-        yield starts[0], torch.stack(window), place
+    if place and length:
+        yield starts[0], window[:length], place
 
 
 def longest_shot(video: Video) -> tuple[int, int]:
@@ -152,7 +155,8 @@ class Place:
         scaled = frame
         if frame.shape[-2:] != self.scaled:
             scaled = F.interpolate(frame[None], self.scaled, mode="bilinear", antialias=True)[0]
-        return self._crop(scaled.clamp(0, 1))
+            scaled = scaled.clamp(0, 1)
+        return self._crop(scaled)
 
     def cut_depth(self, depth: Tensor) -> Tensor:
         """Return the part of `[T, 1, h, w]` of any size, with no more pixels than it has there."""
