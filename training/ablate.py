@@ -21,7 +21,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.files import DataError
-from paper.tiny_squares import compare_captions, compare_unpaired, distill_vae
+from paper.tiny_colours import compare_unpaired
+from paper.tiny_squares import compare_captions, distill_vae
 
 ABLATIONS = {
     "vae": distill_vae,
