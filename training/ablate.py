@@ -4,9 +4,10 @@
     python training/ablate.py captions
     python training/ablate.py unpaired
 
-Tiny starting weights and clips (coloured squares on soft textures) are made first, the recipes run
-as their commands run, and NAME.md is written into the output folder, which the three share. The
-figures are of these tiny networks alone.
+Tiny starting weights and clips (coloured squares on soft textures) are made first, and NAME.md is
+written into the output folder. `vae` and `captions` run the recipes as their commands run, and go
+on where they were interrupted; `unpaired` has the losses alone. The figures are of these tiny
+networks alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.files import DataError
-from paper.tiny_squares import compare_captions, compare_unpaired, distill_vae
+from paper.tiny_colours import compare_unpaired
+from paper.tiny_squares import compare_captions, distill_vae
 
 ABLATIONS = {
     "vae": distill_vae,

@@ -25,6 +25,8 @@ TEACHER = WanVAEConfig((16, 16, 32, 32), (1,) * 4, (1,) * 4, **STANDARD)
 STUDENT = WanVAEConfig((8, 8, 16, 16), (1,) * 4, (1,) * 4, flat=True, **STANDARD)
 """As the distilled preset beside Wan's: a fifth of the weights here, flat."""
 SIDE, FRAMES = 32, 5
+CROP = 16
+"""Of the clips that the autoencoders learn from."""
 SETTINGS = {
     "data.frames": FRAMES,
     "data.height": SIDE,
@@ -124,8 +126,10 @@ def vae_settings(pairs: Path, steps: int) -> dict[str, Any]:
         **SETTINGS,
         "data.pairs": pairs,
         "run.steps": steps,
-        "run.batch": 2,
-        "run.lr": 3e-3,
+        "data.height": CROP,
+        "data.width": CROP,
+        "run.batch": 4,
+        "run.lr": 1.5e-3,
         "run.sample_every": min(100, steps),
         "perceptual": 0,
     }

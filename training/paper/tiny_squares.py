@@ -1,14 +1,13 @@
 """Clips whose holes nobody can guess: a square of one of three colours, hidden to its last pixel.
 
-With a caption there is one right answer, without there are three and a mean that is none of them.
-So a caption that is heard, or one step that makes a choice, shows in a number.
+With a caption there is one right answer, without there are three and a mean that is none of them,
+so that a caption that is heard shows in a number.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -26,7 +25,6 @@ from dreamstereo_core.models.lora import load_lora, merge_loras
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae.base import VideoVAE
 from dreamstereo_core.models.vae.checkpoint import VAE, load_vae
-from dreamstereo_core.sampling import sigmas
 from objectives.codec import encode_moments
 from objectives.flow import FlowModel, captions_of, noise_of
 from paper.tiny_runs import (
@@ -44,8 +42,8 @@ from paper.tiny_runs import (
 
 COLOURS = {"red": (0.9, 0.15, 0.1), "green": (0.1, 0.75, 0.2), "blue": (0.15, 0.2, 0.9)}
 CLIPS, TESTS = 256, 64
-MANY = 16
-"""Steps of the teacher where it is asked for more than one."""
+ONE_STEP = {"lora.flow.one_step": 1, "lora.flow.known_weight": 0.05}
+"""What is learned where one step, and the holes, are all that is asked for."""
 BASE = TransformerConfig(
     in_dim=16,
     dim=96,
@@ -90,8 +88,9 @@ def distill_vae(out: Path, steps: int) -> str:
 def compare_captions(out: Path, steps: int) -> str:
     """Train a LoRA with one context and one with captions; return both's errors in holes."""
     _prepare(out)
-    _lora(out, "one_context", steps)
-    _lora(out, "captions", steps, {"lora.captions": out / "captions.safetensors"})
+    _lora(out, "one_context", steps, ONE_STEP)
+    captioned = {"lora.captions": out / "captions.safetensors"}
+    _lora(out, "captions", steps, {**ONE_STEP, **captioned})
     vae, tests = _measured(out)
     captions = Captions(out / "captions.safetensors")
     rows = []
@@ -101,46 +100,8 @@ def compare_captions(out: Path, steps: int) -> str:
         ("captions", "captions", captions),
     ):
         model = _with_lora(out, out / f"run_{run}" / "lora.safetensors")
-        figures = [_figures(model, vae, tests, n, given)["error"] for n in (1, MANY)]
-        rows.append([name, *(f"{figure:.3f}" for figure in figures)])
-    return markdown(("error of the true colour", "1 step", f"{MANY} steps"), rows)
-
-
-def compare_unpaired(out: Path, steps: int) -> str:
-    """Distil many steps into one by the distribution alone; return what the holes are filled with.
-
-    The teacher is the LoRA with one context.
-    """
-    _prepare(out)
-    lora = _lora(out, "one_context", steps)
-    settings = {
-        **SETTINGS,
-        "data.pairs": out / "pairs",
-        "run.steps": 2 * steps,
-        "run.batch": 16,
-        "run.lr": 5e-4,
-        "run.sample_every": 2 * steps,
-        "transformer": out / "base.safetensors",
-        "lora": lora,
-        "context": lora.with_name("context.safetensors"),
-        "vae": out / "vae.safetensors",
-        "critic_lr": 3.0,
-    }
-    run_recipe("distill_step.py", out / "run_unpaired", settings, "distill_step_unpaired.yaml")
-    vae, tests = _measured(out)
-    teacher = _with_lora(out, lora)
-    student = load_network(out / "run_unpaired" / "model.safetensors", TRANSFORMER)
-    rows = []
-    for name, model, count in (
-        ("teacher", teacher, 1),
-        ("teacher", teacher, MANY),
-        ("distilled", student, 1),
-    ):
-        figures = _figures(model, vae, tests, count)
-        shares = " / ".join(f"{figures[colour]:.0%}" for colour in COLOURS)
-        rows.append([name, count, f"{figures['off']:.3f}", f"{figures['error']:.3f}", shares])
-    head = ("holes by", "steps", "off the nearest colour", "off the true one", " / ".join(COLOURS))
-    return markdown(head, rows)
+        rows.append([name, f"{_error(model, vae, tests, given):.3f}"])
+    return markdown(("one step", "off the true colour"), rows)
 
 
 def _prepare(out: Path) -> None:
@@ -239,40 +200,27 @@ def _with_lora(out: Path, lora: Path) -> Transformer:
 
 
 @torch.no_grad()
-def _figures(
-    transformer: Transformer,
-    vae: VideoVAE,
-    tests: PairDataset,
-    steps: int,
-    captions: Captions | None = None,
-) -> dict[str, float]:
-    """Fill each test clip by Euler steps; return how far its hole is from the three answers.
+def _error(
+    transformer: Transformer, vae: VideoVAE, tests: PairDataset, captions: Captions | None = None
+) -> float:
+    """Fill each test clip in one step; return how far its hole is from the true one.
 
-    Distances are mean squares of the hole's latents, in units of those between two answers: `error`
-    from the true one, `off` from the nearest (the mean of the three would be at a third), and for
-    each colour there is the share of holes to which it is the nearest.
+    It is the mean square of the hole's latents in units of that between two of the three colours,
+    so that the mean of all three has a third.
     """
     clips = tests if captions is None else CaptionedClips(tests, captions)
-    model, distances, right = FlowModel(transformer), [], []
+    model, errors = FlowModel(transformer), []
     for index in range(TESTS):
         batch = {name: part[None] for name, part in clips[index].items()}
         encode_batch(vae, batch)
         answers = torch.cat([vae.encode(_painted(batch, c)) for c in COLOURS.values()])
-        x, missing = noise_of(batch, 1), batch["missing"]
-        for level, following in pairwise(sigmas(steps, 5.0)):
-            given = missing, batch["masked_latent"], torch.tensor([level]), None
-            x = x + (following - level) * model(x, *given, captions_of(batch))
+        noise, missing = noise_of(batch, 1), batch["missing"]
+        given = missing, batch["masked_latent"], torch.ones(1), None
+        filled = noise - model(noise, *given, captions_of(batch))
         hole = missing.amax(1, keepdim=True)
         between = ((answers - answers.roll(1, 0)).square() * hole).sum() / len(COLOURS)
-        distances.append(((x - answers).square() * hole).flatten(1).sum(1) / between)
-        right.append(list(COLOURS).index(tests.source(index).split()[1]))
-    distance = torch.stack(distances)  # [TESTS, colours]
-    nearest = distance.min(1)
-    return {
-        "error": float(distance.gather(1, torch.tensor(right)[:, None]).mean()),
-        "off": float(nearest.values.mean()),
-        **{n: float((nearest.indices == i).float().mean()) for i, n in enumerate(COLOURS)},
-    }
+        errors.append(((filled - batch["latent"]).square() * hole).sum() / between)
+    return float(torch.stack(errors).mean())
 
 
 def _painted(batch: dict[str, Tensor], colour: tuple[float, float, float]) -> Tensor:
