@@ -12,7 +12,6 @@ from ..depth import describe_models
 from ..fill import INPAINTERS
 from ..fill.plan import WINDOWS, Demand, Work, find_fit, ways
 from ..models.config import TRANSFORMERS
-from ..models.vae.checkpoint import FILES as VAE_FILES
 from ..models.vae.config import PRESETS
 from .outcome import DONE, FAILED, WrongUse
 
@@ -59,8 +58,10 @@ def _print_plans(size: tuple[int, int], memory: float | None) -> int:
           "driver and the depth network\n")  # fmt: skip
     print("autoencoder  window  tile   8-bit  weights  caches  working  in all  main memory")
     fits = True
-    for name in VAE_FILES:
-        work = Work(TRANSFORMERS[DREAMSTEREO], PRESETS[name], size)
+    for name, vae in PRESETS.items():
+        if getattr(vae, "conditioned", False):  # there is no file of it that all could have
+            continue
+        work = Work(TRANSFORMERS[DREAMSTEREO], vae, size)
         if memory is None:
             plans = [*ways(work, WINDOWS[:1]), *ways(work, WINDOWS[-1:], [True])]
         else:

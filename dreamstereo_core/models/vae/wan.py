@@ -181,7 +181,7 @@ class Glance(nn.Module):
 
     def __init__(self, width: int, frames: int, ops: Any) -> None:
         super().__init__()
-        hidden = max(1, width // 2)
+        hidden = max(16, width // 2)
         self.conv = nn.Sequential(
             ops.Conv2d(width + frames * PICTURE, hidden, 3, padding=1),
             nn.SiLU(inplace=True),
@@ -199,10 +199,17 @@ class Glance(nn.Module):
     def step(self, picture: Tensor) -> Step:
         """Return the layer as a step of two 3x3 convolutions, beside the frames `[B, 4, T, H, W]`.
 
-        Pictures are made smaller by means, and frames share a feature's time as channels.
+        Frames that share a feature's time become channels.
         """
         frames = picture.unflatten(2, (-1, self.frames)).transpose(2, 3).flatten(1, 2)
         return Step(self, radius=2, beside=frames)
+
+
+def _smaller(picture: Tensor, size: int) -> Tensor:
+    """Return the means of the known pixels in cells of `size` pixels, and their share."""
+    mean = F.avg_pool3d(picture, (1, size, size))
+    share = mean[:, 3:]
+    return torch.cat((mean[:, :3] / share.clamp(min=1e-3), share), 1)
 
 
 def _conv_step(conv: Any) -> Step:
@@ -274,6 +281,8 @@ class Decoder(nn.Module):
                     glances.append(Glance(width, (2, 1, 1)[i], ops))
         self.upsamples = nn.Sequential(*layers)
         self.head = _head(width, 3, ops)
+        if config.conditioned:
+            glances.append(Glance(3, 1, ops))  # at the pixels, which no norm scales any more
         self.glances = nn.ModuleList(glances)
 
     def steps(self, picture: Tensor | None = None) -> list[Step]:
@@ -285,8 +294,8 @@ class Decoder(nn.Module):
             steps.append(layer.step())
             if steps[-1].up > 1 and picture is not None:
                 size //= steps[-1].up
-                steps.append(next(glances).step(F.avg_pool3d(picture, (1, size, size))))
-        return [*steps, _head_step(self.head)]
+                steps.append(next(glances).step(_smaller(picture, size)))
+        return [*steps, _head_step(self.head), *(g.step(picture) for g in glances)]
 
 
 class WanVAE(VideoVAE):
