@@ -295,7 +295,7 @@ class Decoder(nn.Module):
             if steps[-1].up > 1 and picture is not None:
                 size //= steps[-1].up
                 steps.append(next(glances).step(_smaller(picture, size)))
-        return [*steps, _head_step(self.head), *(g.step(picture) for g in glances)]
+        return [*steps, _head_step(self.head), *(glance.step(picture) for glance in glances)]
 
 
 class WanVAE(VideoVAE):
