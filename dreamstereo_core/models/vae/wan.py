@@ -188,8 +188,8 @@ class Glance(nn.Module):
             ops.Conv2d(hidden, width, 3, padding=1),
         )
         self.frames = frames
-        nn.init.zeros_(self.conv[2].weight)
-        nn.init.zeros_(self.conv[2].bias)
+        for parameter in self.conv[2].parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, past: Memory, picture: Tensor) -> tuple[Tensor, Memory]:
         """Look at the picture of the same frames; there is nothing to remember."""
@@ -287,10 +287,12 @@ class Decoder(nn.Module):
 
     def steps(self, picture: Tensor | None = None) -> list[Step]:
         """Return the layers in order; with `glances`, `picture` is what they look at."""
-        steps = [_conv_step(self.conv1), *(layer.step() for layer in self.middle)]
+        middle: list[Any] = list(self.middle)
+        growing: list[Any] = list(self.upsamples)
         glances: Iterator[Any] = iter(() if picture is None else self.glances)
+        steps = [_conv_step(self.conv1), *(layer.step() for layer in middle)]
         size = STRIDE
-        for layer in self.upsamples:
+        for layer in growing:
             steps.append(layer.step())
             if steps[-1].up > 1 and picture is not None:
                 size //= steps[-1].up
