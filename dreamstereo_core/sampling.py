@@ -98,6 +98,7 @@ def denoise(
     schedule: Sequence[float],
     conditionings: Sequence[Conditioning],
     tokens: TokenIndex | None = None,
+    bucket: int | None = None,
     fresh: Callable[[int], Latent] | None = None,
 ) -> Latent:
     """Inpaint latents step by step; tokens that are not kept stay unchanged.
@@ -113,6 +114,7 @@ def denoise(
         schedule: of `sigmas`.
         conditionings: of `prepare_steps`, for the same schedule.
         tokens: `[B, K]` kept tokens; None = all.
+        bucket: as of the transformer; the result is the same.
         fresh: gives the noise `[B, 16, T', H', W']` after step 1, 2, ...; None = Euler's method.
 
     Returns:
@@ -121,11 +123,11 @@ def denoise(
     Raises:
         ValueError: shapes do not fit.
     """
-    latent = noise
+    latent, kept = noise, {} if bucket is None else {"bucket": bucket}
     steps = zip(pairwise(schedule), conditionings, strict=True)
     for step, ((sigma, following), conditioning) in enumerate(steps, 1):
         x = inpainting_input(latent, missing, masked_latent)
-        velocity = transformer(x, conditioning, tokens)
+        velocity = transformer(x, conditioning, tokens, **kept)
         if fresh is None or not following:
             latent = latent + (following - sigma) * velocity
         else:

@@ -59,6 +59,8 @@ def _print_plans(
     print("autoencoder  window  tile   8-bit  weights  caches  working  in all  main memory")
     fits = True
     for name, vae in PRESETS.items():
+        if getattr(vae, "conditioned", False):  # there is no file of it that all could have
+            continue
         work = Work(TRANSFORMERS[DREAMSTEREO], vae, (height, width), film=film)
         if memory is None:
             plans = [*ways(work, WINDOWS[:1]), *ways(work, WINDOWS[-1:], [True])]

@@ -48,6 +48,8 @@ BLOCK_ROWS = 128
 """Rows in which the ends of holes are looked for at the same time."""
 MIN_MARGIN = 0.75
 """Least margin, in pixels of disparity, above the background's own disparity."""
+_PASSES = 16
+"""Layers that are looked for before the host is told whether there were any."""
 
 
 @dataclass(frozen=True)
@@ -221,18 +223,17 @@ def _nearest(small: int, size: int, device: torch.device) -> Tensor:
 
 def _disc(radius: int, pitch: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Return x, y and flat index, `[K]` each, of the offsets within `radius` but the centre."""
-    steps = torch.arange(-radius, radius + 1, device=device)
-    y, x = torch.meshgrid(steps, steps, indexing="ij")
-    inside = (x * x + y * y <= radius * radius + 1) & (x.abs() + y.abs() > 0)
-    x, y = x[inside], y[inside]
+    steps = range(-radius, radius + 1)
+    inside = [(x, y) for y in steps for x in steps if 0 < x * x + y * y <= radius * radius + 1]
+    x, y = torch.tensor(inside, device=device).T
     return x.float(), y.float(), y * pitch + x
 
 
 def _march(video: Tensor, hole: Tensor, source: Tensor, mean: Tensor, guide: Tensor) -> Tensor:
     """Fill the hole layer by layer from `source`, with more of `mean` the deeper inside.
 
-    P is the number of pixels of the frame padded by `RADIUS`, N that of the current layer, and K
-    that of the offsets in a disc of `RADIUS`.
+    P is the number of pixels of the frame padded by `RADIUS`, N that of the pixels in layers, n
+    that of the current layer, and K that of the offsets in a disc of `RADIUS`.
 
     Args:
         video: `[1, 3, H, W]`.
@@ -241,59 +242,83 @@ def _march(video: Tensor, hole: Tensor, source: Tensor, mean: Tensor, guide: Ten
         mean: `[1, 3, H, W]`.
         guide: `[1, 3, H/2, W/2]` of `_coherence`.
     """
-    width = hole.shape[1]
-    pitch = width + 2 * RADIUS  # pixels of a padded row
-
-    def padded(tensor: Tensor) -> Tensor:  # [H, W] -> [P]
-        return F.pad(tensor, (RADIUS,) * 4).flatten()
-
-    def pick(tensor: Tensor, pixel: Tensor) -> Tensor:  # [1, C, H, W], [N] padded -> [C, N]
-        row, column = pixel // pitch - RADIUS, pixel % pitch - RADIUS
-        return tensor.flatten(2)[0][:, row * width + column]
-
-    def follow(pixel: Tensor) -> Tensor:  # padded indices [N] -> [3, N] of the guide
-        row, column = pixel // pitch - RADIUS, pixel % pitch - RADIUS
-        return guide[0][:, guide_row[row], guide_column[column]]
-
+    pitch = hole.shape[1] + 2 * RADIUS  # pixels of a padded row
+    layers = (layers_by_front if hole.device.type == "cpu" else layers_by_pooling)(hole, source)
+    pixel = torch.cat(layers)  # [N] padded indices
+    row, column = pixel // pitch - RADIUS, pixel % pitch - RADIUS
     guide_row, guide_column = (
         _nearest(small, size, hole.device)
         for small, size in zip(guide.shape[2:], hole.shape, strict=True)
     )
-    todo = padded(hole)  # [P] bool
+    sizes = [len(layer) for layer in layers]
+    guides = guide[0][:, guide_row[row], guide_column[column]].split(sizes, 1)  # [3, n] each
     # Colour and 1 where a pixel may be taken from, else zeros, so that one weighted sum gives both.
     marched = video.new_zeros(hole.shape[0] + 2 * RADIUS, pitch, 4)
     inside = marched[RADIUS:-RADIUS, RADIUS:-RADIUS]
     inside[..., 3] = source
     torch.mul(video[0].permute(1, 2, 0), source[..., None], out=inside[..., :3])
     marched = marched.flatten(0, 1)  # [P, 4]
-    rank = torch.empty_like(todo, dtype=torch.int32)  # [P]
     dx, dy, offset = _disc(RADIUS, pitch, hole.device)  # [K] each
     nearness = 1 / torch.hypot(dx, dy)  # [K]
+    colours = [marched.new_zeros(0, 3)]
+    for front, leading in zip(layers, guides, strict=True):
+        nx, ny, strict = leading[:, :, None]  # [n, 1] each
+        across = (nx * dx + ny * dy) * strict / RADIUS  # [n, K]
+        weight = torch.exp(-0.5 * across**2) * nearness + 1e-6  # [n, K]
+        around = front[:, None] + offset  # [n, K]
+        total = F.embedding_bag(around, marched, per_sample_weights=weight, mode="sum")  # [n, 4]
+        total = total / total[:, 3:]  # colour, and 1
+        marched[front] = total
+        colours.append(total[:, :3])
+    trust = [0.5 + 0.5 * math.exp(-depth / TRUST_DEPTH) for depth in range(len(layers))]
+    trust = torch.tensor(trust, device=hole.device).repeat_interleave(
+        torch.tensor(sizes, device=hole.device), output_size=len(pixel)
+    )
+    filled = torch.where(hole, mean, video)  # holes without any background keep the mean
+    marched = torch.lerp(filled[0][:, row, column], torch.cat(colours).T, trust)  # [3, N]
+    filled[0][:, row, column] = marched
+    return filled
+
+
+def layers_by_front(hole: Tensor, source: Tensor) -> list[Tensor]:
+    """Return the pixels of each layer in which `hole` `[H, W]` is filled, as `_march` counts them.
+
+    Each layer is next to the one before, at one of 8 neighbours; only its pixels are looked at.
+    """
+    pitch = hole.shape[1] + 2 * RADIUS
+    todo = F.pad(hole, (RADIUS,) * 4).flatten()  # [P] bool
+    rank = torch.empty_like(todo, dtype=torch.int32)  # [P]
     step = _disc(1, pitch, hole.device)[2]
-    ring = F.max_pool2d(source[None, None].float(), 3, 1, 1)[0] > 0  # [1, H, W]
-    front = (padded(ring[0]) & todo).nonzero()[:, 0]  # [N], the layer's padded indices
-    pixels, colours = [], []
+    ring = F.max_pool2d(source[None, None].float(), 3, 1, 1)[0, 0] > 0  # [H, W]
+    front = (F.pad(ring, (RADIUS,) * 4).flatten() & todo).nonzero()[:, 0]  # [n]
+    layers = [front[:0]]
     while front.numel():
-        around = front[:, None] + offset  # [N, K]
-        nx, ny, strict = follow(front)[:, :, None]  # [N, 1] each
-        across = (nx * dx + ny * dy) * strict / RADIUS  # [N, K]
-        weight = torch.exp(-0.5 * across**2) * nearness + 1e-6  # [N, K]
-        total = F.embedding_bag(around, marched, per_sample_weights=weight, mode="sum")  # [N, 4]
-        colour = total[:, :3] / total[:, 3:]  # [N, 3]
-        marched[front, :3], marched[front, 3], todo[front] = colour, 1.0, False
-        trust = 0.5 + 0.5 * math.exp(-len(pixels) / TRUST_DEPTH)
-        colours.append(torch.lerp(pick(mean, front).T, colour, trust))
-        pixels.append(front)
-        following = (front[:, None] + step).flatten()  # [8 N] neighbours
+        layers.append(front)
+        todo[front] = False
+        following = (front[:, None] + step).flatten()  # [8 n] neighbours
         following = following[todo[following]]
         # A pixel may be in there several times; only its last mention is kept.
         order = torch.arange(following.numel(), dtype=rank.dtype, device=front.device)
         rank[following] = order
         front = following[rank[following] == order]
-    left_over = todo.nonzero()[:, 0]  # holes without any background
-    pixel = torch.cat([*pixels, left_over])  # [N of all layers]
-    colour = torch.cat([*colours, pick(mean, left_over).T])  # [N of all layers, 3]
-    filled = video.clone()
-    row, column = pixel // pitch - RADIUS, pixel % pitch - RADIUS
-    filled[0][:, row, column] = colour.T
-    return filled
+    return layers[1:] or layers
+
+
+def layers_by_pooling(hole: Tensor, source: Tensor) -> list[Tensor]:
+    """Return the same layers, each in another order, by passes over the whole picture.
+
+    A device runs those faster than it answers the host, which is asked once for `_PASSES` of them.
+    """
+    reached, depth = source, torch.zeros_like(hole, dtype=torch.int32)  # [H, W] each
+    before, count = -1, 0
+    while before != count:
+        before = count
+        for _ in range(_PASSES):
+            reached = (F.max_pool2d(reached[None, None].float(), 3, 1, 1)[0, 0] > 0) & hole
+            depth += ~reached
+        count = int(reached.sum())
+    row, column = reached.nonzero(as_tuple=True)  # [N] each
+    depths, order = depth[row, column].sort(stable=True)
+    pitch = hole.shape[1] + 2 * RADIUS
+    pixel = ((row + RADIUS) * pitch + column + RADIUS)[order]
+    return list(pixel.split(depths.bincount().tolist() or [0]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -14,7 +15,8 @@ from torch.nn import functional as F
 from ..models.conditioning import Conditioning, missing_group, to_latent_mask
 from ..models.sparse import select_tokens
 from ..models.transformer import Transformer
-from ..models.vae.base import DecoderCache, EncoderCache, VideoVAE
+from ..models.vae.base import DecoderCache, EncoderCache, VideoVAE, see
+from ..models.vae.hole_tiles import TILE, HoleDecoder
 from ..sampling import cross_fade, denoise, position_noise, prepare_steps, sigmas
 from ..stream import beside
 from ..types import Latent, TokenIndex, Video
@@ -37,7 +39,9 @@ class DiffusionInpainter(Inpainter):
 
     The autoencoder runs through the whole shot. The transformer works on windows of it. Where two
     windows overlap, the later one takes the result of the earlier one for known, and its own result
-    is faded in. Frames before the first hole of a shot pass through unchanged.
+    is faded in. Frames before the first hole of a shot pass through unchanged. No first fill is
+    needed: the model sees grey in the holes. A decoder that sees the picture decodes the tiles with
+    holes only.
     """
 
     transformer: Transformer
@@ -57,6 +61,9 @@ class DiffusionInpainter(Inpainter):
     tile: int | None = None
     """Side of the autoencoder's tiles in pixels; None makes them as large as the memory allows. It
     changes memory and speed, not the picture."""
+    bucket: int | None = None
+    """Fill a window's kept tokens up to a multiple of this with some that nobody sees, so that a
+    compiled transformer or a CUDA graph meets few shapes; the picture is the same."""
     device: torch.device | None = None
     """The device to compute on; None is the transformer's."""
     memory: int | None = None
@@ -202,6 +209,8 @@ class _Shot:
         self.pending = 0  # frames that have not come out yet
         self.encoder: EncoderCache | None = None
         self.decoder: DecoderCache | None = None
+        self.hole_decoder: HoleDecoder | None = None
+        self.groups: deque[list[HoledFrame]] = deque()  # of the latents that are not decoded yet
 
     def decoded(self, frames: Iterator[HoledFrame]) -> Iterator[Video]:
         """Yield what the autoencoder makes of each frame's inpainted latents."""
@@ -234,15 +243,22 @@ class _Shot:
         self.pending += len(group)
         if self.encoder is not None:  # the first latent of a shot has one frame
             group = group + [group[-1]] * (4 - len(group))
-        parts = [frame.resized(self.size, self.device) for frame in group]
-        video, mask = (pad_to_tokens(torch.cat(part)) for part in zip(*parts, strict=True))
+        video, mask = self._pixels(group)
         masked = torch.where(mask > 0, GREY, video)
         latent, self.encoder = self.inpainter.vae.encode_chunk(
-            masked.transpose(0, 1)[None], self.encoder, last=last, tile=self.tile
+            masked, self.encoder, last=last, tile=self.tile
         )
         if latent.shape[2]:
             self.latents += latent.to(self.device).split(1, 2)
-        self.missing.append(missing_group(mask.transpose(0, 1)[None]))
+        self.missing.append(missing_group(mask))
+        if self.inpainter.vae.conditioned:
+            self.groups.append(group)
+
+    def _pixels(self, group: list[HoledFrame]) -> tuple[Tensor, Tensor]:
+        """Return frames `[1, 3, T, H, W]` and their wide holes `[1, 1, T, H, W]`, padded."""
+        parts = [frame.resized(self.size, self.device) for frame in group]
+        video, mask = (pad_to_tokens(torch.cat(part)) for part in zip(*parts, strict=True))
+        return video.transpose(0, 1)[None], mask.transpose(0, 1)[None]
 
     def _windows(self, conditionings: Sequence[Conditioning], *, last: bool) -> Iterator[Video]:
         """Inpaint complete windows (at the end, all) and yield the frames that are final."""
@@ -304,6 +320,7 @@ class _Shot:
             schedule=self.schedule,
             conditionings=conditionings,
             tokens=tokens,
+            bucket=self.inpainter.bucket,
             fresh=noise if options.sampler == "renoise" else None,
         )
 
@@ -326,9 +343,16 @@ class _Shot:
 
     @torch.no_grad()
     def _decode(self, latent: Latent) -> Iterator[Video]:
-        video, self.decoder = self.inpainter.vae.decode_chunk(
-            latent, self.decoder, size=self.size, tile=self.tile
-        )
+        vae = self.inpainter.vae
+        if vae.conditioned:
+            if self.hole_decoder is None:
+                self.hole_decoder = HoleDecoder(vae, min(self.tile or TILE, TILE))
+            seen = see(*self._pixels(self.groups.popleft()))
+            video = self.hole_decoder.decode(latent, seen)[..., : self.size[0], : self.size[1]]
+        else:
+            video, self.decoder = vae.decode_chunk(
+                latent, self.decoder, size=self.size, tile=self.tile
+            )
         frames = video[0].transpose(0, 1)[: self.pending]
         self.pending -= len(frames)
         for frame in frames.split(1):

@@ -21,6 +21,7 @@ from dreamstereo_core import (
     select_tokens,
 )
 from dreamstereo_core.depth import upsample_inverse_depth
+from dreamstereo_core.fill import coherence
 from dreamstereo_core.masks import dilate
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae.checkpoint import build_vae
@@ -119,6 +120,20 @@ def test_the_fill_waits_only_where_it_is_listed():
         vae.decode_chunk(model(x, model.prepare(torch.ones(1)), tokens))
 
     assert waits(window) == WAITS.keys()
+
+
+def test_the_classic_march_waits_for_its_layers_alone(monkeypatch):
+    """Not once for each of them."""
+    monkeypatch.setattr(coherence, "layers_by_front", coherence.layers_by_pooling)
+    video, _ = scene()
+    hole = torch.zeros(48, 80, dtype=torch.bool)
+    hole[8:40, 30:60] = True
+    guide = torch.ones(1, 3, 24, 40)
+
+    def march():
+        coherence._march(video, hole, ~hole, video, guide)
+
+    assert waits(march) == {("coherence.py", "layers_by_pooling")}
 
 
 @pytest.mark.parametrize("hole", [0, 9])

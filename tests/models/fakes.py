@@ -40,6 +40,7 @@ class BlockVAE(nn.Module):
     """Means over 8x8 pixels of a latent's last frame, and back: nothing mixes over time."""
 
     device = torch.device("cpu")
+    conditioned = False
 
     def encode(self, video, *, tile=None):
         return torch.cat([self.encode_chunk(g)[0] for g in split_frames(video)], 2)

@@ -116,6 +116,18 @@ def test_a_recipe_learns_and_goes_on_where_it_stopped(name, two_clips, models, t
     assert [r.rsplit(",", 1)[0] for r in tables[0]] == [r.rsplit(",", 1)[0] for r in tables[1]]
 
 
+def test_a_student_learns_to_see_the_picture(two_clips, models, tmp_path):
+    """It goes on with a file whose decoder saw nothing, and what is exported sees."""
+    train, settings = recipe("distill_vae", two_clips, models, steps=2, checkpoint_every=2)
+    settings = replace(settings, conditioned=True, known=0.1, adversarial=0.0)
+    network = load_network(train(settings, tmp_path / "run"), VAE)
+    assert network.conditioned
+    assert network.decoder.glances[2].conv[2].weight.abs().max() > 0  # it was zero
+    latent, generator = torch.randn(1, 16, 2, 4, 4), torch.Generator().manual_seed(0)
+    picture = torch.rand(1, 4, 5, 32, 32, generator=generator)
+    assert not torch.equal(network.decode(latent, picture=picture), network.decode(latent))
+
+
 def test_a_given_context_is_sharpened_and_exported(two_clips, models, tmp_path):
     """The exported file alone is the model that was trained: nothing has to lie beside it."""
     train, settings = recipe("distill_step", two_clips, models, steps=1)

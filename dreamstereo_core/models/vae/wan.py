@@ -181,15 +181,15 @@ class Glance(nn.Module):
 
     def __init__(self, width: int, frames: int, ops: Any) -> None:
         super().__init__()
-        hidden = max(1, width // 2)
+        hidden = max(16, width // 2)
         self.conv = nn.Sequential(
             ops.Conv2d(width + frames * PICTURE, hidden, 3, padding=1),
             nn.SiLU(inplace=True),
             ops.Conv2d(hidden, width, 3, padding=1),
         )
         self.frames = frames
-        nn.init.zeros_(self.conv[2].weight)
-        nn.init.zeros_(self.conv[2].bias)
+        for parameter in self.conv[2].parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, past: Memory, picture: Tensor) -> tuple[Tensor, Memory]:
         """Look at the picture of the same frames; there is nothing to remember."""
@@ -199,10 +199,17 @@ class Glance(nn.Module):
     def step(self, picture: Tensor) -> Step:
         """Return the layer as a step of two 3x3 convolutions, beside the frames `[B, 4, T, H, W]`.
 
-        Pictures are made smaller by means, and frames share a feature's time as channels.
+        Frames that share a feature's time become channels.
         """
         frames = picture.unflatten(2, (-1, self.frames)).transpose(2, 3).flatten(1, 2)
         return Step(self, radius=2, beside=frames)
+
+
+def _smaller(picture: Tensor, size: int) -> Tensor:
+    """Return the means of the known pixels in cells of `size` pixels, and their share."""
+    mean = F.avg_pool3d(picture, (1, size, size))
+    share = mean[:, 3:]
+    return torch.cat((mean[:, :3] / share.clamp(min=1e-3), share), 1)
 
 
 def _conv_step(conv: Any) -> Step:
@@ -274,19 +281,23 @@ class Decoder(nn.Module):
                     glances.append(Glance(width, (2, 1, 1)[i], ops))
         self.upsamples = nn.Sequential(*layers)
         self.head = _head(width, 3, ops)
+        if config.conditioned:
+            glances.append(Glance(3, 1, ops))  # at the pixels, which no norm scales any more
         self.glances = nn.ModuleList(glances)
 
     def steps(self, picture: Tensor | None = None) -> list[Step]:
         """Return the layers in order; with `glances`, `picture` is what they look at."""
-        steps = [_conv_step(self.conv1), *(layer.step() for layer in self.middle)]
+        middle: list[Any] = list(self.middle)
+        growing: list[Any] = list(self.upsamples)
         glances: Iterator[Any] = iter(() if picture is None else self.glances)
+        steps = [_conv_step(self.conv1), *(layer.step() for layer in middle)]
         size = STRIDE
-        for layer in self.upsamples:
+        for layer in growing:
             steps.append(layer.step())
             if steps[-1].up > 1 and picture is not None:
                 size //= steps[-1].up
-                steps.append(next(glances).step(F.avg_pool3d(picture, (1, size, size))))
-        return [*steps, _head_step(self.head)]
+                steps.append(next(glances).step(_smaller(picture, size)))
+        return [*steps, _head_step(self.head), *(glance.step(picture) for glance in glances)]
 
 
 class WanVAE(VideoVAE):

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from dreamstereo_core import ClassicInpainter, MaskedFrame, gapw_warp, load_inpainter
+from dreamstereo_core.fill import coherence
 from dreamstereo_core.fill.coherence import find_background, pull_push, spatial_fill
 
 NEAR, FAR = 12.0, 0.0
@@ -200,3 +201,27 @@ def test_wrong_arguments_are_named():
         ClassicInpainter().inpaint(video, mask, disparity=mask / 0)
     with pytest.raises(FileNotFoundError, match=r"fill: expected mini, .* got 'magic'"):
         load_inpainter("magic")
+
+
+@pytest.mark.parametrize("kind", ["wide", "two", "walled", "none", "all"])
+def test_the_layers_of_a_device_are_those_of_the_front(monkeypatch, kind):
+    hole = torch.zeros(40, 90, dtype=torch.bool)
+    hole[5:30, 10:50] = kind != "none"
+    hole[8:20, 60:70] = kind == "two"
+    source = ~hole
+    if kind == "walled":  # known on the left only, and foreground in the middle
+        source[:, 40:] = False
+        hole[10:20, 20:25] = False
+        source[10:20, 20:25] = False
+    if kind == "all":
+        hole[:], source[:] = True, False
+    fronts, pools = coherence.layers_by_front, coherence.layers_by_pooling
+    for front, pooled in zip(fronts(hole, source), pools(hole, source), strict=True):
+        assert torch.equal(front.sort().values, pooled.sort().values)
+    video = texture(40, 90)[None]
+    weight, mask = source.float()[None, None], hole.float()[None, None]
+    background = coherence.Background(weight, mask, hole.nonzero()[:, 1] * 0)
+    fills = [spatial_fill(video, mask, background, True)]
+    monkeypatch.setattr(coherence, "layers_by_front", pools)
+    fills.append(spatial_fill(video, mask, background, True))
+    assert torch.equal(*fills)

@@ -14,11 +14,13 @@ from dreamstereo_core import (
     load_depth,
 )
 from dreamstereo_core.fill.colour import lock_colours
+from dreamstereo_core.fill.inpainter import MaskedFrame
 from dreamstereo_core.models.conditioning import missing_channels, to_latent_mask
 from dreamstereo_core.models.sparse import select_tokens
 from dreamstereo_core.models.transformer import Transformer
 from dreamstereo_core.models.vae.checkpoint import build_vae
 from dreamstereo_core.models.vae.config import TAEW
+from dreamstereo_core.models.vae.hole_tiles import HoleDecoder
 from dreamstereo_core.sampling import denoise, position_noise, prepare_steps, sigmas
 
 from ...models.fakes import SMALL_VAE, TINY, BlockVAE, Oracle, clip
@@ -141,6 +143,28 @@ def test_the_kept_tokens_follow_the_options():
         kept[dilation, stride] = inpainter.transformer.tokens.shape[1] / 5  # latent frames
     # The hole covers two tokens in y and two in x; two of five frames keep all 100 tokens.
     assert kept == {(1, None): 4, (3, None): 16, (1, 2): (2 * 100 + 3 * 4) / 5}
+
+
+@pytest.mark.parametrize("num_steps", [1, 3])
+def test_buckets_give_the_same_fill_of_few_counts(num_steps):
+    inpainter = make(window=3, overlap=1)
+    video, mask = clip(24)
+    mask[10:, :, :, 60:70] = 1  # windows of different counts
+    counts = {}
+    for bucket in (None, 16):
+        inpainter.bucket = bucket
+        seen = counts[bucket] = []
+        inner = inpainter.transformer.blocks[0].register_forward_pre_hook(
+            lambda _, given, seen=seen: seen.append(given[0].shape[1])
+        )
+        filled = inpainter.inpaint(video, mask, num_steps=num_steps, dilation=1)
+        inner.remove()
+        if bucket is None:
+            expected = filled
+    assert torch.allclose(filled, expected, atol=2e-4)  # a random network amplifies rounding
+    assert any(n % 16 for n in counts[None])
+    assert not any(n % 16 for n in counts[16])
+    assert len(set(counts[None])) > 1
 
 
 def test_narrow_holes_are_filled_from_beside_and_keep_no_tokens():
@@ -332,6 +356,39 @@ def test_a_context_of_zeros_stands_in_where_the_model_has_none():
     other = DiffusionInpainter(model, vae, torch.ones(1, 8, 24)).inpaint(video, mask)
     assert torch.equal(without, zeros)
     assert not torch.allclose(without, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("frames", [1, 6, 24])
+def test_a_decoder_that_sees_the_picture_decodes_holes_as_in_the_whole(frames):
+    vae = build_vae(replace(SMALL_VAE, conditioned=True)).eval()
+    for glance in vae.decoder.glances:
+        nn.init.normal_(glance.conv[2].weight, std=0.3)
+    inpainter = make(vae=vae, window=3, overlap=1, tile=32)
+    video, mask = clip(frames, 61, 163)
+    shown = []
+
+    def whole(latent, picture):
+        """Decode a shot's latents so far, and all of the picture."""
+        shown.append((latent, picture))
+        latents, pictures = (torch.cat(parts, 2) for parts in zip(*shown, strict=True))
+        return vae.decode(latents, picture=pictures)[:, :, -picture.shape[2] :]
+
+    filled = inpainter.inpaint(video, mask)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HoleDecoder, "decode", lambda self, *given: whole(*given))
+        expected = inpainter.inpaint(video, mask)
+    hole = mask.expand_as(video) > 0
+    # Tones are compared with known pixels, which are the picture's own where no tile is decoded.
+    assert (filled - expected)[hole].abs().max() < 0.02
+    latents, pictures = (torch.cat(parts, 2) for parts in zip(*shown, strict=True))
+    raw = vae.decode(latents, picture=pictures)[0].transpose(0, 1)[:frames, :, :61, :163]
+    tiles = torch.cat(list(inpainter.stream_decoded(frames_of(video, mask))))
+    assert torch.allclose(tiles[hole], raw[hole], atol=1e-5)
+    assert torch.allclose(tiles[..., 128:], video[..., 128:], atol=1e-6)  # no hole, no tile
+
+
+def frames_of(video, mask):
+    return [MaskedFrame(v[None], m[None]) for v, m in zip(video, mask, strict=True)]
 
 
 def test_bad_arguments_are_named():

@@ -16,6 +16,7 @@ from dreamstereo_core.video_io import (
     EncodeOptions,
     VideoError,
     VideoWriter,
+    encoder,
     mux,
     read_frames,
 )
@@ -149,8 +150,8 @@ def test_a_folder_as_target(tmp_path):
 
 
 def test_a_missing_encoder_is_named(tmp_path, monkeypatch):
-    absent = replace(mux.CODECS["h264"], encoder="libx999")
-    monkeypatch.setitem(mux.CODECS, "h264", absent)
+    absent = replace(encoder.CODECS["h264"], encoder="libx999")
+    monkeypatch.setitem(encoder.CODECS, "h264", absent)
     with pytest.raises(VideoError, match="this build of PyAV has no libx999 encoder"):
         VideoWriter(tmp_path / "a.mp4", INFO, 64, 48)
     assert leftovers(tmp_path) == []
