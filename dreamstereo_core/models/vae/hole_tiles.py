@@ -57,8 +57,9 @@ class HoleDecoder:
         if self._recent is None:
             self._recent = deque(maxlen=lookback(growing) + 1)
         video = picture[:, :3].float() / 2 + 0.5
+        height, width = x.shape[-2:]
         for region in self._active(picture):
-            crops = plan(growing, *x.shape[-2:], region)
+            crops = plan(growing, height, width, region)
             if region not in self._tiles:
                 self._tiles[region] = self._warmed(border, crops)
             tile, self._tiles[region] = run_region(growing, x, self._tiles[region], crops)

@@ -85,7 +85,7 @@ class ResidualBlock(nn.Module):
 
     def step(self) -> Step:
         """Return the block as a step of two 3x3 convolutions."""
-        timed = sum(conv.weight.ndim == 5 for conv in (self.residual[2], self.residual[6]))
+        timed = sum(bool(self.residual[at].weight.ndim == 5) for at in (2, 6))
         return Step(self, radius=2, past=2 * timed)
 
 
