@@ -14,7 +14,6 @@ from dreamstereo_core import (
     load_depth,
 )
 from dreamstereo_core.fill.colour import lock_colours
-from dreamstereo_core.fill.inpainter import MaskedFrame
 from dreamstereo_core.models.conditioning import missing_channels, to_latent_mask
 from dreamstereo_core.models.sparse import select_tokens
 from dreamstereo_core.models.transformer import Transformer
