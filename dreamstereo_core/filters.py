@@ -57,7 +57,7 @@ def gaussian(
     Beyond the border the last row and column are repeated, or there are zeros.
 
     Example:
-        >>> gaussian(torch.ones(1, 1, 4, 4), 1.0, 2)[0, 0, 0]
+        >>> gaussian(torch.ones(1, 1, 4, 4), 1.0, 2)[0, 0, 0].round(decimals=4)
         tensor([1., 1., 1., 1.])
     """
     offsets = torch.arange(-radius, radius + 1.0)

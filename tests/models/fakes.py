@@ -47,7 +47,7 @@ class BlockVAE(nn.Module):
 
     def encode_chunk(self, video, cache=None, *, last=False, tile=None):
         latent = F.avg_pool3d(video[:, :, -1:], (1, 8, 8))
-        latent = torch.cat([latent, latent.new_zeros(1, 13, *latent.shape[2:])], 1)
+        latent = torch.cat([latent, latent.new_zeros(len(latent), 13, *latent.shape[2:])], 1)
         return latent, "started"
 
     def decode_chunk(self, latent, cache=None, *, size=None, tile=None, regions=None):

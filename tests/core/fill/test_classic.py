@@ -220,7 +220,8 @@ def test_the_layers_of_a_device_are_those_of_the_front(monkeypatch, kind):
         assert torch.equal(front.sort().values, pooled.sort().values)
     video = texture(40, 90)[None]
     weight, mask = source.float()[None, None], hole.float()[None, None]
-    background = coherence.Background(weight, mask, hole.nonzero()[:, 1] * 0)
+    ends = hole.nonzero()[:, 1] * 0
+    background = coherence.Background(weight, mask, ends, ends.float())
     fills = [spatial_fill(video, mask, background, True)]
     monkeypatch.setattr(coherence, "layers_by_front", pools)
     fills.append(spatial_fill(video, mask, background, True))
