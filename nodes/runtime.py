@@ -1,7 +1,7 @@
 """What a running node owes its user: a bar, a picture, the time left, and an end when asked for."""
 
 from collections.abc import Iterable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import comfy.model_management
 import comfy.utils
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..dreamstereo_core import Inpainter, MaskedFrame
 from ..dreamstereo_core.depth import DepthEstimator, WrappedDepth
-from ..dreamstereo_core.fill import DEFAULTS, FillOptions
+from ..dreamstereo_core.fill import DEFAULTS, FillOptions, WrappedInpainter
 from ..dreamstereo_core.film import Progress
 from ..dreamstereo_core.stream import Frame
 from ..dreamstereo_core.types import Video
@@ -114,26 +114,12 @@ class StoppableDepth(WrappedDepth):
         return self.bar.count(raws) if self.bar else raws
 
 
-class StoppableInpainter(Inpainter):
+class StoppableInpainter(WrappedInpainter):
     """An inpainter that looks at the stop button before each frame, and fills a bar."""
 
     def __init__(self, inpainter: Inpainter, bar: FrameBar | None = None):
-        self.inpainter, self.name, self.bar = inpainter, inpainter.name, bar
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """Return the inpainter's."""
-        return self.inpainter.about
-
-    @property
-    def resumable(self) -> bool:
-        """Return the inpainter's."""
-        return self.inpainter.resumable
-
-    @property
-    def warm_up(self) -> int:
-        """Return the inpainter's."""
-        return self.inpainter.warm_up
+        super().__init__(inpainter)
+        self.bar = bar
 
     def stream(
         self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS

@@ -23,7 +23,14 @@ from ..models.vae.base import VideoVAE
 from ..models.vae.checkpoint import load_vae
 from .classic import ClassicInpainter
 from .diffusion import DiffusionInpainter
-from .inpainter import DEFAULTS, FillOptions, Inpainter, MaskedFrame, MirroredInpainter
+from .inpainter import (
+    DEFAULTS,
+    FillOptions,
+    Inpainter,
+    MaskedFrame,
+    MirroredInpainter,
+    WrappedInpainter,
+)
 from .mini import MiniInpainter
 
 __all__ = [
@@ -36,6 +43,7 @@ __all__ = [
     "MaskedFrame",
     "MiniInpainter",
     "MirroredInpainter",
+    "WrappedInpainter",
     "check_space",
     "load_context",
     "load_inpainter",

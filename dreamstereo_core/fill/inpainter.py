@@ -135,26 +135,30 @@ class Inpainter(ABC):
         return torch.cat(list(filled))
 
 
-class MirroredInpainter(Inpainter):
-    """Fills a left eye as the mirrored problem, since holes are expected right of near things."""
+class WrappedInpainter(Inpainter):
+    """A wrapper of another inpainter, with its properties; subclasses override what they change."""
 
     def __init__(self, inpainter: Inpainter):
         self.inpainter, self.name = inpainter, inpainter.name
 
     @property
     def about(self) -> dict[str, Any]:
-        """Return the inpainter's."""
+        """Return the wrapped inpainter's."""
         return self.inpainter.about
 
     @property
     def resumable(self) -> bool:
-        """Return the inpainter's."""
+        """Return the wrapped inpainter's."""
         return self.inpainter.resumable
 
     @property
     def warm_up(self) -> int:
-        """Return the inpainter's."""
+        """Return the wrapped inpainter's."""
         return self.inpainter.warm_up
+
+
+class MirroredInpainter(WrappedInpainter):
+    """Fills a left eye as the mirrored problem, since holes are expected right of near things."""
 
     def stream(
         self, frames: Iterable[MaskedFrame], options: FillOptions = DEFAULTS
