@@ -137,7 +137,7 @@ def test_points_are_not_connected():
 def test_strategies_open_other_holes_in_the_same_clips(media, tmp_path):
     """What differs between the three folders is the holes alone, as in the paper's Table 3."""
     base = ["--size", f"{WIDTH}x{HEIGHT}", "--frames", "5", "--photo-clips", "2"]
-    base += ["--depth", "cues", "--quality", "0"]
+    base += ["--depth", "cues", "--quality", "0", "--max-disparity", "8", "12"]
     found = {}
     for warp in ("gapw", "forward", "random"):
         out = tmp_path / warp
