@@ -482,6 +482,18 @@ def test_a_real_clip_begins_after_the_dark_and_ends_at_a_cut(media):
     assert "d.mp4: dark from frame 2 on" in selection.left_out[1]
 
 
+def test_a_pixel_that_is_a_hole_in_part_keeps_its_colour():
+    """The blend takes its known share from there, as in the pipeline; black would draw a line."""
+    left = torch.rand(1, 3, 12, 40, generator=torch.Generator().manual_seed(0)) + 0.5
+    disparity = torch.full((1, 1, 12, 40), 2.0)
+    disparity[..., 14:24] = 7.4
+    clip = stereo_clip("one", left, left, disparity)
+    part = (clip.mask > 0) & (clip.mask < 1)
+    assert part.any() and clip.sheet is not None
+    assert torch.equal(clip.warped[part.expand_as(left)], clip.sheet[part.expand_as(left)])
+    assert (clip.warped[(clip.mask == 1).expand_as(left)] == 0).all()
+
+
 def test_a_stereo_pair_is_measured_where_it_is_truly_occluded():
     left = texture(1, 24, 64)[None]
     disparity = torch.full((1, 1, 24, 64), 2.0)

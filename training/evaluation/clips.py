@@ -51,7 +51,7 @@ class Clip:
     left: Tensor
     """The other eye's view."""
     warped: Tensor
-    """The known pixels, 0 in holes."""
+    """The known pixels, 0 in whole holes."""
     mask: Tensor
     """1 in holes."""
     disparity: Tensor
@@ -289,7 +289,7 @@ def stereo_clip(
         kind,
         name,
         left,
-        warp.video * (1 - mask),
+        torch.where(mask < 1, warp.video, 0.0),  # a pixel that is a hole in part has its colour
         mask,
         warp.disparity,
         right,
