@@ -250,7 +250,7 @@ def _about(film: Film, every: int) -> dict[str, Any]:
     return {
         "version": read_version(),
         "source": describe_source(film.source),
-        "depth": [film.depth.name, *map(describe_source, film.depth.files)],
+        "depth": {**film.depth.about, "files": [*map(describe_source, film.depth.files)]},
         "fill": film.inpainter.about,
         "options": {k: v for k, v in vars(film.options).items() if k != "chunk_frames"},
         "encode": vars(film.encode),

@@ -171,7 +171,7 @@ class ConvertVideo(io.ComfyNode):
                 inpainter=StoppableInpainter(inpainter),
                 on_progress=progress,
                 plan=plan,
-                work=unfinished_folder(source, estimator.name, inpainter.about, how),
+                work=unfinished_folder(source, estimator.about, inpainter.about, how),
                 **how,
             )
         return io.NodeOutput(InputImpl.VideoFromFile(str(path)), name)

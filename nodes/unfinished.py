@@ -16,12 +16,14 @@ KEPT = 3
 """Films whose pieces are kept beside the one that is made; older ones are removed."""
 
 
-def unfinished_folder(source: str, depth: str, fill: dict[str, Any], how: dict[str, Any]) -> Path:
+def unfinished_folder(
+    source: str, depth: dict[str, Any], fill: dict[str, Any], how: dict[str, Any]
+) -> Path:
     """Return the folder of a film and its options; the same ones give the same folder.
 
     Args:
         source: the film.
-        depth: the estimator's name.
+        depth: the estimator's `about`.
         fill: the inpainter's `about`.
         how: the options.
     """

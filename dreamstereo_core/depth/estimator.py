@@ -48,6 +48,11 @@ class DepthEstimator(Protocol):
         return False
 
     @property
+    def about(self) -> dict[str, Any]:
+        """What tells this depth from another one; finished pieces of a film must agree in it."""
+        return {"name": self.name}
+
+    @property
     def files(self) -> tuple[Source, ...]:
         """The files that are read during prediction; models have none."""
         return ()
@@ -220,6 +225,11 @@ class WrappedDepth(DepthEstimator):
         wrapper = copy(self)
         wrapper.estimator = self.estimator.from_frame(index)
         return wrapper
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Return the wrapped estimator's."""
+        return self.estimator.about
 
     @property
     def files(self) -> tuple[Source, ...]:

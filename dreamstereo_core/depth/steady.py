@@ -91,6 +91,11 @@ class SteadyDepth(WrappedDepth):
             raise ValueError(f"estimator: expected one of raw inverse depth, got {estimator.name}")
         super().__init__(estimator)
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """Return the wrapped estimator's, and that it is kept steady."""
+        return {**self.estimator.about, "steady": True}
+
     def predict(
         self, video: Video, state: SteadyState | None = None, *, new_shot: bool = False
     ) -> tuple[Tensor, SteadyState]:

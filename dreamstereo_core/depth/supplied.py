@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice, tee
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -118,6 +119,11 @@ class SuppliedDepth(DepthEstimator):
         later = copy(self)
         later._start = self._start + index
         return later
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Return its name and how its values are read."""
+        return {"name": self.name, "invert": self._invert, "metric": self._metric}
 
     def for_film(self, film: VideoInfo, stop: int | None = None) -> SuppliedDepth:
         """Return the same depth fitted to a film, see `match_film`.

@@ -16,7 +16,7 @@ def unfinished(node_module, tmp_path, monkeypatch):
 
 def folder(unfinished, tmp_path, fill=None, **how):
     fill = fill or {"name": "mini"}
-    return unfinished.unfinished_folder(str(tmp_path / "film.mp4"), "mini", fill, how)
+    return unfinished.unfinished_folder(str(tmp_path / "film.mp4"), {"name": "mini"}, fill, how)
 
 
 def test_the_same_film_and_options_find_their_folder_again(unfinished, tmp_path):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -21,6 +22,7 @@ from dreamstereo_core import (
     load_depth,
     load_inpainter,
 )
+from dreamstereo_core.depth.supplied import SuppliedDepth
 from dreamstereo_core.film import Progress
 from dreamstereo_core.pieces import WORK_SUFFIX
 from dreamstereo_core.video_io import read_frames
@@ -113,6 +115,18 @@ def test_an_ended_run_gives_the_same_frames_as_a_whole_one(film, tmp_path, depth
     assert len(whole) == FRAMES
     assert packets(tmp_path / "whole.mp4", "audio") == packets(tmp_path / "ended.mp4", "audio")
     assert [path.name for path in tmp_path.glob(f"*{WORK_SUFFIX}")] == []
+
+
+def test_a_depth_that_is_read_in_another_way_is_named(film, tmp_path, monkeypatch):
+    target, shade = tmp_path / "a.mp4", tmp_path / "depth.png"
+    cv2.imwrite(str(shade), np.linspace(0, 255, 128 * 80).reshape(80, 128).astype(np.uint8))
+    monkeypatch.setattr(sys.modules[__name__], "load_depth", lambda how: how())
+    with pytest.raises(Ended):
+        convert(film, target, end_at=25, depth=lambda: SuppliedDepth(shade))
+    with pytest.raises(VideoError, match=r"of another depth: invert \(False, now True\)"):
+        convert(film, target, depth=lambda: SuppliedDepth(shade, invert=True))
+    convert(film, target, depth=lambda: SuppliedDepth(shade))
+    assert len(frames_of(target)[0]) == FRAMES
 
 
 def test_pieces_change_times_and_sound_by_nothing(film, tmp_path):
