@@ -24,6 +24,8 @@ KEPT = 0.8
 """Share of the past in the correction of a frame, where the fill has only moved."""
 LIKE = 0.05
 """Colour difference along the flow at which that share falls to 1/e."""
+FLOW_WIDTH = 128
+"""Width in pixels of the grid on which the fill's motion is estimated."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +126,8 @@ def average(
         before_added: what was added to that.
     """
     row, column = frame.wide[0, 0].nonzero(as_tuple=True)  # nothing is added elsewhere
-    flow = resize_flow(optical_flow(frame.video, before.video, width=128), frame.video.shape[-2:])
+    flow = optical_flow(frame.video, before.video, width=FLOW_WIDTH)
+    flow = resize_flow(flow, frame.video.shape[-2:])
     flow = flow[0][:, row, column]
     past_added, was_hole, past_video = (
         warp_points(image, flow, row, column)
