@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from ..comfyui.server import PACK, ComfyServer
 from ..comfyui.server import comfy as comfy
@@ -15,6 +15,7 @@ PATIENCE_MS = 30_000
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
         found = next(filter(None, map(shutil.which, CHROMIUMS)), None)
         path = found or playwright.chromium.executable_path
