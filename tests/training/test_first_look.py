@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-import time
 from collections import namedtuple
 from pathlib import Path
 
@@ -31,9 +30,8 @@ atexit.register(check)
 """
 
 
-def test_the_command_alone_ends_in_one_list_within_seconds(tmp_path):
+def test_the_command_alone_ends_in_one_list_and_loads_nothing_heavy(tmp_path):
     (tmp_path / "sitecustomize.py").write_text(AT_THE_END)
-    begin = time.monotonic()
     done = subprocess.run(
         [sys.executable, str(TRAINING / "train_lora.py")],
         cwd=tmp_path,
@@ -41,7 +39,6 @@ def test_the_command_alone_ends_in_one_list_within_seconds(tmp_path):
         capture_output=True,
         text=True,
     )
-    assert time.monotonic() - begin < 5
     assert done.returncode == 1 and done.stdout == "heavy: []\n" and "Error" not in done.stderr
     first, *lines = done.stderr.splitlines()
     assert "lora_stage1.yaml into runs/lora_stage1" in first
