@@ -85,6 +85,49 @@ def test_the_sheet_leads_over_to_the_foreground():
     assert torch.equal(filled[mask.expand_as(filled) == 0], video[mask.expand_as(video) == 0])
 
 
+def test_fine_detail_goes_on_from_the_background_never_from_the_foreground():
+    generator = torch.Generator().manual_seed(3)
+    noise = 0.04 * (torch.rand(1, 3, 40, 60, generator=generator) - 0.5)
+    mask, disparity = torch.zeros(1, 1, 40, 60), torch.zeros(1, 1, 40, 60)
+    mask[..., 20:32] = 1
+    for near in (slice(0, 20), slice(32, 60)):  # the foreground is flat, the background is not
+        video = 0.5 + noise
+        video[..., near] = 0.5
+        away = torch.where(mask > 0, 0.5, video)
+        grains = []
+        for foreground in (near, slice(0, 20) if near.start else slice(32, 60)):
+            disparity.zero_()[..., foreground] = 9
+            filled = spatial_fill(away, mask, find_background(away, mask, disparity), True)
+            grains.append(float(filled[..., 20:32].std()))
+        assert grains[0] > 0.5 * float(noise.std()) and grains[1] < 1e-3
+
+
+def test_the_detail_is_the_mirror_image_pixel_by_pixel():
+    video = texture(40, 60, cells=20)[None]
+    mask, disparity = torch.zeros(1, 1, 40, 60), torch.zeros(1, 1, 40, 60)
+    mask[..., 5:35, 22:29] = 1
+    mask[..., 10:20, 2:12] = 1  # its mirror image leaves the picture, or lies in the other hole
+    mask[..., 50:] = 1  # has one end only
+    disparity[..., 29:50] = 9
+    background, hole = find_background(video, mask, disparity), mask[0, 0] > 0
+    expected = []
+    for (y, x), end in zip(hole.nonzero().tolist(), background.row_end.tolist(), strict=True):
+        at = 2 * end - x
+        known = end >= 0 and 0 <= at < 60 and not hole[y, at]
+        pixel = torch.zeros(3)
+        if known and background.weight[0, 0, y, at] > 0.5:
+            half = coherence.DETAIL_SIZE // 2
+            rows = slice(max(0, y - half), y + half + 1)
+            columns = slice(max(0, at - half), at + half + 1)
+            weight = background.weight[0, :, rows, columns]
+            around = video[0, :, rows, columns] * weight
+            pixel = video[0, :, y, at] - around.sum((1, 2)) / weight.sum()
+        expected.append(pixel.clamp(-coherence.DETAIL_CONTRAST, coherence.DETAIL_CONTRAST))
+    made = coherence.mirrored_detail(video, hole, background)
+    assert torch.allclose(made, torch.stack(expected, 1), atol=1e-5)
+    assert (made != 0).any(0).sum() > 200 and (made == 0).all(0).any()
+
+
 def test_background_that_other_frames_reveal_is_the_truth_itself():
     warp, background = moving_square(frames=9, step=8)
     filled = ClassicInpainter().inpaint(masked(warp), warp.occlusion_mask, disparity=warp.disparity)
