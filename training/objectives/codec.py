@@ -18,9 +18,9 @@ def encode_moments(
 ) -> tuple[Tensor, Tensor | None]:
     """Return raw latents and, of Wan's kind, their log variance, `[B, 16, T', h, w]`.
 
-    `video` is `[B, 3, T, H, W]` in [0, 1] with T = 4n + 1, H and W multiples of 8.
+    `video` is `[B, 3, T, H, W]` in [0, 1] with H and W multiples of 8.
     """
-    x = _run(vae.encoder_steps(), vae.to_network(video), checkpointing)
+    x = _run(vae.encoder_steps(), vae.to_network(vae.fill_up(video)), checkpointing)
     if isinstance(vae, WanVAE):
         mean, log_variance = x.chunk(2, 1)
         return mean, log_variance.clamp(-30, 20)

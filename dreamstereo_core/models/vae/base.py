@@ -51,7 +51,10 @@ class EncoderCache:
 
     pending: Tensor
     """``[B, 3, t, H, W]`` frames that do not fill a group yet, as they came."""
-    started: bool
+    final: Tensor
+    """``[B, 3, 1, H, W]``, the last frame that came."""
+    count: int
+    """Frames that came."""
     memory: Memory
 
 
@@ -69,7 +72,8 @@ class VideoVAE(nn.Module):
     """A causal video autoencoder: 8x8 pixels and 4 frames to one latent of 16 channels."""
 
     first_group: int
-    """Frames of the first latent."""
+    """Frames that the encoder reads for the first latent, which stands for the first frame alone;
+    more than 1 are a look ahead, that of the later latents, too."""
 
     def __init__(self, config: VAEConfig) -> None:
         super().__init__()
@@ -120,6 +124,13 @@ class VideoVAE(nn.Module):
         latents.append(self.encode_chunk(video[:, :, :0], cache, tile=tile, last=True)[0])
         return torch.cat(latents, 2)
 
+    def fill_up(self, video: Tensor) -> Tensor:
+        """Repeat the last frame of a whole video until the encoder gives all of its latents."""
+        return _repeat(video, video[:, :, -1:], self._missing(video.shape[2]))
+
+    def _missing(self, count: int) -> int:
+        return self.first_group + -(-(count - 1) // GROUP) * GROUP - count
+
     def encode_chunk(
         self,
         video: Tensor,
@@ -133,31 +144,30 @@ class VideoVAE(nn.Module):
         Args:
             video: ``[B, 3, T, H, W]`` in [0, 1], any T.
             cache: what the chunk before returned; None at the start.
-            last: fill up the last group with its last frame and flush it.
+            last: fill up the last groups with the last frame and flush them.
             tile: as in `encode`.
 
         Returns:
             The latents of the groups that are complete, ``[B, 16, T', h, w]``, T' may be 0.
         """
-        frames, started = video, False
+        frames, final, count, memory = video, video[:, :, -1:], video.shape[2], None
         if cache is not None:
             _check_same(video, cache.pending)
-            frames, started = torch.cat((cache.pending, video), 2), cache.started
-        first = GROUP if started else self.first_group
-        count = frames.shape[2]
+            frames = torch.cat((cache.pending, video), 2)
+            final = torch.cat((cache.final, final), 2)[:, :, -1:]
+            count, memory = cache.count + count, cache.memory
+        first = self.first_group if frames.shape[2] == count else GROUP
         if last and count:
-            missing = first - count if count < first else -(count - first) % GROUP
-            frames = torch.cat((frames, frames[:, :, -1:].expand(-1, -1, missing, -1, -1)), 2)
-            count += missing
-        full = 0 if count < first else first + (count - first) // GROUP * GROUP
-        memory = None if cache is None else cache.memory
-        pending = frames[:, :, full:].clone()
-        if full == 0:
+            frames = _repeat(frames, final, self._missing(count))
+        complete = max(0, (frames.shape[2] - first) // GROUP + 1)
+        full = first + GROUP * (complete - 1) if complete else 0
+        pending, final = frames[:, :, full:].clone(), final.clone()
+        if not complete:
             height, width = (-(-n // STRIDE) for n in frames.shape[3:])
             empty = frames.new_zeros(len(frames), len(self.config.mean), 0, height, width)
-            return empty.float(), EncoderCache(pending, started, memory)
+            return empty.float(), EncoderCache(pending, final, count, memory)
         latent, memory = self._encode(frames[:, :, :full], memory, tile)
-        return latent, EncoderCache(pending, True, memory)
+        return latent, EncoderCache(pending, final, count, memory)
 
     def _encode(self, video: Tensor, memory: Memory, tile: int | None) -> tuple[Tensor, Memory]:
         parameter = next(self.parameters())
@@ -324,6 +334,10 @@ def channels_innermost(module: nn.Module) -> None:
     for parameter in module.parameters():
         if parameter.ndim in formats:
             parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
+
+
+def _repeat(video: Tensor, frame: Tensor, count: int) -> Tensor:
+    return torch.cat((video, frame.expand(-1, -1, count, -1, -1)), 2)
 
 
 def _check_video(video: Tensor) -> Tensor:
