@@ -16,7 +16,7 @@ from dreamstereo_core.models.vae.checkpoint import load_vae
 from dreamstereo_core.models.vae.config import Stage, TinyVAEConfig
 from dreamstereo_core.models.vae.tiny import TinyVAE
 from engine.settings import load_settings
-from objectives.codec import decode_normalised, decode_raw, encode_moments, statistics
+from objectives.codec import decode_normalised, decode_raw, encode_moments
 from objectives.discriminator import (
     PatchDiscriminator3D,
     adaptive_weight,
@@ -102,7 +102,7 @@ def test_the_training_side_of_an_autoencoder_is_the_same_autoencoder(name, model
     vae = load_vae(models / name, device="cpu")
     video = torch.rand(1, 3, 9, 16, 24)
     raw, _ = encode_moments(vae, video)
-    mean, std = statistics(vae, raw)
+    mean, std = vae.statistics()
     latent = vae.encode(video)
     assert torch.allclose((raw - mean) / std, latent, atol=1e-5)
     decoded = decode_raw(vae, raw)

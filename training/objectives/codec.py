@@ -40,18 +40,9 @@ def decode_raw(
     return video[:, :, video.shape[2] - (GROUP * (raw.shape[2] - 1) + 1) :]
 
 
-def statistics(vae: VideoVAE, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean and deviation by which raw latents are normalised, `[1, 16, 1, 1, 1]`."""
-    mean, std = (
-        torch.tensor(values, device=like.device).view(1, -1, 1, 1, 1)
-        for values in (vae.config.mean, vae.config.std)
-    )
-    return mean, std
-
-
 def decode_normalised(vae: VideoVAE, latent: Tensor, *, checkpointing: bool = False) -> Tensor:
     """Return the video of normalised latents, with gradients."""
-    mean, std = statistics(vae, latent)
+    mean, std = vae.statistics()
     return decode_raw(vae, latent * std + mean, checkpointing=checkpointing)
 
 
