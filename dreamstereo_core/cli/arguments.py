@@ -24,6 +24,7 @@ from .download import tell_of_better_depth
 from .outcome import WrongUse
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+SHORT_LAYOUTS = {"sbs": "full_sbs", "hsbs": "half_sbs", "tb": "full_tb", "htb": "half_tb"}
 INPUT = "video, image, folder of images or frame_%%05d.png"
 
 
@@ -184,6 +185,12 @@ def seconds(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise ValueError(text)
     return value
+
+
+def layout(text: str) -> str:
+    """Return a layout's name; short ones (sbs, htb) and dashes (full-sbs) stand for it, too."""
+    name = text.lower().replace("-", "_")
+    return SHORT_LAYOUTS.get(name, name)
 
 
 def count(text: str) -> int:

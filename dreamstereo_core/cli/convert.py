@@ -28,6 +28,7 @@ from .arguments import (
     add_viewing,
     count,
     frame_range,
+    layout,
     load_models,
     load_networks,
     options_of,
@@ -93,9 +94,11 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_encoding(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--layout", choices=(*FILE_LAYOUTS, *PHOTO_LAYOUTS), metavar="LAYOUT",
+    parser.add_argument("--layout", type=layout, choices=(*FILE_LAYOUTS, *PHOTO_LAYOUTS),
+                        metavar="LAYOUT",
                         help=f"one of {', '.join(FILE_LAYOUTS)}; for photographs "
-                        f"{', '.join(PHOTO_LAYOUTS)}, too. {MV_HEVC}: {VERIFIED}")  # fmt: skip
+                        f"{', '.join(PHOTO_LAYOUTS)}, too; sbs, hsbs, tb, htb for short. "
+                        f"{MV_HEVC}: {VERIFIED}")  # fmt: skip
     parser.add_argument("--field-of-view", type=float, metavar="DEGREES",
                         help="that the picture's width takes before a headset (default: 90 for "
                         "vr180, 63.5 with --spatial)")  # fmt: skip

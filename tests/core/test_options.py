@@ -99,3 +99,11 @@ class TestVersion:
     def test_a_copy_that_nobody_installed(self, tmp_path, monkeypatch):
         monkeypatch.setattr("dreamstereo_core.version.NAME", "dreamstereo-that-nobody-installed")
         assert read_version(tmp_path / "pyproject.toml") == "unknown"
+
+
+@pytest.mark.parametrize(
+    "written, name",
+    [("sbs", "full_sbs"), ("HTB", "half_tb"), ("half-sbs", "half_sbs"), ("anaglyph", "anaglyph")],
+)
+def test_a_layout_has_short_names(written, name):
+    assert _parse(["convert", "film.mp4", "--layout", written]).layout == name
