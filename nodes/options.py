@@ -53,7 +53,7 @@ def strength_inputs() -> list[io.Input]:
         choice(
             "convergence_mode",
             [*CONVERGENCES, MANUAL],
-            ConvertOptions.convergence,
+            str(ConvertOptions.convergence),
             "What lies on the screen. subject: what is large and near in the middle of the "
             "frame. median: the middle depth. Both follow each shot slowly and jump at cuts "
             "only. auto: subject. manual: the value below.",

@@ -109,7 +109,7 @@ class PictureFormat:
         encode, codec = self.encode, CODECS[self.encode.codec]
         crf = codec.crf if encode.crf is None else encode.crf
         if encode.encoder == NVENC:
-            return nvenc_options(crf, encode.preset)
+            return nvenc_options(encode.codec, crf, encode.preset)
         options = {
             "crf": str(crf),
             "preset": encode.preset or codec.preset,

@@ -73,7 +73,7 @@ def nvenc_format(bits: int, whole_chroma: bool) -> str:
     return "yuv444p" if whole_chroma else "yuv420p"
 
 
-def nvenc_options(crf: int, preset: str | None) -> dict[str, str]:
+def nvenc_options(codec: str, crf: int, preset: str | None) -> dict[str, str]:
     """Return its options: a constant quality, as `crf` is, and closed groups of pictures.
 
     Its scale of quality is the codec's own, as the software's is. 0, which means "automatic" to
@@ -127,7 +127,7 @@ def _try(codec: str, size: tuple[int, ...], bits: int, whole_chroma: bool) -> st
         context.width, context.height = width, height
         context.pix_fmt = nvenc_format(bits, whole_chroma)
         context.time_base = Fraction(1, 25)
-        context.options = nvenc_options(20, None)
+        context.options = nvenc_options(codec, 20, None)
         context.open()
         black = rgb_to_frame(torch.zeros(3, height, width), 1, False, bits, whole_chroma)
         frame = repacked(black, context.pix_fmt)

@@ -68,7 +68,7 @@ def test_only_large_frames_wait_without_pixels():
 def test_a_frame_awakes_as_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr("dreamstereo_core.stream.LARGE_PIXELS", 1)
     pictures = np.random.default_rng(0).integers(0, 255, (3, 16, 32, 3), np.uint8)
-    path = write_film(tmp_path / "film.mkv", pictures, codec="ffv1")
+    path = write_film(tmp_path / "film.mkv", pictures, codec="ffv1", rate=24)
     frames = list(read_frames(path))
     resting = [frame.at_rest() for frame in frames]
     assert all(frame.pixels.is_meta for frame in resting)

@@ -128,11 +128,11 @@ def test_mv_hevc_is_software(tmp_path):
 def test_its_options_are_ones_that_ffmpeg_knows():
     """An unknown value is refused before a card is looked for; an unknown name passes silently."""
     for codec in CODECS:
-        names = {**nvenc.nvenc_options(20, None), **nvenc.nvenc_options(0, None)}
+        names = {**nvenc.nvenc_options(codec, 20, None), **nvenc.nvenc_options(codec, 0, None)}
         for name in names:
             with pytest.raises(Exception, match="nvalid argument"):
                 open_nvenc(codec, {name: "no such value"})
-        top = nvenc.nvenc_options(CODECS[codec].crf_max, "p7")
+        top = nvenc.nvenc_options(codec, CODECS[codec].crf_max, "p7")
         try:
             open_nvenc(codec, top)
         except Exception as error:  # there is no card
