@@ -4,6 +4,7 @@ from . import interrupts as interrupts  # first: it arms the command before torc
 from .blend import blend
 from .convergence import Convergence
 from .convert import convert_file
+from .convert_options import ConvertOptions
 from .depth import DepthEstimator, load_depth
 from .disparity import inverse_depth_to_disparity, resize_disparity
 from .errors import CheckpointError, DepthError, DreamStereoError, VideoError
@@ -21,7 +22,7 @@ from .models.sparse import select_tokens
 from .models.vae.checkpoint import load_vae
 from .packing import FILE_LAYOUTS, LAYOUTS, pack_stereo
 from .pbdp import build_pair
-from .pipeline import ConvertOptions, StereoPipeline
+from .pipeline import StereoPipeline
 from .types import (
     CoordMap,
     Disparity,

@@ -15,18 +15,14 @@ from typing import Any, cast
 import torch
 
 from .cluster import RayPool
-from .comfort import (
-    Viewing,
-    check_report,
-    make_report,
-    write_report,
-)
+from .comfort import Viewing, check_report, make_report, write_report
+from .convert_options import ConvertOptions
 from .depth import DepthEstimator
 from .fill import Inpainter
 from .film import Film, Progress
 from .photographs import convert_photograph
 from .pieces import Marks, PieceWriter, describe_source, remove_joined, work_folder, work_path
-from .pipeline import ConvertOptions, StereoPipeline
+from .pipeline import StereoPipeline
 from .plan import FilmPlan, check_plan, make_plan
 from .planned import PlannedFilm, Reload, render_all
 from .stream import Frame
@@ -34,14 +30,7 @@ from .subtitles import SubtitleOptions, load_subtitles
 from .targets import conversion_targets, makes_folder, picture_targets
 from .types import Video
 from .version import read_version
-from .video_io import (
-    DecodeOptions,
-    EncodeOptions,
-    Source,
-    VideoError,
-    probe,
-    separate_pictures,
-)
+from .video_io import DecodeOptions, EncodeOptions, Source, VideoError, probe, separate_pictures
 from .video_io.containers import FORMATS
 from .video_io.photo_layouts import photo_layout
 from .video_io.target import check_targets

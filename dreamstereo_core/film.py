@@ -14,12 +14,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .comfort import ComfortLog, Viewing
+from .convert_options import ConvertOptions
 from .depth import DepthEstimator
 from .equirectangular import Vr180
 from .fill import Inpainter
 from .packing import DATA, show, shown_size
 from .pieces.writer import OpenWriter
-from .pipeline import ConvertOptions, StereoPipeline
+from .pipeline import StereoPipeline
 from .stream import Frame
 from .subtitles import SubtitleOptions
 from .subtitles.settings import LoadedSubtitles

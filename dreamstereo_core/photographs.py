@@ -7,9 +7,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from .convert_options import ConvertOptions
 from .depth import DepthEstimator
 from .fill import Inpainter
-from .pipeline import ConvertOptions, StereoPipeline
+from .pipeline import StereoPipeline
 from .types import StereoVideo
 from .video_io import DecodeOptions, EncodeOptions, Source, VideoError, probe, read_frames
 from .video_io.exif import read_camera_data

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from .checks import check_range
+from .convert_options import ConvertOptions
 from .errors import DreamStereoError
 from .pieces import describe_source
-from .pipeline import ConvertOptions
 from .shots import BarDetector, find_shots, load_shot_detector
 from .stream import Frame
 from .types import NO_BARS, Bars

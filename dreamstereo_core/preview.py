@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from .convert_options import ConvertOptions
 from .depth import DepthEstimator
 from .fill import Inpainter
 from .packing import show
-from .pipeline import ConvertOptions, StereoPipeline
+from .pipeline import StereoPipeline
 from .types import Video
 from .video_io import DecodeOptions, Source, VideoError, VideoWriter, probe, read_frames
 from .video_io.target import check_targets

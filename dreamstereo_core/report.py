@@ -16,10 +16,11 @@ from .comfort import (
     write_report,
 )
 from .comfort.measure import WIDTH
+from .convert_options import ConvertOptions
 from .depth import DepthEstimator
 from .fill import ClassicInpainter
 from .optical_flow import optical_flow
-from .pipeline import ConvertOptions, StereoPipeline
+from .pipeline import StereoPipeline
 from .shots import find_shots, load_shot_detector
 from .stream import Frame
 from .types import EYES

@@ -10,6 +10,7 @@ from ..dreamstereo_core.comfort import Viewing, draw_report
 from ..dreamstereo_core.comfort.write import summary
 from ..dreamstereo_core.options import pick_options
 from ..dreamstereo_core.report import film_report
+from .film_inputs import reading_inputs
 from .layout import from_video
 from .load_models import connected_depth
 from .managed import kept_together
@@ -20,7 +21,6 @@ from .options import (
     convert_options,
     eye_input,
     folded,
-    reading_inputs,
     shots_input,
     strength_inputs,
 )

@@ -13,27 +13,29 @@ from ..dreamstereo_core.plan import make_plan
 from ..dreamstereo_core.subtitles import SubtitleOptions
 from ..dreamstereo_core.video_io import stereo_name
 from .file_names import film_name, name_output, part_name, saved_name
+from .film_inputs import (
+    chroma_input,
+    encoder_input,
+    encoding_inputs,
+    field_of_view_input,
+    part_inputs,
+    reading_inputs,
+    subtitles_input,
+)
 from .load_models import connected_depth, inpainter_on_device
 from .managed import kept_together
 from .messages import explained
 from .options import (
     bars_input,
-    chroma_input,
     comfort_inputs,
     convert_options,
-    encoder_input,
-    encoding_inputs,
     eye_input,
     feather_input,
-    field_of_view_input,
     fill_input,
     folded,
     moved_diffusion_inputs,
-    part_inputs,
-    reading_inputs,
     shots_input,
     strength_inputs,
-    subtitles_input,
 )
 from .pack import LAYOUT_TOOLTIP
 from .runtime import NodeProgress, StoppableDepth, StoppableInpainter

@@ -1,4 +1,4 @@
-"""The inputs that bear the names of the core's options, and the options that they give.
+"""The inputs that bear the names of `ConvertOptions`, and the options that they give.
 
 An input's name, its default and its place never change once it is published: people have saved
 graphs. New ones come last.
@@ -9,20 +9,12 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..dreamstereo_core import ConvertOptions, DecodeOptions, EncodeOptions
+from ..dreamstereo_core import ConvertOptions
 from ..dreamstereo_core.convergence import CONVERGENCES
-from ..dreamstereo_core.equirectangular import Vr180
 from ..dreamstereo_core.fill import INPAINTERS
 from ..dreamstereo_core.options import pick_options
 from ..dreamstereo_core.shots import DETECTORS
-from ..dreamstereo_core.subtitles.settings import SUBTITLES, SubtitleOptions
 from ..dreamstereo_core.types import EYES
-from ..dreamstereo_core.video_io.decode_options import (
-    DEINTERLACING,
-    SOURCE_EYES,
-    SOURCE_LAYOUTS,
-)
-from ..dreamstereo_core.video_io.encode_options import AUTO, CHROMA, CODECS, ENCODERS
 
 MANUAL = "manual"
 EYE_TOOLTIP = (
@@ -58,15 +50,14 @@ def strength_inputs() -> list[io.Input]:
                 "width. 2 is gentle, 3 good for most screens, 5 strong."
             ),
         ),
-        io.Combo.Input(
+        choice(
             "convergence_mode",
-            options=[*CONVERGENCES, MANUAL],
-            default=ConvertOptions.convergence,
-            tooltip=(
-                "What lies on the screen. subject: what is large and near in the middle of the "
-                "frame. median: the middle depth. Both follow each shot slowly and jump at cuts "
-                "only. auto: subject. manual: the value below."
-            ),
+            [*CONVERGENCES, MANUAL],
+            str(ConvertOptions.convergence),
+            "What lies on the screen. subject: what is large and near in the middle of the "
+            "frame. median: the middle depth. Both follow each shot slowly and jump at cuts "
+            "only. auto: subject. manual: the value below.",
+            optional=False,
         ),
         io.Float.Input(
             "convergence",
@@ -123,9 +114,7 @@ def comfort_inputs() -> list[io.Input]:
 
 def eye_input(tooltip: str = EYE_TOOLTIP, *, optional: bool = False) -> io.Input:
     """Return the input for the eye that is made."""
-    return io.Combo.Input(
-        "eye", options=list(EYES), default=ConvertOptions.eye, optional=optional, tooltip=tooltip
-    )
+    return choice("eye", EYES, ConvertOptions.eye, tooltip, optional=optional)
 
 
 def feather_input(*, optional: bool = False) -> io.Input:
@@ -142,15 +131,13 @@ def feather_input(*, optional: bool = False) -> io.Input:
 
 def fill_input(*, optional: bool = False) -> io.Input:
     """Return the input for the built-in inpainter."""
-    return io.Combo.Input(
+    return choice(
         "fill",
-        options=list(INPAINTERS),
-        default=INPAINTERS[0],
+        INPAINTERS,
+        INPAINTERS[0],
+        "What fills the holes beside near objects. mini: the embedded network. "
+        "classic: no network, faster. A connected inpainter goes before it.",
         optional=optional,
-        tooltip=(
-            "What fills the holes beside near objects. mini: the embedded network. "
-            "classic: no network, faster. A connected inpainter goes before it."
-        ),
     )
 
 
@@ -206,7 +193,7 @@ def diffusion_inputs() -> list[io.Input]:
 
 def shots_input() -> io.Input:
     """Return the input for what finds the cuts."""
-    return _choice(
+    return choice(
         "shots",
         DETECTORS,
         ConvertOptions.shots,
@@ -228,129 +215,6 @@ def bars_input() -> io.Input:
     )
 
 
-def encoding_inputs() -> list[io.Input]:
-    """Return the inputs for the file that is written."""
-    return [
-        io.Combo.Input(
-            "codec",
-            options=[AUTO, *CODECS],
-            default=EncodeOptions.codec,
-            tooltip=(
-                "auto: h264, which plays everywhere, for 8 bits and up to 4096 pixels; else"
-                " hevc, since devices play no larger or deeper h264."
-            ),
-        ),
-        io.Int.Input(
-            "crf",
-            default=CODECS["h264"].crf,
-            min=0,
-            max=min(codec.crf_max for codec in CODECS.values()),
-            tooltip=(
-                "Quality of the encoded video: lower is better and larger; 18 is visually"
-                " lossless for h264."
-            ),
-        ),
-    ]
-
-
-def chroma_input() -> io.Input:
-    """Return the input for the colour's resolution."""
-    return _choice(
-        "chroma",
-        CHROMA,
-        EncodeOptions.chroma,
-        "444 keeps the colour of each pixel, for screen recordings; few devices play it.",
-    )
-
-
-def encoder_input() -> io.Input:
-    """Return the input for what encodes the video."""
-    return _choice(
-        "encoder",
-        ENCODERS,
-        EncodeOptions.encoder,
-        "software: x264, x265, SVT-AV1. nvenc: NVIDIA's encoder in the card, several times "
-        "faster, and larger at the same quality. auto: nvenc where it works.",
-    )
-
-
-def subtitles_input() -> io.Input:
-    """Return the input for what becomes of text subtitles."""
-    return _choice(
-        "subtitles",
-        SUBTITLES,
-        SubtitleOptions.subtitles,
-        "keep: as tracks. burn: the film's own text subtitles are drawn into both eyes, in "
-        "front of what they cover.",
-    )
-
-
-def field_of_view_input() -> io.Input:
-    """Return the input for how wide a picture hangs before a headset."""
-    return io.Float.Input(
-        "field_of_view",
-        default=Vr180.field_of_view,
-        min=10.0,
-        max=170.0,
-        step=1.0,
-        optional=True,
-        tooltip="Layout vr180: degrees that the picture's width takes before the eyes.",
-    )
-
-
-def reading_inputs() -> list[io.Input]:
-    """Return the inputs for films that want to be read in a way of their own."""
-    choices = {
-        "deinterlace": (
-            DEINTERLACING,
-            "auto: frames that are tagged as interlaced become whole pictures. on: all frames.",
-        ),
-        "source_eye": (SOURCE_EYES, "Of a film that is 3D already: the eye to begin with."),
-        "source_layout": (
-            SOURCE_LAYOUTS,
-            "How the two eyes of such a film lie in it. auto: as its tags say. 2d: it is no such "
-            "film.",
-        ),
-    }
-    deinterlace, source_eye, source_layout = (
-        _choice(name, options, getattr(DecodeOptions, name), tooltip)
-        for name, (options, tooltip) in choices.items()
-    )
-    background = io.String.Input(
-        "background",
-        default=DecodeOptions.background,
-        optional=True,
-        tooltip="What transparent parts lie on: black, white, grey or RRGGBB.",
-    )
-    return [deinterlace, background, source_eye, source_layout]
-
-
-def part_inputs() -> list[io.Input]:
-    """Return the inputs that choose a part of the film."""
-    return [
-        io.Int.Input(
-            "start_frame",
-            default=0,
-            min=0,
-            max=2**31 - 1,
-            optional=True,
-            tooltip=(
-                "Converts a part of the film only, from this frame on, so that several machines "
-                "share a film: the frames are what they are in the whole. Join Videos puts the "
-                "parts together."
-            ),
-        ),
-        io.Int.Input(
-            "frame_count",
-            default=0,
-            min=0,
-            max=2**31 - 1,
-            optional=True,
-            tooltip="How many frames to convert; 0: all to the film's end.",
-        ),
-    ]
-
-
 def folded(*inputs: io.Input) -> list[io.Input]:
     """Fold inputs away, as those that few people need; pages that cannot do it show them."""
     for item in inputs:
@@ -358,8 +222,10 @@ def folded(*inputs: io.Input) -> list[io.Input]:
     return list(inputs)
 
 
-def _choice(name: str, options: Iterable[str], default: str, tooltip: str) -> io.Input:
-    """Return an optional input that is one of several words."""
+def choice(
+    name: str, options: Iterable[str], default: str, tooltip: str, *, optional: bool = True
+) -> io.Input:
+    """Return an input that is one of several words."""
     return io.Combo.Input(
-        name, options=list(options), default=default, optional=True, tooltip=tooltip
+        name, options=list(options), default=default, optional=optional, tooltip=tooltip
     )

@@ -8,6 +8,7 @@ from ..dreamstereo_core import DecodeOptions
 from ..dreamstereo_core.fill import INPAINTERS
 from ..dreamstereo_core.options import pick_options
 from ..dreamstereo_core.preview import preview_picture
+from .film_inputs import reading_inputs
 from .layout import from_video
 from .load_models import connected_depth, inpainter_on_device
 from .managed import kept_together
@@ -21,7 +22,6 @@ from .options import (
     fill_input,
     folded,
     moved_diffusion_inputs,
-    reading_inputs,
     strength_inputs,
 )
 from .runtime import FrameBar, StoppableDepth, StoppableInpainter

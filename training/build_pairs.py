@@ -129,27 +129,7 @@ def write_sheet(folder: Path, count: int = 16) -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Build pairs as the command line says; return the exit code."""
-    parser = argparse.ArgumentParser(description="Training pairs from videos and photos.")
-    parser.add_argument("folders", type=Path, nargs="+")
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--size", type=read_size, default=(448, 256), metavar="WxH")
-    parser.add_argument("--frames", type=int, default=17, help="4n + 1")
-    parser.add_argument("--clips", type=int, default=4, help="of each video, at most")
-    parser.add_argument("--photo-clips", type=int, default=2, help="of each photo")
-    parser.add_argument("--composites", type=int, default=0, help="made of the photos")
-    parser.add_argument("--depth", default="planes", help="planes, parallax, or as for the command")
-    parser.add_argument("--depths", type=Path, help="folder with a depth file of each clip's name")
-    parser.add_argument("--max-disparity", type=float, nargs=2, default=(3.0, 8.0), metavar="PCT")
-    parser.add_argument("--exclude", type=Path, action="append", default=[])
-    parser.add_argument("--quality", type=int, help="of JPEG instead of H.264; 0 = lossless")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--soft", type=float, default=0.0, help="share of soft clips")
-    parser.add_argument("--fill", action="store_true", help="keep first fills, for train_mini.py")
-    parser.add_argument("--warp", choices=WARPS, default="gapw",
-                        help="what opens the holes: PBDP, point splatting, or chance")  # fmt: skip
-    parser.add_argument("--shard", type=read_shard, default=(1, 1), metavar="I/N",
-                        help="do the I-th of N parts; all may write into one folder")  # fmt: skip
-    args = parser.parse_args(arguments)
+    args = _parser().parse_args(arguments)
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         width, height = args.size
@@ -191,6 +171,30 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"clips {reason}: {count}")
     print(f"{report.pairs} pairs in {args.out}; {len(report.skipped)} sources skipped; see {sheet}")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="Training pairs from videos and photos.")
+    parser.add_argument("folders", type=Path, nargs="+")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--size", type=read_size, default=(448, 256), metavar="WxH")
+    parser.add_argument("--frames", type=int, default=17, help="4n + 1")
+    parser.add_argument("--clips", type=int, default=4, help="of each video, at most")
+    parser.add_argument("--photo-clips", type=int, default=2, help="of each photo")
+    parser.add_argument("--composites", type=int, default=0, help="made of the photos")
+    parser.add_argument("--depth", default="planes", help="planes, parallax, or as for the command")
+    parser.add_argument("--depths", type=Path, help="folder with a depth file of each clip's name")
+    parser.add_argument("--max-disparity", type=float, nargs=2, default=(3.0, 8.0), metavar="PCT")
+    parser.add_argument("--exclude", type=Path, action="append", default=[])
+    parser.add_argument("--quality", type=int, help="of JPEG instead of H.264; 0 = lossless")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--soft", type=float, default=0.0, help="share of soft clips")
+    parser.add_argument("--fill", action="store_true", help="keep first fills, for train_mini.py")
+    parser.add_argument("--warp", choices=WARPS, default="gapw",
+                        help="what opens the holes: PBDP, point splatting, or chance")  # fmt: skip
+    parser.add_argument("--shard", type=read_shard, default=(1, 1), metavar="I/N",
+                        help="do the I-th of N parts; all may write into one folder")  # fmt: skip
+    return parser
 
 
 if __name__ == "__main__":

@@ -9,12 +9,12 @@ from torch import nn
 
 from ..checks import read_size
 from ..convergence import CONVERGENCES
+from ..convert_options import ConvertOptions
 from ..depth import DepthEstimator, load_depth
 from ..fill import INPAINTERS, Inpainter, load_inpainter
 from ..models.fp8 import FP8
 from ..models.lora import parse_lora
 from ..options import Options, pick_options
-from ..pipeline import ConvertOptions
 from ..sampling import SAMPLERS
 from ..shots import DETECTORS
 from ..types import EYES

@@ -67,26 +67,7 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--recursive", action="store_true",
                         help="look into the folders of a folder, too")  # fmt: skip
     add_options(parser)
-    parser.add_argument("--layout", type=layout, choices=(*FILE_LAYOUTS, *PHOTO_LAYOUTS),
-                        metavar="LAYOUT",
-                        help=f"one of {', '.join(FILE_LAYOUTS)}; for photographs "
-                        f"{', '.join(PHOTO_LAYOUTS)}, too; sbs, hsbs, tb, htb for short. "
-                        f"{MV_HEVC}: {VERIFIED}")  # fmt: skip
-    parser.add_argument("--field-of-view", type=float, metavar="DEGREES",
-                        help="that the picture's width takes before a headset (default: 90 for "
-                        "vr180, 63.5 with --spatial)")  # fmt: skip
-    parser.add_argument("--spatial", action="store_true",
-                        help=f"{MV_HEVC}: a home clip in a window into a room, not a film on a "
-                        "screen")  # fmt: skip
-    parser.add_argument("--codec", choices=(AUTO, *sorted(CODECS)),
-                        help="video codec; auto: h264 for 8 bits and up to 4096 pixels, else "
-                        "hevc")  # fmt: skip
-    parser.add_argument("--encoder", choices=ENCODERS,
-                        help="what encodes: software (x264, x265, SVT-AV1), nvenc (NVIDIA's, in "
-                        "the card), auto: nvenc where it works")  # fmt: skip
-    parser.add_argument("--chroma", choices=CHROMA,
-                        help="444: a colour for each pixel, for screen recordings")  # fmt: skip
-    parser.add_argument("--crf", type=int, help="quality, lower is better (default: the codec's)")
+    _add_encoding(parser)
     parser.add_argument("--frames", type=frame_range, default=(0, None), metavar="A:B",
                         help="convert frames A up to, not including, B")  # fmt: skip
     parser.add_argument("--piece", type=seconds, default=PIECE_SECONDS, metavar="SECONDS",
@@ -110,6 +91,29 @@ def add_convert(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace an existing OUTPUT")
     parser.add_argument("--quiet", action="store_true", help="show no progress")
     parser.set_defaults(run=_run, **vars(EncodeOptions()), **vars(SubtitleOptions()))
+
+
+def _add_encoding(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--layout", type=layout, choices=(*FILE_LAYOUTS, *PHOTO_LAYOUTS),
+                        metavar="LAYOUT",
+                        help=f"one of {', '.join(FILE_LAYOUTS)}; for photographs "
+                        f"{', '.join(PHOTO_LAYOUTS)}, too; sbs, hsbs, tb, htb for short. "
+                        f"{MV_HEVC}: {VERIFIED}")  # fmt: skip
+    parser.add_argument("--field-of-view", type=float, metavar="DEGREES",
+                        help="that the picture's width takes before a headset (default: 90 for "
+                        "vr180, 63.5 with --spatial)")  # fmt: skip
+    parser.add_argument("--spatial", action="store_true",
+                        help=f"{MV_HEVC}: a home clip in a window into a room, not a film on a "
+                        "screen")  # fmt: skip
+    parser.add_argument("--codec", choices=(AUTO, *sorted(CODECS)),
+                        help="video codec; auto: h264 for 8 bits and up to 4096 pixels, else "
+                        "hevc")  # fmt: skip
+    parser.add_argument("--encoder", choices=ENCODERS,
+                        help="what encodes: software (x264, x265, SVT-AV1), nvenc (NVIDIA's, in "
+                        "the card), auto: nvenc where it works")  # fmt: skip
+    parser.add_argument("--chroma", choices=CHROMA,
+                        help="444: a colour for each pixel, for screen recordings")  # fmt: skip
+    parser.add_argument("--crf", type=int, help="quality, lower is better (default: the codec's)")
 
 
 def _add_subtitles(group: argparse._ArgumentGroup) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..convert_options import ConvertOptions
 from ..interrupts import raise_if_interrupted
-from ..pipeline import ConvertOptions
 from ..plan import PLAN_SUFFIX, make_plan
 from ..video_io import DecodeOptions, VideoError, probe
 from .arguments import INPUT, add_reading, add_shots, options_of

@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from ..comfort import Viewing
 from ..comfort.write import summary
+from ..convert_options import ConvertOptions
 from ..interrupts import raise_if_interrupted
-from ..pipeline import ConvertOptions
 from ..report import report_file, stereo_report
 from ..video_io import DecodeOptions
 from .arguments import (

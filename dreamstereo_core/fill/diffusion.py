@@ -20,15 +20,7 @@ from ..models.vae.hole_tiles import TILE, HoleDecoder
 from ..sampling import cross_fade, denoise, position_noise, prepare_steps, sigmas
 from ..stream import beside
 from ..types import Latent, TokenIndex, Video
-from .holes import (
-    GREY,
-    MULTIPLE,
-    NARROW,
-    HoledFrame,
-    narrow_filled,
-    pad_to_tokens,
-    size_within,
-)
+from .holes import GREY, MULTIPLE, NARROW, HoledFrame, narrow_filled, pad_to_tokens, size_within
 from .inpainter import DEFAULTS, FillOptions, Inpainter, MaskedFrame, digest
 from .plan import TILES, WINDOWS, Work, find_fit, ways
 
@@ -151,7 +143,8 @@ class DiffusionInpainter(Inpainter):
         """
         for tile in TILES:
             try:
-                self._try_tile(size, tile)
+                video = torch.full((1, 3, 5, *size), GREY, device=self.vae.device)
+                self.vae.decode(self.vae.encode(video, tile=tile), tile=tile)
                 return tile
             except torch.cuda.OutOfMemoryError:
                 torch.cuda.empty_cache()
@@ -187,10 +180,6 @@ class DiffusionInpainter(Inpainter):
                 f"{size[1]}x{size[0]} pixels, got {self.memory / 2**20:.0f} MiB"
             )
         return fit.window, fit.tile
-
-    def _try_tile(self, size: tuple[int, int], tile: int | None) -> None:
-        video = torch.full((1, 3, 5, *size), GREY, device=self.vae.device)
-        self.vae.decode(self.vae.encode(video, tile=tile), tile=tile)
 
 
 class _Shot:

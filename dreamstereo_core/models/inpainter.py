@@ -22,6 +22,7 @@ from ..types import OcclusionMask, TokenIndex, Video
 from .attention import KeyValue, Rotation, SelfAttention, rope_rotation, sdpa
 from .files.load import NetworkKind
 from .files.stored_config import check_sizes, read_config
+from .layers import feed_forward
 from .sparse import dilate_tokens, gather_tokens
 from .unet import COARSEST, UNet
 from .vae.base import channels_innermost
@@ -179,11 +180,7 @@ class _Block(nn.Module):
             dim, config.num_heads, 1e-6, operations=operations, attention=sdpa
         )
         self.norm2 = operations.LayerNorm(dim)
-        self.ffn = nn.Sequential(
-            operations.Linear(dim, config.ffn_dim),
-            nn.GELU(approximate="tanh"),
-            operations.Linear(config.ffn_dim, dim),
-        )
+        self.ffn = feed_forward(dim, config.ffn_dim, dim, operations)
 
     def forward(
         self,

@@ -26,6 +26,15 @@ def timestep_embedding(timestep: Tensor, dim: int) -> Tensor:
     return torch.cat([angles.cos(), angles.sin()], dim=1).float().to(timestep.device)
 
 
+def feed_forward(width: int, hidden: int, out: int, operations: Any) -> nn.Sequential:
+    """Return two layers with a GELU between them, `[..., width]` -> `[..., out]`."""
+    return nn.Sequential(
+        operations.Linear(width, hidden),
+        nn.GELU(approximate="tanh"),
+        operations.Linear(hidden, out),
+    )
+
+
 def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
     """Normalise `[B, K, dim]` without affine, then scale and shift by `[B, 1, dim]`, in float32."""
     normed = F.layer_norm(x.float(), (x.shape[-1],), eps=eps)
@@ -61,11 +70,7 @@ class Block(nn.Module):
                 operations=operations,
                 attention=attention,
             )
-        self.ffn = nn.Sequential(
-            operations.Linear(dim, config.ffn_dim),
-            nn.GELU(approximate="tanh"),
-            operations.Linear(config.ffn_dim, dim),
-        )
+        self.ffn = feed_forward(dim, config.ffn_dim, dim, operations)
 
     def forward(
         self,

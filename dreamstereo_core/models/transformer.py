@@ -17,7 +17,7 @@ from ..types import TokenIndex
 from .attention import Attention, Grid, Rotation, rope_rotation, sdpa
 from .conditioning import Conditioning, EncodedContext
 from .config import INPAINTING_CHANNELS, PATCH, TransformerConfig
-from .layers import Block, Head, ImageEmbedding, timestep_embedding
+from .layers import Block, Head, ImageEmbedding, feed_forward, timestep_embedding
 from .sparse import gather_tokens, pad_tokens, patchify, scatter_tokens, token_grid, unpatchify
 
 
@@ -45,11 +45,7 @@ class Transformer(nn.Module):
         )
         self.time_projection = nn.Sequential(nn.SiLU(), operations.Linear(dim, 6 * dim))
         if config.cross_attention:
-            self.text_embedding = nn.Sequential(
-                operations.Linear(config.text_dim, dim),
-                nn.GELU(approximate="tanh"),
-                operations.Linear(dim, dim),
-            )
+            self.text_embedding = feed_forward(config.text_dim, dim, dim, operations)
         if config.image_dim is not None:
             self.img_emb = ImageEmbedding(config.image_dim, dim, operations=operations)
         if config.learned_context:

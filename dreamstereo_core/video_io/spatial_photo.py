@@ -130,7 +130,7 @@ def _properties(size: tuple[int, int], configurations: Sequence[bytes]) -> bytes
         _full(b"ispe", 0, 0, struct.pack(">II", width, height)),
         _box(b"colr", b"nclx", struct.pack(">HHHB", 1, 13, 6, 0x80)),  # BT.709, sRGB, BT.601, full
         _full(b"pixi", 0, 0, b"\3\x08\x08\x08"),
-        _intrinsics(width, height),
+        _intrinsics(),
         _extrinsics(0),
         _extrinsics(_BASELINE_UM),
     ]
@@ -147,7 +147,7 @@ def _properties(size: tuple[int, int], configurations: Sequence[bytes]) -> bytes
     )
 
 
-def _intrinsics(width: int, height: int) -> bytes:
+def _intrinsics() -> bytes:
     """Return "cmin": focal length and principal point, as shares of the width and the height."""
     one = 1 << _SHIFT
     focal = round(one / 2 / tan(radians(FIELD_OF_VIEW / 2)))

@@ -112,8 +112,8 @@ def write_exr(path, channels, compression=0):
 
 
 def write_film(path, frames, *, codec="libx264", pixels="yuv420p", rate=25, options=None, at=None,
-               base=None, metadata=None, layout="rgb24", **context):  # fmt: skip
-    """Encode arrays ``[h, w, 3]``; `at`: seconds of each."""
+               base=None, metadata=None, layout="rgb24", silence=0, **context):  # fmt: skip
+    """Encode arrays ``[h, w, 3]``; `at`: seconds of each; `silence`: samples of sound, 8000/s."""
     with av.open(str(path), "w") as output:
         stream = output.add_stream(codec, rate=rate)
         stream.height, stream.width = frames[0].shape[:2]
@@ -124,12 +124,18 @@ def write_film(path, frames, *, codec="libx264", pixels="yuv420p", rate=25, opti
         stream.codec_context.time_base = base
         for name, value in context.items():
             setattr(stream.codec_context, name, value)
+        sound = output.add_stream("aac", rate=8000, layout="mono") if silence else None
         for i, pixels_ in enumerate(frames):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels_), layout)
             frame.time_base = base
             frame.pts = i if at is None else round(at[i] / base)
             output.mux(stream.encode(frame))
         output.mux(stream.encode(None))
+        if sound is not None:
+            tone = av.AudioFrame.from_ndarray(np.zeros((1, silence), np.float32), "fltp", "mono")
+            tone.sample_rate = 8000
+            output.mux(sound.encode(tone))
+            output.mux(sound.encode(None))
     return path
 
 

@@ -31,6 +31,7 @@ ORDER = (
         "fill",
         "convergence",
         "subtitles",
+        "convert_options",
         "pipeline",
         "photographs",
         "pieces",

@@ -3,7 +3,6 @@
 import importlib
 from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
 import torch
@@ -15,6 +14,7 @@ from dreamstereo_core.optical_flow import warp, warp_points
 from dreamstereo_core.stream import LARGE_PIXELS, Frame, beside
 from dreamstereo_core.video_io import read_frames
 
+from .picture_files import write_film
 from .test_pipeline import BrightIsNear, joined, shot
 
 WHOLE = 1 << 30
@@ -67,14 +67,8 @@ def test_only_large_frames_wait_without_pixels():
 
 def test_a_frame_awakes_as_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr("dreamstereo_core.stream.LARGE_PIXELS", 1)
-    path = tmp_path / "film.mkv"
-    with av.open(path, "w") as output:
-        stream = output.add_stream("ffv1", rate=24)
-        stream.width, stream.height, stream.pix_fmt = 32, 16, "yuv420p"
-        for seed in range(3):
-            pixels = np.random.default_rng(seed).integers(0, 255, (16, 32, 3), np.uint8)
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
-        output.mux(stream.encode(None))
+    pictures = np.random.default_rng(0).integers(0, 255, (3, 16, 32, 3), np.uint8)
+    path = write_film(tmp_path / "film.mkv", pictures, codec="ffv1", rate=24)
     frames = list(read_frames(path))
     resting = [frame.at_rest() for frame in frames]
     assert all(frame.pixels.is_meta for frame in resting)

@@ -31,6 +31,8 @@ from dreamstereo_core.plan import (
 from dreamstereo_core.video_io import read_frames
 from dreamstereo_core.workers import LocalPool, WorkerError
 
+from .picture_files import write_film
+
 CUTS = (0, 14, 30)
 FRAMES = 44
 
@@ -41,22 +43,12 @@ def film(tmp_path_factory):
     path = tmp_path_factory.mktemp("film") / "film.mp4"
     rng = np.random.default_rng(0)
     grounds = [rng.integers(0, 255, (8, 20, 3)).repeat(8, 0).repeat(8, 1) for _ in CUTS]
-    with av.open(str(path), "w") as output:
-        video = output.add_stream("libx264", rate=24)
-        video.width, video.height, video.pix_fmt = 96, 80, "yuv420p"
-        sound = output.add_stream("aac", rate=8000, layout="mono")
-        for i in range(FRAMES):
-            shot = sum(i >= cut for cut in CUTS) - 1
-            picture = np.zeros((80, 96, 3), np.uint8)
-            picture[8:72] = grounds[shot][:64, i % 14 : i % 14 + 96]
-            picture[30:60, 10 + i : 40 + i] = (200, 30, 60)
-            output.mux(video.encode(av.VideoFrame.from_ndarray(picture, "rgb24")))
-        tone = av.AudioFrame.from_ndarray(np.zeros((1, 14600), np.float32), "fltp", "mono")
-        tone.sample_rate = 8000
-        output.mux(sound.encode(tone))
-        output.mux(video.encode(None))
-        output.mux(sound.encode(None))
-    return path
+    pictures = np.zeros((FRAMES, 80, 96, 3), np.uint8)
+    for i, picture in enumerate(pictures):
+        shot = sum(i >= cut for cut in CUTS) - 1
+        picture[8:72] = grounds[shot][:64, i % 14 : i % 14 + 96]
+        picture[30:60, 10 + i : 40 + i] = (200, 30, 60)
+    return write_film(path, pictures, rate=24, silence=14600)
 
 
 @pytest.fixture(scope="module")

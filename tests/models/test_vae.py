@@ -58,29 +58,40 @@ def close(a, b):
     torch.testing.assert_close(a, b, rtol=0, atol=1e-5 * scale)
 
 
-@pytest.mark.parametrize(("frames", "latents"), [(1, 1), (2, 2), (4, 2), (5, 2), (6, 3), (13, 4)])
+@pytest.mark.parametrize(
+    ("frames", "latents"), [(1, 1), (2, 2), (3, 2), (4, 2), (5, 2), (6, 3), (8, 3), (9, 3), (13, 4)]
+)
 def test_any_size_and_frame_count(vae, video, frames, latents):
     clip = video[:, :, :frames, :35, :33]
     z = vae.encode(clip)
-    if vae.first_group == 4:  # taehv's groups start with the first frame: four to a latent
-        latents = -(-frames // 4)
     assert z.shape == (1, 16, latents, 5, 5)
     result = vae.decode(z, frames=frames, size=(35, 33))
-    kept = min(frames, 4 * latents - 3)
-    assert result.shape == (1, 3, kept, 35, 33)
+    assert result.shape == (1, 3, frames, 35, 33)
     assert result.min() >= 0 and result.max() <= 1
     assert vae.decode(z).shape == (1, 3, 4 * latents - 3, 40, 40)
 
 
-@pytest.mark.parametrize("cuts", [[13], [1] * 13, [2, 5, 1, 5], [4, 4, 4, 1], [9, 4]])
+@pytest.mark.parametrize(
+    "cuts",
+    [[13], [1] * 13, [2, 5, 1, 5], [4, 4, 4, 1], [9, 4], [8, 0], [3, 4], [4, 2, 0], [0, 1, 1]],
+)
 def test_encoding_in_chunks_is_encoding_the_whole(vae, video, cuts):
     cache, latents = None, []
+    video = video[:, :, : sum(cuts)]
     for i, chunk in enumerate(video.split(cuts, 2)):
         z, cache = vae.encode_chunk(chunk, cache, last=i == len(cuts) - 1)
         latents.append(z)
     whole, _ = vae.encode_chunk(video, last=True)
     close(torch.cat(latents, 2), whole)
     close(vae.encode(video), whole)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_a_last_group_is_filled_up_with_the_last_frame(vae, video, frames):
+    missing = -(frames - 1) % 4
+    clip = video[:, :, :frames]
+    filled = torch.cat((clip, clip[:, :, -1:].expand(-1, -1, missing, -1, -1)), 2)
+    close(vae.encode(clip), vae.encode(filled))
 
 
 @pytest.mark.parametrize("cuts", [[4], [1, 1, 1, 1], [2, 2], [1, 3], [3, 1]])

@@ -1,5 +1,7 @@
 """The inputs that bear the options' names: their defaults, their places, and what they give."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -56,8 +58,9 @@ def forms(pack):
 
 @pytest.fixture
 def core(node_module):
-    """The core as the pack imports it."""
-    return node_module("options")
+    """The core's options as the pack imports them, with what makes them."""
+    found = vars(node_module("options")) | vars(node_module("film_inputs"))
+    return SimpleNamespace(**found)
 
 
 @pytest.mark.parametrize("node", sorted(PUBLISHED))

@@ -13,8 +13,10 @@ import train_mini
 from dreamstereo_core.models.files.load import load_network
 from dreamstereo_core.models.files.transformer import TRANSFORMER
 from dreamstereo_core.models.vae.checkpoint import load_vae
+from dreamstereo_core.models.vae.config import Stage, TinyVAEConfig
+from dreamstereo_core.models.vae.tiny import TinyVAE
 from engine.settings import load_settings
-from objectives.codec import decode_normalised, decode_raw, encode_moments, statistics
+from objectives.codec import decode_normalised, decode_raw, encode_moments
 from objectives.discriminator import (
     PatchDiscriminator3D,
     adaptive_weight,
@@ -100,13 +102,27 @@ def test_the_training_side_of_an_autoencoder_is_the_same_autoencoder(name, model
     vae = load_vae(models / name, device="cpu")
     video = torch.rand(1, 3, 9, 16, 24)
     raw, _ = encode_moments(vae, video)
-    mean, std = statistics(vae, raw)
+    mean, std = vae.statistics()
     latent = vae.encode(video)
     assert torch.allclose((raw - mean) / std, latent, atol=1e-5)
     decoded = decode_raw(vae, raw)
     assert torch.allclose(decoded.clamp(0, 1), vae.decode(latent), atol=1e-5)
     again = decode_normalised(vae, latent, checkpointing=True)
     assert torch.allclose(again, decoded, atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [1, 5, 6])
+def test_a_tiny_autoencoder_has_all_of_its_latents_in_training_too(frames):
+    torch.manual_seed(1)
+    stages = (Stage(4, 1, 2, 2), Stage(4, 1, 2, 2), Stage(4, 1, 2, 1))
+    vae = TinyVAE(TinyVAEConfig(stages, stages[::-1], stem=4))
+    video = torch.rand(1, 3, frames, 16, 24)
+    raw, log_variance = encode_moments(vae, video)
+    assert log_variance is None
+    latent = vae.encode(video)
+    assert raw.shape == latent.shape
+    assert torch.allclose(raw, latent, atol=1e-5)
+    assert torch.allclose(decode_raw(vae, raw).clamp(0, 1), vae.decode(latent), atol=1e-5)
 
 
 def flow_batch():

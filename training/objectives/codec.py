@@ -18,9 +18,9 @@ def encode_moments(
 ) -> tuple[Tensor, Tensor | None]:
     """Return raw latents and, of Wan's kind, their log variance, `[B, 16, T', h, w]`.
 
-    `video` is `[B, 3, T, H, W]` in [0, 1] with T = 4n + 1, H and W multiples of 8.
+    `video` is `[B, 3, T, H, W]` in [0, 1] with H and W multiples of 8.
     """
-    x = _run(vae.encoder_steps(), vae.to_network(video), checkpointing)
+    x = _run(vae.encoder_steps(), vae.to_network(vae.fill_up(video)), checkpointing)
     if isinstance(vae, WanVAE):
         mean, log_variance = x.chunk(2, 1)
         return mean, log_variance.clamp(-30, 20)
@@ -40,18 +40,9 @@ def decode_raw(
     return video[:, :, video.shape[2] - (GROUP * (raw.shape[2] - 1) + 1) :]
 
 
-def statistics(vae: VideoVAE, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean and deviation by which raw latents are normalised, `[1, 16, 1, 1, 1]`."""
-    mean, std = (
-        torch.tensor(values, device=like.device).view(1, -1, 1, 1, 1)
-        for values in (vae.config.mean, vae.config.std)
-    )
-    return mean, std
-
-
 def decode_normalised(vae: VideoVAE, latent: Tensor, *, checkpointing: bool = False) -> Tensor:
     """Return the video of normalised latents, with gradients."""
-    mean, std = statistics(vae, latent)
+    mean, std = vae.statistics()
     return decode_raw(vae, latent * std + mean, checkpointing=checkpointing)
 
 

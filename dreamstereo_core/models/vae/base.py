@@ -8,7 +8,6 @@ gives all of it back unless `frames` and `size` say what to keep.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,14 +16,7 @@ from torch.nn import functional as F
 
 from ...checks import check_finite
 from .config import STRIDES, VAEConfig
-from .tiles import (
-    Memory,
-    Region,
-    Step,
-    grid,
-    run_regions,
-    run_steps,
-)
+from .tiles import Memory, Region, Step, first_growing, grid, run_regions, run_steps
 
 STRIDE, GROUP = STRIDES  # px of a latent; frames of one, but for the first
 PICTURE = 4
@@ -51,7 +43,10 @@ class EncoderCache:
 
     pending: Tensor
     """``[B, 3, t, H, W]`` frames that do not fill a group yet, as they came."""
-    started: bool
+    final: Tensor
+    """``[B, 3, 1, H, W]``, the last frame that came."""
+    count: int
+    """Frames that came."""
     memory: Memory
 
 
@@ -69,7 +64,7 @@ class VideoVAE(nn.Module):
     """A causal video autoencoder: 8x8 pixels and 4 frames to one latent of 16 channels."""
 
     first_group: int
-    """Frames of the first latent."""
+    """Frames that the encoder reads for the first latent, which stands for the first one alone."""
 
     def __init__(self, config: VAEConfig) -> None:
         super().__init__()
@@ -114,11 +109,19 @@ class VideoVAE(nn.Module):
             ValueError: the video has another shape or is not finite.
         """
         latents, cache = [], None
-        for chunk in _check_video(video).split(GROUP, 2):
+        _check("video", video, 3, "T, H, W")
+        for chunk in video.split(GROUP, 2):
             latent, cache = self.encode_chunk(chunk, cache, tile=tile)
             latents.append(latent)
         latents.append(self.encode_chunk(video[:, :, :0], cache, tile=tile, last=True)[0])
         return torch.cat(latents, 2)
+
+    def fill_up(self, video: Tensor) -> Tensor:
+        """Repeat the last frame of a whole video until the encoder gives all of its latents."""
+        return _repeat(video, video[:, :, -1:], self._missing(video.shape[2]))
+
+    def _missing(self, count: int) -> int:
+        return self.first_group + -(-(count - 1) // GROUP) * GROUP - count
 
     def encode_chunk(
         self,
@@ -133,31 +136,29 @@ class VideoVAE(nn.Module):
         Args:
             video: ``[B, 3, T, H, W]`` in [0, 1], any T.
             cache: what the chunk before returned; None at the start.
-            last: fill up the last group with its last frame and flush it.
+            last: fill up the last groups with the last frame and flush them.
             tile: as in `encode`.
 
         Returns:
             The latents of the groups that are complete, ``[B, 16, T', h, w]``, T' may be 0.
         """
-        frames, started = video, False
+        frames, final, count, memory = video, video[:, :, -1:], video.shape[2], None
         if cache is not None:
             _check_same(video, cache.pending)
-            frames, started = torch.cat((cache.pending, video), 2), cache.started
-        first = GROUP if started else self.first_group
-        count = frames.shape[2]
+            frames = torch.cat((cache.pending, video), 2)
+            final = torch.cat((cache.final, final), 2)[:, :, -1:]
+            count, memory = cache.count + count, cache.memory
+        first = self.first_group if frames.shape[2] == count else GROUP
         if last and count:
-            missing = first - count if count < first else -(count - first) % GROUP
-            frames = torch.cat((frames, frames[:, :, -1:].expand(-1, -1, missing, -1, -1)), 2)
-            count += missing
-        full = 0 if count < first else first + (count - first) // GROUP * GROUP
-        memory = None if cache is None else cache.memory
-        pending = frames[:, :, full:].clone()
-        if full == 0:
+            frames = _repeat(frames, final, self._missing(count))
+        complete = max(0, (frames.shape[2] - first) // GROUP + 1)
+        full = first + GROUP * (complete - 1) if complete else 0
+        if complete:
+            latent, memory = self._encode(frames[:, :, :full], memory, tile)
+        else:
             height, width = (-(-n // STRIDE) for n in frames.shape[3:])
-            empty = frames.new_zeros(len(frames), len(self.config.mean), 0, height, width)
-            return empty.float(), EncoderCache(pending, started, memory)
-        latent, memory = self._encode(frames[:, :, :full], memory, tile)
-        return latent, EncoderCache(pending, True, memory)
+            latent = frames.new_zeros(len(frames), len(self.config.mean), 0, height, width).float()
+        return latent, EncoderCache(frames[:, :, full:].clone(), final.clone(), count, memory)
 
     def _encode(self, video: Tensor, memory: Memory, tile: int | None) -> tuple[Tensor, Memory]:
         parameter = next(self.parameters())
@@ -171,7 +172,7 @@ class VideoVAE(nn.Module):
             x, memory = run_steps(steps, x, memory)
         else:
             x, memory = self._encode_tiles(steps, x, memory, _check_tile(tile))
-        mean, std = self._statistics(x)
+        mean, std = self.statistics()
         return (self.latent_from_network(x).float() - mean) / std, memory
 
     def _encode_tiles(
@@ -209,7 +210,7 @@ class VideoVAE(nn.Module):
         Raises:
             ValueError: an argument has another shape, or the latents are not finite.
         """
-        _check_latent(latent, len(self.config.mean))
+        _check("latent", latent, len(self.config.mean), "T', h, w")
         video, cache = [], None
         for i, chunk in enumerate(latent.split(1, 2)):
             seen = None if picture is None else picture[:, :, max(0, 4 * i - 3) : 4 * i + 1]
@@ -248,7 +249,7 @@ class VideoVAE(nn.Module):
         Returns:
             ``[B, 3, T, H, W]`` in [0, 1]; the first latent of a video gives one frame.
         """
-        _check_latent(latent, len(self.config.mean))
+        _check("latent", latent, len(self.config.mean), "T', h, w")
         height, width = (n * STRIDE for n in latent.shape[3:])
         regions = () if tile is None else grid(height, width, _check_tile(tile))
         shape = (len(latent), *latent.shape[3:])
@@ -276,7 +277,7 @@ class VideoVAE(nn.Module):
 
     def decoder_input(self, latent: Tensor) -> Tensor:
         """Bring normalised latents ``[B, 16, T', h, w]`` to what the decoder's layers take."""
-        mean, std = self._statistics(latent)
+        mean, std = self.statistics()
         raw = latent.to(self.device, torch.float32) * std + mean
         return self.latent_to_network(raw.to(next(self.parameters()).dtype))
 
@@ -302,17 +303,11 @@ class VideoVAE(nn.Module):
             raise ValueError(f"picture: expected shape {list(shape)}, got {list(picture.shape)}")
         return picture
 
-    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        mean, std = (
-            torch.tensor(values, device=self.device).view(1, -1, 1, 1, 1)
-            for values in (self.config.mean, self.config.std)
-        )
+    def statistics(self) -> tuple[Tensor, Tensor]:
+        """Return mean and deviation by which raw latents are normalised, ``[1, 16, 1, 1, 1]``."""
+        both = torch.tensor((self.config.mean, self.config.std), device=self.device)
+        mean, std = both.view(2, 1, -1, 1, 1, 1)
         return mean, std
-
-
-def first_growing(steps: Sequence[Step]) -> int:
-    """Return the number of the first layer that makes the picture larger."""
-    return next(i for i, step in enumerate(steps) if step.up > 1)
 
 
 def channels_innermost(module: nn.Module) -> None:
@@ -326,27 +321,18 @@ def channels_innermost(module: nn.Module) -> None:
             parameter.data = parameter.data.contiguous(memory_format=formats[parameter.ndim])
 
 
-def _check_video(video: Tensor) -> Tensor:
-    if not isinstance(video, Tensor) or not video.is_floating_point():
-        raise TypeError(f"video: expected a floating point tensor, got {_kind(video)}")
-    if video.ndim != 5 or video.shape[1] != 3 or 0 in video.shape:
-        raise ValueError(f"video: expected shape [B, 3, T, H, W], got {list(video.shape)}")
-    check_finite("video", video)
-    return video
+def _repeat(video: Tensor, frame: Tensor, count: int) -> Tensor:
+    return torch.cat((video, frame.expand(-1, -1, count, -1, -1)), 2)
 
 
-def _check_latent(latent: Tensor, channels: int) -> None:
-    if not isinstance(latent, Tensor) or not latent.is_floating_point():
-        raise TypeError(f"latent: expected a floating point tensor, got {_kind(latent)}")
-    if latent.ndim != 5 or latent.shape[1] != channels or 0 in latent.shape:
-        raise ValueError(
-            f"latent: expected shape [B, {channels}, T', h, w], got {list(latent.shape)}"
-        )
-    check_finite("latent", latent)
-
-
-def _kind(value: object) -> str:
-    return str(value.dtype) if isinstance(value, Tensor) else type(value).__name__
+def _check(name: str, value: Tensor, channels: int, axes: str) -> None:
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        kind = getattr(value, "dtype", type(value).__name__)
+        raise TypeError(f"{name}: expected a floating point tensor, got {kind}")
+    if value.ndim != 5 or value.shape[1] != channels or 0 in value.shape:
+        shape = list(value.shape)
+        raise ValueError(f"{name}: expected shape [B, {channels}, {axes}], got {shape}")
+    check_finite(name, value)
 
 
 def _check_same(video: Tensor, pending: Tensor) -> None:

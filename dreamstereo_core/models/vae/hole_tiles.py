@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from .base import VideoVAE, first_growing
-from .tiles import Memory, Region, grid, lookback, plan, run_region, run_steps
+from .base import VideoVAE
+from .tiles import Memory, Region, first_growing, grid, lookback, plan, run_region, run_steps
 
 TILE = 192
 """Side of a tile in pixels."""
@@ -88,8 +88,3 @@ class HoleDecoder:
         x, beside = (torch.cat(parts, 2) for parts in zip(*self._recent, strict=True))
         steps = self.vae.decoder_steps(beside)[border:]
         return run_region(steps, x, None, crops)[1]
-
-
-def padded_group(picture: Tensor, frames: int) -> Tensor:
-    """Repeat the last frame of ``[B, 4, T, H, W]`` up to `frames`."""
-    return F.pad(picture, (0, 0, 0, 0, 0, frames - picture.shape[2]), mode="replicate")

@@ -43,8 +43,6 @@ class Step:
     """How far an output pixel sees, in pixels of the finer of input and output."""
     up: int = 1
     down: int = 1
-    dense: bool = False
-    """Whether every output pixel depends on the whole picture, as in attention."""
     past: int = 0
     """How many frames before its own a frame of the output depends on, in frames of the input."""
     grow: int = 1
@@ -126,6 +124,11 @@ def run_regions(
     if canvas is None:
         raise ValueError("regions: expected at least one, got none")
     return canvas, tuple(after)
+
+
+def first_growing(steps: Sequence[Step]) -> int:
+    """Return the number of the first layer that makes the picture larger."""
+    return next(i for i, step in enumerate(steps) if step.up > 1)
 
 
 def lookback(steps: Sequence[Step]) -> int:

@@ -2,6 +2,12 @@
 
 The layout and the parameter names are those of madebyollin/taehv (MIT), so that taew2_1 and
 lighttaew2_1 load. Inside, a video is ``[B, T, C, H, W]``.
+
+Time: latent k stands for the frames that Wan's does, 4k - 3 to 4k, and the decoder's first three
+frames are dropped. But the encoder reads frames 0 to 4k + 3 for it, in groups of four from the
+first frame on: the published weights learned Wan's latents of 12 frames from frames grouped like
+that (madebyollin/seraena, TAEHV_Training_Example). So a video is filled up at its end, as taehv's
+`encode_video` does; three frames put before it would shift what they see by three.
 """
 
 from __future__ import annotations
@@ -103,7 +109,7 @@ class Soften(nn.Module):
 
 
 class TinyVAE(VideoVAE):
-    """An autoencoder like taew2_1; every latent is four frames, the first one too."""
+    """An autoencoder like taew2_1; its encoder looks three frames ahead, see the module."""
 
     first_group = GROUP
 

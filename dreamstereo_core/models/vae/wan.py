@@ -109,8 +109,8 @@ class AttentionBlock(nn.Module):
         return self.proj(y.unflatten(2, x.shape[2:]))
 
     def step(self) -> Step:
-        """Return the block as a step that needs the whole picture."""
-        return Step(self, dense=True)
+        """Return the block as a step, which needs the whole picture and so never runs on tiles."""
+        return Step(self)
 
 
 class Downsample(nn.Module):

@@ -20,6 +20,8 @@ from dreamstereo_core import (
 from dreamstereo_core.pieces import join_videos, picture_times
 from dreamstereo_core.plan import make_plan
 
+from ..picture_files import write_film
+
 CUT, FRAMES = 9, 20
 SOURCE = DecodeOptions(source_layout="2d")
 
@@ -29,25 +31,14 @@ def film(tmp_path_factory):
     """Two shots with uneven times, which do not begin at 0, and sound."""
     path = tmp_path_factory.mktemp("film") / "film.mkv"
     grounds = np.random.default_rng(0).integers(0, 255, (2, 8, 12, 3), np.uint8)
-    with av.open(str(path), "w") as output:
-        video = output.add_stream("libx264", rate=24)
-        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
-        video.codec_context.time_base = Fraction(1, 1000)
-        sound = output.add_stream("aac", rate=8000, layout="mono")
-        stamp = 500
-        for i in range(FRAMES):
-            picture = grounds[int(i >= CUT)].repeat(8, 0).repeat(8, 1)
-            picture[20:44, 10 + 2 * i : 30 + 2 * i] = (200, 30, 60)
-            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
-            frame.pts, frame.time_base = stamp, Fraction(1, 1000)
-            output.mux(video.encode(frame))
-            stamp += (31, 42, 90)[i % 3]
-        tone = av.AudioFrame.from_ndarray(np.zeros((1, 8 * stamp), np.float32), "fltp", "mono")
-        tone.sample_rate = 8000
-        output.mux(sound.encode(tone))
-        output.mux(video.encode(None))
-        output.mux(sound.encode(None))
-    return path
+    base, stamps, pictures = Fraction(1, 1000), [500], []
+    for i in range(FRAMES):
+        picture = grounds[int(i >= CUT)].repeat(8, 0).repeat(8, 1)
+        picture[20:44, 10 + 2 * i : 30 + 2 * i] = (200, 30, 60)
+        pictures.append(picture)
+        stamps.append(stamps[-1] + (31, 42, 90)[i % 3])
+    at = [stamp * base for stamp in stamps[:-1]]
+    return write_film(path, pictures, rate=24, base=base, at=at, silence=8 * stamps[-1])
 
 
 def convert(film, target, **how):
