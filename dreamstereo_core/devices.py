@@ -13,9 +13,13 @@ _log = logging.getLogger(__name__)
 
 
 def choose_device(device: str | torch.device) -> torch.device:
-    """Return the device; "auto" takes CUDA, else MPS if it can do all we need, else the CPU."""
+    """Return the device; "auto" takes CUDA, else MPS if it can do all we need, else the CPU.
+
+    Raises:
+        ValueError: there is no such device.
+    """
     if device != "auto":
-        return torch.device(device)
+        return _there(device)
     if torch.cuda.is_available():
         return torch.device("cuda")
     return torch.device("mps" if torch.backends.mps.is_available() and _mps_serves() else "cpu")
@@ -27,6 +31,17 @@ def reads_are_free(tensor: Tensor) -> bool:
     Shortcuts for pictures without holes ask first: on a GPU the long way costs less than the wait.
     """
     return tensor.device.type == "cpu"
+
+
+def _there(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # as torch's build has it
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise ValueError(
+            f"device: expected auto, cpu, cuda, cuda:1 or another one that is there, got "
+            f"{str(device)!r} ({reason})"
+        ) from error
 
 
 @cache

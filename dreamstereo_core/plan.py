@@ -18,6 +18,7 @@ from .shots import BarDetector, find_shots, load_shot_detector
 from .stream import Frame
 from .types import NO_BARS, Bars
 from .video_io import DecodeOptions, probe, read_frames
+from .video_io.source import reason
 
 PLAN_SUFFIX = ".plan.json"
 """A film's plan is named like the film with this behind it."""
@@ -193,7 +194,7 @@ def read_plan(path: str | Path) -> FilmPlan:
     try:
         data = json.loads(Path(path).read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise PlanError(f"{path}: cannot be read as a plan ({error})") from error
+        raise PlanError(f"{path}: cannot be read as a plan ({reason(error)})") from error
     try:
         if data["format"] != _FORMAT:
             raise PlanError(f"{path}: format: expected {_FORMAT}, got {data['format']}")

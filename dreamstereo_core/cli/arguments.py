@@ -135,7 +135,14 @@ def load_models(options: argparse.Namespace) -> dict:
 
 
 def load_networks(options: argparse.Namespace) -> tuple[DepthEstimator, Inpainter]:
-    """Load depth and fill; a worker does so, too."""
+    """Load depth and fill; a worker does so, too.
+
+    Raises:
+        WrongUse: a CHECKPOINT's file is given to a fill that has none.
+    """
+    for name in ("vae", "lora", "context"):
+        if options.fill in INPAINTERS and getattr(options, name):
+            raise WrongUse(f"{name}: expected a CHECKPOINT as --fill with it, got {options.fill}")
     depth = load_chosen_depth(options)
     inpainter = load_inpainter(
         options.fill,
@@ -172,18 +179,25 @@ def add_viewing(parser: argparse.ArgumentParser) -> None:
 
 
 def _convergence(text: str) -> float | str:
-    return text if text in CONVERGENCES else float(text)
+    return text if text in CONVERGENCES else _number(text, f"{', '.join(CONVERGENCES)} or a number")
 
 
 def _limit(text: str) -> float | None:
-    return None if text == "none" else float(text)
+    return None if text == "none" else _number(text, "none or percent of the width")
+
+
+def _number(text: str, expected: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}") from None
 
 
 def seconds(text: str) -> float:
-    """Read a number of seconds, 0 or more; ValueError for anything else."""
-    value = float(text)
+    """Read a number of seconds, 0 or more; ArgumentTypeError for anything else."""
+    value = _number(text, expected := "seconds, 0 or more")
     if not 0 <= value < float("inf"):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
     return value
 
 
@@ -194,11 +208,10 @@ def layout(text: str) -> str:
 
 
 def count(text: str) -> int:
-    """Read a whole number, 1 or more; ValueError for anything else."""
-    value = int(text)
-    if value < 1:
-        raise ValueError(text)
-    return value
+    """Read a whole number, 1 or more; ArgumentTypeError for anything else."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number, 1 or more, got {text!r}")
+    return int(text)
 
 
 def size(text: str) -> tuple[int, int]:
@@ -210,9 +223,12 @@ def size(text: str) -> tuple[int, int]:
 
 
 def frame_range(text: str) -> tuple[int, int | None]:
-    """Read A:B; ValueError for anything else."""
+    """Read A:B; ArgumentTypeError for anything else."""
     start, colon, stop = text.partition(":")
-    begin, end = int(start or 0), int(stop) if stop else None
-    if not colon or begin < 0 or (end is not None and end <= begin):
-        raise ValueError(text)
-    return begin, end
+    numbers = all(not part or part.isdecimal() for part in (start, stop))
+    if not (colon and numbers) or (stop and int(stop) <= int(start or 0)):
+        raise argparse.ArgumentTypeError(
+            f"expected A:B, whole numbers from 0 up with A before B, either may be left out, "
+            f"got {text!r}"
+        )
+    return int(start or 0), int(stop) if stop else None

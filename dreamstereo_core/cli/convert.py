@@ -141,6 +141,11 @@ def _run(options: argparse.Namespace) -> int:
     viewing, subtitles = options_of(Viewing, options), options_of(SubtitleOptions, options)
     if not options.report and viewing != Viewing():
         raise WrongUse("screen_width, distance: are for a report, expected --report with them")
+    if encode.field_of_view is not None and not (encode.layout == "vr180" or encode.spatial):
+        raise WrongUse(
+            f"field_of_view: expected the layout vr180, or {MV_HEVC} with --spatial, "
+            f"got {encode.layout}"
+        )
     plan = make_plan(
         options.names,
         options.output,

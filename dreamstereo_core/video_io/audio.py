@@ -42,11 +42,12 @@ class CopiedTrack:
         self.lead_in = Fraction(early)
         self._step = 0 if self._text and container == "matroska" else 1  # ticks between stamps
         self._start = Fraction(0)
+        self._stop: Fraction | None = None
         self._last: int | None = None
 
     def start(self, start: Fraction, stop: Fraction | None) -> None:
-        """Begin at `start` seconds of the source's clock."""
-        self._start = start
+        """Begin at `start` seconds of the source's clock; a subtitle is gone at `stop`."""
+        self._start, self._stop = start, stop
 
     def convert(self, packet: Packet, begin: Fraction) -> Iterator[TimedPacket]:
         """Yield the packet at its time in the output; time stamps always grow."""
@@ -57,6 +58,8 @@ class CopiedTrack:
                 return
             packet.duration = left
             begin = self._start
+        if self._text and self._stop is not None:
+            packet.duration = min(packet.duration or 0, round((self._stop - begin) / base))
         stamp = round((begin - self._start) / base)
         if self._last is not None:
             stamp = max(stamp, self._last + self._step)

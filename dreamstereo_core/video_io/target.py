@@ -115,8 +115,11 @@ def check_targets(
         check_suffix(target, PHOTO_SUFFIXES)
         refuse_sources(target, sources)
         check_free(target, overwrite)
-        if not (new_folder or is_sequence(target) or target.parent.is_dir()):
-            raise VideoError(f"{target}: cannot be created (no folder {target.parent})")
+        folder = target.parent
+        if new_folder and os.path.exists(folder) and not os.path.isdir(folder):
+            raise VideoError(f"{folder}: expected a folder or a name with a suffix, this is a file")
+        if not (new_folder or is_sequence(target) or folder.is_dir()):
+            raise VideoError(f"{target}: cannot be created (no folder {folder})")
 
 
 class Claim:

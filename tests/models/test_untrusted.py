@@ -302,3 +302,9 @@ def test_a_device_that_lacks_something_is_not_chosen(monkeypatch, caplog):
     if expected == "cpu":
         assert len(caplog.records) == 1 and "MPS" in caplog.text
     _mps_serves.cache_clear()
+
+
+@pytest.mark.parametrize("name", ["banana", "cuda:99"])
+def test_a_device_that_is_not_there(name):
+    with pytest.raises(ValueError, match=f"device: expected auto, .*, got '{name}'"):
+        choose_device(name)

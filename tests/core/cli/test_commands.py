@@ -154,11 +154,21 @@ def test_a_fill_of_any_size_takes_no_size(run, image):
         (["paint", "x"], 2, "paint"),
         (["convert", "{image}", "--layout", "cube"], 2, "cube"),
         (["convert", "{image}", "--max-disparity", "500"], 2, "max_disparity: expected"),
-        (["convert", "{image}", "--convergence", "near"], 2, "--convergence"),
+        (["convert", "{image}", "--convergence", "near"], 2, "--convergence: expected auto, "),
         (["convert", "{image}", "--convergence", "1.5"], 2, "convergence: expected a value"),
         (["convert", "{image}", "--max-front", "-1"], 2, "max_front: expected a value in"),
-        (["convert", "{image}", "--max-behind", "much"], 2, "--max-behind"),
-        (["convert", "{image}", "--frames", "5:2"], 2, "--frames"),
+        (["convert", "{image}", "--max-behind", "much"], 2, "--max-behind: expected none or"),
+        (["convert", "{image}", "--frames", "5:2"], 2, "--frames: expected A:B"),
+        (["convert", "{image}", "--frames", "5"], 2, "--frames: expected A:B"),
+        (["convert", "{image}", "--frames=-3:"], 2, "--frames: expected A:B"),
+        (["convert", "{image}", "--piece", "-2"], 2, "--piece: expected seconds, 0 or more"),
+        (["convert", "{image}", "--piece", "inf"], 2, "--piece: expected seconds, 0 or more"),
+        (["convert", "{image}", "--workers", "0"], 2, "--workers: expected a whole number"),
+        (["convert", "{image}", "--field-of-view", "80"], 2, "field_of_view: expected the layout"),
+        (["convert", "{image}", "--lora", "a.safetensors"], 2, "lora: expected a CHECKPOINT"),
+        (["convert", "{image}", "--fill", "classic", "--vae", "wan"], 2, "vae: expected a CHECKP"),
+        (["convert", "{image}", "--device", "banana"], 1, "device: expected auto"),
+        (["convert", "{image}", "--plan", "none.json"], 1, "none.json: cannot be read as a plan"),
         (["convert", "{image}", "--crf", "99"], 2, "crf: expected"),
         (["convert", "nowhere.mp4"], 1, "nowhere.mp4"),
         (["convert", "{image}", "{image}"], 1, "exists already"),
@@ -175,6 +185,14 @@ def test_errors_are_one_readable_line(run, image, arguments, code, message):
     assert error.startswith("dreamstereo: ")
     assert error.count("\n") == 1
     assert "Traceback" not in error
+
+
+def test_a_file_without_suffix_is_no_folder(run, image, tmp_path):
+    (tmp_path / "notes").write_text("mine")
+    code, _, error = run("convert", image, "-o", tmp_path / "notes", "--overwrite")
+    assert code == 1 and error.count("\n") == 1
+    assert f"{tmp_path / 'notes'}: expected a folder or a name with a suffix" in error
+    assert (tmp_path / "notes").read_text() == "mine"
 
 
 @pytest.mark.parametrize("content", [b"", b"this is no video" * 100])

@@ -96,8 +96,8 @@ def test_subtitles_of_an_mp4_go_to_matroska(tmp_path):
 @pytest.mark.parametrize("name", ["b.mkv", "b.mp4"])
 def test_a_range_cuts_the_subtitles(tmp_path, name):
     target = copy(rich(tmp_path / "a.mkv", chapters=False), tmp_path / name, 15, 40)
-    found = [(begin, text.strip("</i>")) for begin, _, text in texts(target)]
-    assert found == [(0, "One"), (0.6, "Two\nlines")]
+    found = [(begin, end, text.strip("</i>")) for begin, end, text in texts(target)]
+    assert found == [(0, 0.4, "One"), (0.6, 1, "Two\nlines")]  # the second one goes on till 1.3
 
 
 def test_two_subtitles_at_once_stand_together_in_mp4(tmp_path):
