@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -62,7 +63,8 @@ def _picture(pixels: Tensor, bit_depth: int) -> av.VideoFrame:
     """Turn RGB `[3, H, W]` in [0, 1] into a frame of 8 bits, or of 16 for all that is deeper."""
     kind, format_ = (np.uint8, "rgb24") if bit_depth == 8 else (np.uint16, "rgb48le")
     values = (pixels.clamp(0, 1).movedim(0, -1) * np.iinfo(kind).max).round()
-    return av.VideoFrame.from_ndarray(values.cpu().numpy().astype(kind), format=format_)
+    array: Any = values.cpu().numpy().astype(kind)
+    return av.VideoFrame.from_ndarray(array, format=format_)
 
 
 def _add_sound_stream(container: OutputContainer, channels: int, sample_rate: int) -> AudioStream:
