@@ -11,14 +11,18 @@ from ..dreamstereo_core.video_io import stereo_name
 FOLDER = "video"
 NAMELESS = "DreamStereo"
 """Of a film that is no file."""
+NAME_BYTES = 200
+"""Of a film's name. File systems allow 255; a part's, a layout's and Save Video's come behind."""
 
 
 def film_name(video: Input.Video) -> str:
-    """Return the name of the file that a VIDEO is, without its ending."""
+    """Return the name of the file that a VIDEO is, without its ending; a very long one is cut."""
     if isinstance(video, InputImpl.VideoFromComponents):
         return NAMELESS
     source = video.get_stream_source()
-    return Path(source).stem if isinstance(source, str | os.PathLike) else NAMELESS
+    if not isinstance(source, str | os.PathLike):
+        return NAMELESS
+    return os.fsencode(Path(source).stem)[:NAME_BYTES].decode(errors="ignore")
 
 
 def saved_name(film: str, layout: str, *, swapped: bool = False) -> str:

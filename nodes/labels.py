@@ -24,9 +24,14 @@ def labels() -> dict[str, dict[str, str]]:
 
 
 def label_inputs(inputs: list[io.Input]) -> None:
-    """Give inputs their English label, which the page shows where it has no translation."""
+    """Give inputs their English label, which the page shows where it has no translation.
+
+    One that is the input's own name is left out: the page would write it on an upload's button,
+    too, in the place of what the button does.
+    """
     for item in inputs:
-        item.display_name = labels()[ENGLISH].get(item.id)
+        label = labels()[ENGLISH].get(item.id)
+        item.display_name = None if label == item.id else label
 
 
 def node_definitions(nodes: list[type[io.ComfyNode]], language: str) -> dict[str, Any]:

@@ -30,7 +30,12 @@ def stream_source(video: Input.Video) -> Iterator[str]:
         path = Path(folder) / "source.mp4"
         if in_memory:
             path = path.with_suffix(".mkv")
-            write_components(video.get_components(), path)
+            # Older cores have neither word: theirs are sRGB of 8 bits.
+            said = {"bit_depth": "get_bit_depth", "color_space": "get_color_space"}
+            kind = {
+                name: getattr(video, get)() for name, get in said.items() if hasattr(video, get)
+            }
+            write_components(video.get_components(), path, **kind)
         elif isinstance(source, BytesIO) and not window:
             path.write_bytes(source.getbuffer())
         else:

@@ -203,6 +203,9 @@ def test_open_from_the_template_browser(page: Page, pictures: Path):
     dialog.get_by_text("2d_to_3d", exact=True).click()
     page.wait_for_function("() => app.graph._nodes.some(n => n.type === 'DreamStereoConvertVideo')")
     expect_no_complaint(page)
+    loader = "app.graph._nodes.find(n => n.type === 'DreamStereoLoadVideo')"
+    button = page.evaluate(f"() => {loader}.widgets.find(w => w.type === 'button').label")
+    assert "upload" in button
 
 
 def test_help_of_a_node(page: Page, pictures: Path):

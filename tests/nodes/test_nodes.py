@@ -230,6 +230,17 @@ class TestFileNames:
         made = names.InputImpl.VideoFromComponents(frames)
         assert names.film_name(stream) == names.film_name(made) == "DreamStereo"
 
+    @pytest.mark.parametrize("letter", ["n", "ü", "影"])
+    def test_a_very_long_name_leaves_room_for_what_comes_behind(self, node_module, letter):
+        names = node_module("file_names")
+        long = letter * (250 // len(letter.encode()))
+        film = names.film_name(names.InputImpl.VideoFromFile(f"/somewhere/{long}.mp4"))
+        assert set(film) == {letter}
+        for layout in ("full_tb", "column_interleaved", "vr180"):
+            name = names.saved_name(names.part_name(film, 240), layout)
+            assert "_part_00000240_" in name
+            assert len(f"{name.removeprefix('video/')}_00001_.mp4".encode()) <= 255
+
     def test_a_film_whose_name_looks_like_a_placeholder(self, node_module):
         name = node_module("file_names").saved_name("100%width%", "full_sbs")
         assert name == "video/100_width__3D_LRF_FSBS_SBS"
@@ -366,10 +377,10 @@ class TestSources:
 
 
 class TestComponents:
-    def write(self, node_module, path, **parts):
+    def write(self, node_module, path, kind=None, **parts):
         components = node_module("components")
         values = {"frame_rate": Fraction(24000, 1001), "audio": None} | parts
-        components.write_components(components.Types.VideoComponents(**values), path)
+        components.write_components(components.Types.VideoComponents(**values), path, **kind or {})
 
     def test_frames_come_back_almost_exact(self, node_module, tmp_path):
         images = torch.rand(3, 16, 24, 3)
@@ -381,6 +392,31 @@ class TestComponents:
             frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
         back = torch.stack([torch.from_numpy(frame) for frame in frames]) / 255
         assert (back - images).abs().max() < 3 / 255
+
+    @pytest.mark.parametrize(("space", "tags"), [("sRGB", (1, 1, 1)), ("HDR PQ", (9, 16, 9))])
+    def test_ten_bits_and_what_they_mean_stay(self, node_module, tmp_path, space, tags):
+        ramp = torch.linspace(0, 1, 1024).reshape(1, 16, 64, 1).expand(-1, -1, -1, 3)
+        kind = {"bit_depth": 10, "color_space": space}
+        self.write(node_module, tmp_path / "x.mkv", kind, images=ramp)
+        with av.open(str(tmp_path / "x.mkv")) as container:
+            context = container.streams.video[0].codec_context
+            assert context.pix_fmt == "yuv444p10le"
+            assert (context.color_primaries, context.color_trc, context.colorspace) == tags
+            (frame,) = container.decode(video=0)
+        back = torch.from_numpy(frame.to_ndarray(format="rgb48le").astype("float32")) / 65535
+        assert (back - ramp[0]).abs().max() < 2 / 1023
+
+    def test_a_film_of_images_says_what_it_is(self, node_module, tmp_path, monkeypatch):
+        sources = node_module("sources")
+        parts = node_module("components").Types
+        frames = parts.VideoComponents(images=torch.rand(2, 16, 24, 1), frame_rate=Fraction(5))
+        video = sources.InputImpl.VideoFromComponents(frames)
+        monkeypatch.setattr(video, "get_bit_depth", lambda: 10, raising=False)
+        monkeypatch.setattr(video, "get_color_space", lambda: "HDR", raising=False)
+        monkeypatch.setattr(sources, "temp_directory", lambda: tmp_path)
+        with sources.stream_source(video) as source, av.open(source) as container:
+            context = container.streams.video[0].codec_context
+            assert (context.pix_fmt, context.color_trc) == ("yuv444p10le", 18)
 
     @pytest.mark.parametrize("channels", [1, 2, 6])
     def test_sound_ends_with_the_frames(self, node_module, tmp_path, channels):
