@@ -46,8 +46,9 @@ DETAIL_SHARE = 0.7
 """Share of the background's fine detail that goes on in the hole."""
 DETAIL_SIZE = 7
 """Side in pixels of the mean that fine detail is the difference to."""
-DETAIL_CONTRAST = 0.05
-"""Most that a pixel's detail counts: more is an edge, which would be there twice."""
+DETAIL_CONTRAST = 0.06
+"""Deviation of colours there at which detail counts half: more is an edge, which would be there
+twice."""
 INSET = 4
 """Distance in pixels from a hole at which its two ends are compared, since the border itself may be
 a mixture of both."""
@@ -165,9 +166,15 @@ def mirrored_detail(video: Tensor, hole: Tensor, background: Background) -> Tens
     x = x.clamp(0, hole.shape[1] - 1)
     shown = inside & ~hole[row, x] & (background.weight[0, 0, row, x] > 0.5)  # [N] bool
     weight = background.weight
-    sums = box_mean(torch.cat([video * weight, weight], dim=1), DETAIL_SIZE)[0][:, row, x]  # [4, N]
-    detail = video[0][:, row, x] - sums[:3] / sums[3:].clamp(min=1e-6)
-    return detail.clamp_(-DETAIL_CONTRAST, DETAIL_CONTRAST) * shown
+    squares = video.square().mean(1, keepdim=True)
+    sums = box_mean(
+        torch.cat([video, squares, torch.ones_like(weight)], dim=1) * weight, DETAIL_SIZE
+    )
+    means = sums[0][:, row, x]  # [5, N]
+    means = means[:4] / means[4:].clamp(min=1e-6)
+    variance = means[3] - means[:3].square().mean(0)  # [N]
+    edge = (variance / DETAIL_CONTRAST**2) ** 2
+    return (video[0][:, row, x] - means[:3]) * (shown / (1 + edge))
 
 
 def pull_push(values: Tensor, weight: Tensor) -> Tensor:

@@ -120,12 +120,25 @@ def test_the_detail_is_the_mirror_image_pixel_by_pixel():
             rows = slice(max(0, y - half), y + half + 1)
             columns = slice(max(0, at - half), at + half + 1)
             weight = background.weight[0, :, rows, columns]
-            around = video[0, :, rows, columns] * weight
-            pixel = video[0, :, y, at] - around.sum((1, 2)) / weight.sum()
-        expected.append(pixel.clamp(-coherence.DETAIL_CONTRAST, coherence.DETAIL_CONTRAST))
+            around, total = video[0, :, rows, columns], weight.sum()
+            mean = (around * weight).sum((1, 2)) / total
+            variance = ((around - mean[:, None, None]).square() * weight).sum() / total / 3
+            edge = (variance / coherence.DETAIL_CONTRAST**2) ** 2
+            pixel = (video[0, :, y, at] - mean) / (1 + edge)
+        expected.append(pixel)
     made = coherence.mirrored_detail(video, hole, background)
     assert torch.allclose(made, torch.stack(expected, 1), atol=1e-5)
     assert (made != 0).any(0).sum() > 200 and (made == 0).all(0).any()
+
+
+def test_an_edge_beside_a_hole_is_not_there_twice():
+    video = torch.full((1, 3, 40, 60), 0.2)
+    video[..., :28] = 0.8  # an edge in the background, 4 px from the hole
+    mask, disparity = torch.zeros(1, 1, 40, 60), torch.zeros(1, 1, 40, 60)
+    mask[..., 32:44] = 1
+    disparity[..., 44:] = 9
+    background = find_background(video, mask, disparity)
+    assert coherence.mirrored_detail(video, mask[0, 0] > 0, background).abs().max() < 0.005
 
 
 def test_background_that_other_frames_reveal_is_the_truth_itself():
