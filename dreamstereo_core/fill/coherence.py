@@ -143,29 +143,28 @@ def spatial_fill(video: Tensor, mask: Tensor, background: Background, stretched:
         third = video[0][:, row, background.row_end.clamp(min=0)]  # [3, N]
         share = ROW_SHARE * (background.row_end >= 0)  # [N]
     smooth = torch.lerp(filled[0][:, row, column], third, share)
-    filled[0][:, row, column] = smooth
-    detail = mirrored_detail(video, hole, background)
+    detail = mirrored_detail(video, background, row, column)
     filled[0][:, row, column] = (smooth + DETAIL_SHARE * detail).clamp_(0, 1)
     return filled
 
 
-def mirrored_detail(video: Tensor, hole: Tensor, background: Background) -> Tensor:
+def mirrored_detail(video: Tensor, background: Background, row: Tensor, column: Tensor) -> Tensor:
     """Return each hole pixel's mirror image at the background's end of its row, detail only.
 
     Args:
         video: `[1, 3, H, W]`; only background is read.
-        hole: `[H, W]` bool, with N pixels in holes.
-        background: of these holes.
+        background: of the holes.
+        row: `[N]`, of the N pixels in holes.
+        column: `[N]`, theirs too.
 
     Returns:
         `[3, N]`; 0 where the mirror image lies in a hole, in the foreground or outside.
     """
-    row, column = hole.nonzero(as_tuple=True)  # [N] each
+    weight, width = background.weight, video.shape[-1]
     x = 2 * background.row_end - column
-    inside = (background.row_end >= 0) & (x >= 0) & (x < hole.shape[1])
-    x = x.clamp(0, hole.shape[1] - 1)
-    shown = inside & ~hole[row, x] & (background.weight[0, 0, row, x] > 0.5)  # [N] bool
-    weight = background.weight
+    inside = (background.row_end >= 0) & (x >= 0) & (x < width)
+    x = x.clamp(0, width - 1)
+    shown = inside & (weight[0, 0, row, x] > 0.5)  # [N] bool; holes have weight 0
     squares = video.square().mean(1, keepdim=True)
     sums = box_mean(
         torch.cat([video, squares, torch.ones_like(weight)], dim=1) * weight, DETAIL_SIZE

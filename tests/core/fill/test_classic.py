@@ -126,7 +126,7 @@ def test_the_detail_is_the_mirror_image_pixel_by_pixel():
             edge = (variance / coherence.DETAIL_CONTRAST**2) ** 2
             pixel = (video[0, :, y, at] - mean) / (1 + edge)
         expected.append(pixel)
-    made = coherence.mirrored_detail(video, hole, background)
+    made = coherence.mirrored_detail(video, background, *hole.nonzero(as_tuple=True))
     assert torch.allclose(made, torch.stack(expected, 1), atol=1e-5)
     assert (made != 0).any(0).sum() > 200 and (made == 0).all(0).any()
 
@@ -138,7 +138,8 @@ def test_an_edge_beside_a_hole_is_not_there_twice():
     mask[..., 32:44] = 1
     disparity[..., 44:] = 9
     background = find_background(video, mask, disparity)
-    assert coherence.mirrored_detail(video, mask[0, 0] > 0, background).abs().max() < 0.005
+    holes = mask[0, 0].nonzero(as_tuple=True)
+    assert coherence.mirrored_detail(video, background, *holes).abs().max() < 0.005
 
 
 def test_background_that_other_frames_reveal_is_the_truth_itself():
